@@ -1,0 +1,81 @@
+"""microtensor: a small reverse-mode automatic differentiation library on NumPy and numba.
+
+    >>> import microtensor as mt
+    >>> x = mt.Tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    Tensor([2., 4.])
+"""
+
+from microtensor.differentiable import differentiable, not_differentiable
+from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
+from microtensor.ops.elementwise import (
+    abs,
+    add,
+    astype,
+    clip,
+    cos,
+    divide,
+    equal,
+    erf,
+    exp,
+    gelu,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    log,
+    logaddexp,
+    logical_and,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    relu,
+    sigmoid,
+    sign,
+    silu,
+    sin,
+    softplus,
+    sqrt,
+    subtract,
+    tanh,
+    unbroadcast,
+    where,
+)
+from microtensor.ops.indexing import getitem, one_hot, take, take_along_axis
+from microtensor.ops.neural import (
+    cross_entropy,
+    dropout,
+    embedding,
+    layer_norm,
+    linear,
+    log_softmax,
+    rms_norm,
+    scaled_dot_product_attention,
+    softmax,
+)
+from microtensor.ops.products import einsum, matmul
+from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
+from microtensor.ops.shape import (
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    flip,
+    pad,
+    repeat,
+    reshape,
+    split,
+    squeeze,
+    stack,
+    swapaxes,
+    transpose,
+    tril,
+    triu,
+)
+from microtensor.tensor import Tensor, enable_grad, grad, no_grad
+
+__version__ = "0.1.0"
+__all__ = [name for name in dir() if not name.startswith("_") and name not in ("kernels", "ops", "tensor")]

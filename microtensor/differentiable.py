@@ -1,0 +1,216 @@
+"""`differentiable` turns a function that returns its value and its pullback into an op: on arrays it just computes, on
+Tensors it is recorded.
+
+    @differentiable
+    def square(x):
+        return x * x, lambda g: (g * 2 * x,)
+
+The pullback takes the gradient of the output and returns a tuple with the gradient of each input. When the gradients
+have no work in common it may instead be a tuple of functions, one for each input, and only those needed are called:
+
+    @differentiable
+    def multiply(x, y):
+        return x * y, (lambda g: unbroadcast(g * y, x), lambda g: unbroadcast(g * x, y))
+
+Parameters before a `/` are the inputs (all of them, when there is none); those after it are options, like an axis.
+
+Gradients of gradients come from the same definition: the function is called again, on Tensors this time, so that its
+pullback is itself made of recorded ops. That asks for a body written in operators and NumPy's functions. A body that
+isn't is either *linear* (its pullback uses no input's values, so the first one serves) or has a *composite* (the same
+function written in other ops).
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from microtensor import tensor as graph
+from microtensor.tensor import Tensor, as_array, grad, mode, wrap
+
+
+def differentiable(
+    body: Callable[..., Any] | None = None,
+    *,
+    name: str = "",
+    numpy: Any = (),
+    linear: bool = False,
+    composite: Callable[..., Any] | None = None,
+    fits: str | Callable[..., str] = "",
+) -> Callable[..., Any]:
+    """Make an op of `body`, which returns `(value, pullback)`; use it as a decorator.
+
+    Args:
+        body: the function. It must not write to its inputs, and its pullback must return new arrays, or `g` itself.
+        name: what the op is called in errors; the function's own name unless given.
+        numpy: NumPy's function (or several) that this op takes the place of when it is called on Tensors.
+        linear: the pullback uses no input's values.
+        composite: the same function of the same arguments in other ops, for gradients of gradients.
+        fits: what shapes the op wants, added to the error when they don't fit: a sentence, or a function of the inputs.
+
+    Raises TypeError (when the op is first used) if the body returns no pullback.
+    """
+    if body is None:
+        return functools.partial(differentiable, name=name, numpy=numpy, linear=linear, composite=composite, fits=fits)
+    function = body
+    name = name or function.__name__
+    inputs, variadic = _inputs(function)
+    count = len(inputs)
+
+    @functools.wraps(function)
+    def op(*args: Any, **options: Any) -> Any:
+        if options and not inputs_set.isdisjoint(options):
+            args, options = _reorder(function, inputs, args, options)
+        recording = traced = False
+        values = list(args)
+        for i, arg in enumerate(args):
+            if isinstance(arg, Tensor):
+                if i >= count and not variadic:
+                    raise TypeError(f"{name}: argument {i + 1} is an option, and can't be a Tensor")
+                values[i] = arg._array
+                traced = True
+                if arg._requires_grad:
+                    recording = True
+            elif (i < count or variadic) and isinstance(arg, list | tuple):
+                values[i] = as_array(arg)
+        if recording:
+            recording = mode.recording
+            if recording:
+                # An array of the caller's could be changed before backward reads it: keep a copy.
+                for i, arg in enumerate(args):
+                    if type(arg) is np.ndarray and arg.flags.writeable:
+                        values[i] = arg.copy()
+        try:
+            result = function(*values, **options)
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explained(error, name, fits, values if variadic else values[:count]) from error
+        if type(result) is not tuple or len(result) != 2:
+            raise TypeError(f"{name}: an op returns its value and its pullback, (value, pullback)")
+        value, pullback = result
+        if not traced:
+            return value
+        if type(value) is not np.ndarray:
+            value = np.asarray(value)
+        # A leaf's memory changes when it learns; what was computed from it must not.
+        for i, arg in enumerate(args):
+            if isinstance(arg, Tensor) and arg._node is None and (value is arg._array or value.base is not None):
+                value = value.copy() if np.may_share_memory(value, arg._array) else value
+        output = wrap(value)
+        if recording and value.dtype.kind == "f":
+            end = len(args) if variadic else count
+            kept = [a if isinstance(a, Tensor) else v for a, v in zip(args[:end], values, strict=False)]
+            if not variadic:
+                kept += [None] * (count - len(kept))
+            output._node = (op, kept, (values[end:], options), pullback)
+            output._requires_grad = True
+        return output
+
+    def recorded_pullback(arrays: Sequence[Any], options: Any, pullback: Any) -> Any:
+        """The pullback again, made of recorded ops."""
+        if linear:
+            return pullback
+        extra, keywords = options
+        if composite is None:
+            return function(*arrays, *extra, **keywords)[1]
+
+        def through_composite(g: Tensor) -> tuple[Any, ...]:
+            # Stand-ins, so that the gradients stop at this op's inputs even where one was computed from another.
+            stand_ins = [graph.ops.identity(a) if isinstance(a, Tensor) and a._requires_grad else a for a in arrays]
+            wanted = [a for a in stand_ins if isinstance(a, Tensor) and a._requires_grad]
+            gradients = iter(grad(composite(*stand_ins, *extra, **keywords), wanted, g, create_graph=True))
+            return tuple(next(gradients) if isinstance(a, Tensor) and a._requires_grad else None for a in stand_ins)
+
+        return through_composite
+
+    inputs_set = frozenset(inputs)
+    op.__name__ = name
+    op.recorded_pullback = recorded_pullback  # type: ignore[attr-defined]
+    _register(op, function.__name__, numpy)
+    return op
+
+
+def not_differentiable(function: Callable[..., Any] | None = None, *, numpy: Any = ()) -> Callable[..., Any]:
+    """Make an op of a function that has no gradient (argmax, comparisons): on Tensors it gives a Tensor, and gradients
+    stop there. `backward` says so if it is asked to start from one."""
+    if function is None:
+        return functools.partial(not_differentiable, numpy=numpy)
+    plain = function
+
+    @functools.wraps(plain)
+    def op(*args: Any, **options: Any) -> Any:
+        if not any(isinstance(a, Tensor) for a in (*args, *options.values())):
+            return plain(*args, **options)
+        values = [a._array if isinstance(a, Tensor) else a for a in args]
+        named = {k: a._array if isinstance(a, Tensor) else a for k, a in options.items()}
+        try:
+            output = wrap(np.asarray(plain(*values, **named)))
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explained(error, plain.__name__, "", values) from error
+        output._node = (op, (), ([], {}), None)
+        return output
+
+    _register(op, plain.__name__, numpy)
+    return op
+
+
+def composed(function: Callable[..., Any] | None = None, *, numpy: Any = ()) -> Callable[..., Any]:
+    """Register a function that is written in ops, and so needs no pullback of its own."""
+    if function is None:
+        return functools.partial(composed, numpy=numpy)
+    _register(function, function.__name__, numpy)
+    return function
+
+
+def _register(op: Any, name: str, numpy: Any) -> None:
+    """Let Tensor's methods and NumPy's functions find the op. One defined outside microtensor stays its author's own."""
+    if op.__module__.startswith("microtensor."):
+        setattr(graph.ops, name, op)
+        for function in numpy if isinstance(numpy, tuple) else (numpy,):
+            graph.numpy_rules[function] = op
+
+
+def _inputs(body: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """The names of the parameters that are arrays, and whether there can be any number of them."""
+    parameters = list(inspect.signature(body).parameters.values())
+    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        return (), True
+    before_slash = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
+    return before_slash or tuple(p.name for p in parameters), False
+
+
+def _reorder(
+    body: Callable[..., Any], inputs: tuple[str, ...], args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs given by name (`linear(x, w, bias=b)`) moved to their places."""
+    parameters = inspect.signature(body).parameters
+    given = list(args)
+    options = dict(options)
+    for name in inputs[len(args) :]:
+        if name in options:
+            given.append(options.pop(name))
+        elif not any(later in options for later in inputs[len(given) :]):
+            break
+        elif parameters[name].default is inspect.Parameter.empty:
+            raise TypeError(f"{body.__name__}: the input {name} is missing")
+        else:
+            given.append(parameters[name].default)
+    return tuple(given), options
+
+
+def _explained(error: Exception, name: str, fits: str | Callable[..., str], values: Sequence[Any]) -> Exception:
+    """The same kind of error, saying which op it was, with which inputs, and what would fit."""
+    if getattr(error, "explained", False):
+        return error
+    arrays = [v for v in values if isinstance(v, np.ndarray | np.generic)]
+    shapes = " and ".join(f"{v.shape} {v.dtype}" for v in arrays) or "none"
+    advice = fits(*values) if callable(fits) else fits
+    kind = next(kind for kind in (IndexError, TypeError, ValueError) if isinstance(error, kind))
+    if isinstance(error, np.exceptions.AxisError):
+        kind = ValueError
+    explained = kind(f"{name}: {error}; the inputs have shapes {shapes}{'; ' + advice if advice else ''}")
+    explained.explained = True  # type: ignore[union-attr]
+    return explained

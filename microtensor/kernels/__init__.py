@@ -1,0 +1,30 @@
+"""Compiled code: plain arrays in, plain arrays out. Nothing above this folder imports numba.
+
+A kernel is loaded when it is first asked for (`kernels.erf`), so that importing microtensor neither imports numba (half a
+second) nor compiles anything.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_FILES = {
+    "cross_entropy": "losses",
+    "erf": "special",
+    "gather": "tables",
+    "scatter_add": "tables",
+    "sgd": "updates",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FILES:
+        raise AttributeError(f"microtensor.kernels has no kernel {name!r}; it has {', '.join(sorted(_FILES))}")
+    kernel = getattr(importlib.import_module(f"microtensor.kernels.{_FILES[name]}"), name)
+    globals()[name] = kernel  # from now on an ordinary attribute, found without this function
+    return kernel
+
+
+def __dir__() -> list[str]:
+    return sorted(_FILES)

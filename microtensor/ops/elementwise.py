@@ -1,0 +1,283 @@
+"""Arithmetic and elementary functions, one number at a time. Shapes broadcast as in NumPy.
+
+Where a derivative is infinite (sqrt and log at 0, division by 0), a gradient of exactly 0 stays 0 instead of becoming
+0 times infinity, which is NaN: `where(x > 0, sqrt(x), 0)` has the gradient one expects.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from microtensor import kernels
+from microtensor.differentiable import composed, differentiable, not_differentiable
+from microtensor.tensor import as_array
+
+
+def unbroadcast(g: Any, like: Any) -> Any:
+    """Sum `g` over the axes along which `like` was stretched, back to its shape: a value used n times gets n gradients."""
+    shape = like.shape if hasattr(like, "shape") else np.shape(like)
+    if g.shape == shape:
+        return g
+    extra = g.ndim - len(shape)
+    stretched = tuple(i + extra for i, n in enumerate(shape) if n == 1 and g.shape[i + extra] != 1)
+    return g.sum(axis=tuple(range(extra)) + stretched).reshape(shape)
+
+
+def _over(g: Any, denominator: Any) -> Any:
+    """g / denominator, but 0 / 0 is 0: no gradient arrives, so none goes on."""
+    if isinstance(denominator, int | float):
+        return g / denominator
+    neither = np.logical_and(np.equal(denominator, 0), np.equal(g, 0))
+    return g / np.where(neither, 1, denominator)
+
+
+def _shapes_match(*inputs: Any) -> str:
+    shapes = [np.shape(x) for x in inputs]
+    if any(not isinstance(n, int) for s in shapes for n in s):
+        return ""
+    for axis in range(1, min(map(len, shapes)) + 1):
+        lengths = {s[-axis] for s in shapes} - {1}
+        if len(lengths) > 1:
+            return (
+                f"counted from the right, axis {axis} has lengths {' and '.join(str(s[-axis]) for s in shapes)}, "
+                "which must be equal, or one of them 1"
+            )
+    return ""
+
+
+@differentiable
+def identity(x, /):
+    """x itself, as a new node of the graph."""
+    return x, lambda g: (g,)
+
+
+@differentiable(linear=True)
+def astype(x, /, dtype):
+    """x with another element type; the gradient comes back in the type of x."""
+    before = x.dtype
+    return x.astype(dtype), lambda g: (g.astype(before),)
+
+
+@differentiable(numpy=np.add, fits=_shapes_match)
+def add(x, y, /):
+    """x + y."""
+    return x + y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(g, y))
+
+
+@differentiable(numpy=np.subtract, fits=_shapes_match)
+def subtract(x, y, /):
+    """x - y."""
+    return x - y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(-g, y))
+
+
+@differentiable(numpy=np.multiply, fits=_shapes_match)
+def multiply(x, y, /):
+    """x * y."""
+    return x * y, (lambda g: unbroadcast(g * y, x), lambda g: unbroadcast(g * x, y))
+
+
+@differentiable(numpy=np.true_divide, fits=_shapes_match)
+def divide(x, y, /):
+    """x / y."""
+    return x / y, (
+        lambda g: unbroadcast(_over(g, y), x),
+        lambda g: unbroadcast(_over(-g * x, y * y), y),
+    )
+
+
+@differentiable(numpy=np.power, fits=_shapes_match)
+def power(x, y, /):
+    """x to the power y. At x = 0 the slope in y is taken as 0, its limit from above for y > 0."""
+
+    def pull_x(g: Any) -> Any:
+        base = np.where(np.logical_and(np.equal(x, 0), np.equal(g, 0)), 1, x)
+        return unbroadcast(g * y * np.power(base, np.where(np.equal(y, 0), 1, y - 1)), x)
+
+    def pull_y(g: Any) -> Any:
+        zero = np.equal(x, 0)
+        base = np.where(zero, 1, x)
+        return unbroadcast(np.where(zero, 0, g * np.log(base) * np.power(base, y)), y)
+
+    return np.power(x, y), (pull_x, pull_y)
+
+
+@differentiable(numpy=np.negative)
+def negative(x, /):
+    """-x."""
+    return -x, lambda g: (-g,)
+
+
+@differentiable(numpy=np.absolute)
+def abs(x, /):
+    """The absolute value; its slope at 0 is taken as 0."""
+    return np.absolute(x), lambda g: (g * sign(x),)
+
+
+@not_differentiable(numpy=np.sign)
+def sign(x):
+    """-1, 0 or 1."""
+    return np.sign(x)
+
+
+@differentiable(numpy=np.exp)
+def exp(x, /):
+    """e to the power x."""
+    y = np.exp(x)
+    return y, lambda g: (g * y,)
+
+
+@differentiable(numpy=np.log)
+def log(x, /):
+    """The natural logarithm."""
+    return np.log(x), lambda g: (_over(g, x),)
+
+
+@differentiable(numpy=np.sqrt)
+def sqrt(x, /):
+    """The square root."""
+    y = np.sqrt(x)
+    return y, lambda g: (_over(0.5 * g, y),)
+
+
+@differentiable(numpy=np.sin)
+def sin(x, /):
+    """The sine, of radians."""
+    return np.sin(x), lambda g: (g * np.cos(x),)
+
+
+@differentiable(numpy=np.cos)
+def cos(x, /):
+    """The cosine, of radians."""
+    return np.cos(x), lambda g: (-g * np.sin(x),)
+
+
+@differentiable(numpy=np.tanh)
+def tanh(x, /):
+    """The hyperbolic tangent: an S-shaped curve from -1 to 1."""
+    y = np.tanh(x)
+    return y, lambda g: (g * (1 - y * y),)
+
+
+@differentiable
+def sigmoid(x, /):
+    """1 / (1 + e^-x): an S-shaped curve from 0 to 1. Written with tanh, it never overflows."""
+    y = 0.5 * (1 + np.tanh(0.5 * x))
+    return y, lambda g: (g * y * (1 - y),)
+
+
+@differentiable
+def relu(x, /):
+    """x where it is positive, else 0; the slope at 0 is taken as 0."""
+    return np.maximum(x, 0), lambda g: (np.where(x > 0, g, 0),)
+
+
+@differentiable
+def silu(x, /):
+    """x * sigmoid(x), also called swish (Elfwing et al. 2017, arXiv:1702.03118)."""
+    s = sigmoid(x)
+    return x * s, lambda g: (g * s * (1 + x * (1 - s)),)
+
+
+@differentiable
+def erf(x, /):
+    """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x: how a bell curve adds up."""
+    return kernels.erf(as_array(x)), lambda g: (g * (2 / math.sqrt(math.pi) * np.exp(-x * x)),)
+
+
+@composed
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """x times the chance that a standard normal number is below x (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    `approximate` is "none" (exact, by erf) or "tanh" (the approximation that GPT-2 used; it differs by at most 0.0005).
+    """
+    if approximate == "none":
+        return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+    if approximate == "tanh":
+        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    raise ValueError(f'gelu: approximate is "none" or "tanh", not {approximate!r}')
+
+
+@differentiable(numpy=np.logaddexp, fits=_shapes_match)
+def logaddexp(x, y, /):
+    """log(e^x + e^y), without overflow."""
+    return np.logaddexp(x, y), (
+        lambda g: unbroadcast(g * sigmoid(x - y), x),
+        lambda g: unbroadcast(g * sigmoid(y - x), y),
+    )
+
+
+@composed
+def softplus(x: Any) -> Any:
+    """log(1 + e^x): relu with the corner rounded."""
+    return logaddexp(x, 0.0)
+
+
+def _share(x: Any, y: Any) -> Any:
+    """How much of the gradient goes to x when the larger of x and y is taken: all, none, or half of it in a tie."""
+    return np.where(x == y, 0.5, np.where(x > y, 1.0, 0.0))
+
+
+@differentiable(numpy=np.maximum, fits=_shapes_match)
+def maximum(x, y, /):
+    """The larger of x and y; in a tie each gets half the gradient."""
+    return np.maximum(x, y), (
+        lambda g: unbroadcast(g * _share(x, y).astype(g.dtype), x),
+        lambda g: unbroadcast(g * _share(y, x).astype(g.dtype), y),
+    )
+
+
+@differentiable(numpy=np.minimum, fits=_shapes_match)
+def minimum(x, y, /):
+    """The smaller of x and y; in a tie each gets half the gradient."""
+    return np.minimum(x, y), (
+        lambda g: unbroadcast(g * _share(y, x).astype(g.dtype), x),
+        lambda g: unbroadcast(g * _share(x, y).astype(g.dtype), y),
+    )
+
+
+@differentiable(numpy=np.where, fits=_shapes_match)
+def where(condition, x, y, /):
+    """x where the condition holds, else y. The gradient goes to the one that was chosen."""
+    return np.where(condition, x, y), (
+        None,
+        lambda g: unbroadcast(np.where(condition, g, 0), x),
+        lambda g: unbroadcast(np.where(condition, 0, g), y),
+    )
+
+
+@differentiable(numpy=np.clip)
+def clip(x, /, a_min=None, a_max=None, *, min=None, max=None):
+    """x, held between two bounds (either may be None); outside them the gradient is 0."""
+    low, high = a_min if min is None else min, a_max if max is None else max
+    inside = True
+    if low is not None:
+        inside = x >= low
+    if high is not None:
+        inside = np.logical_and(inside, x <= high)
+    y = x
+    if low is not None:
+        y = np.maximum(y, low)
+    if high is not None:
+        y = np.minimum(y, high)
+    return y, lambda g: (unbroadcast(np.where(inside, g, 0), x),)
+
+
+def _comparison(ufunc: np.ufunc, meaning: str) -> Any:
+    def compare(x: Any, y: Any) -> Any:
+        return ufunc(x, y)
+
+    compare.__name__ = ufunc.__name__
+    compare.__doc__ = f"Whether {meaning}, element by element; booleans, without a gradient."
+    return not_differentiable(compare, numpy=ufunc)
+
+
+equal = _comparison(np.equal, "x == y")
+not_equal = _comparison(np.not_equal, "x != y")
+less = _comparison(np.less, "x < y")
+less_equal = _comparison(np.less_equal, "x <= y")
+greater = _comparison(np.greater, "x > y")
+greater_equal = _comparison(np.greater_equal, "x >= y")
+logical_and = _comparison(np.logical_and, "both hold")

@@ -1,0 +1,116 @@
+"""Sums of products: matmul and einsum. Nearly all the time of a neural network is spent here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microtensor.differentiable import composed, differentiable
+from microtensor.ops.elementwise import unbroadcast
+
+
+def _matmul_fits(x: Any, y: Any) -> str:
+    x, y = np.shape(x), np.shape(y)
+    if not x or not y:
+        return "matmul needs at least one axis on both sides; use multiply for a single number"
+    inner = y[-2] if len(y) > 1 else y[0]
+    if x[-1] != inner:
+        return f"the rows of the first have {x[-1]} elements and the columns of the second {inner}, which must be equal"
+    return "the axes before the last two must be equal, or one of them 1"
+
+
+@differentiable(numpy=np.matmul, fits=_matmul_fits)
+def matmul(x, y, /):
+    """The matrix product x @ y, over the last two axes; the axes before them broadcast. A vector is a row on the left and
+    a column on the right."""
+    if x.ndim > 2 and y.ndim == 2 and 0 not in y.shape:
+        # One tall product instead of many small ones.
+        rows = x.reshape((-1, x.shape[-1]))
+        return np.matmul(rows, y).reshape((*x.shape[:-1], y.shape[-1])), (
+            lambda g: np.matmul(g.reshape((-1, y.shape[-1])), y.T).reshape(x.shape),
+            lambda g: np.matmul(rows.T, g.reshape((-1, y.shape[-1]))),
+        )
+    z = np.matmul(x, y)
+    if x.ndim == 2 and y.ndim == 2:
+        return z, (lambda g: np.matmul(g, y.T), lambda g: np.matmul(x.T, g))
+    row = x.reshape((1, -1)) if x.ndim == 1 else x
+    column = y.reshape((-1, 1)) if y.ndim == 1 else y
+    whole = np.broadcast_shapes(row.shape[:-2], column.shape[:-2]) + (row.shape[-2], column.shape[-1])
+    return z, (
+        lambda g: unbroadcast(np.matmul(g.reshape(whole), column.swapaxes(-1, -2)), row).reshape(x.shape),
+        lambda g: unbroadcast(np.matmul(row.swapaxes(-1, -2), g.reshape(whole)), column).reshape(y.shape),
+    )
+
+
+@differentiable(name="einsum")
+def _contract(*operands, terms, result):
+    """einsum with its subscripts parsed: a string of labels for each operand and for the result."""
+    sizes: dict[str, int] = {}
+    for term, operand in zip(terms, operands, strict=True):
+        for label, n in zip(term, operand.shape, strict=True):
+            sizes[label] = n if sizes.get(label, 1) == 1 else sizes[label]
+
+    def pull(i: int) -> Any:
+        def pullback(g: Any) -> Any:
+            # The gradient is again an einsum: of g with all the other operands. A label that only this operand has was
+            # summed, so its gradient is spread evenly (a vector of ones); one it has twice took the diagonal (an identity).
+            others = [(t, x) for j, (t, x) in enumerate(zip(terms, operands, strict=True)) if j != i]
+            seen = set(result).union(*(t for t, _ in others))
+            own = list(terms[i])
+            fresh = (c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in sizes)
+            extra: list[tuple[str, Any]] = []
+            for k, label in enumerate(own):
+                if label in own[:k]:
+                    own[k] = next(fresh)
+                    extra.append((label + own[k], np.eye(sizes[label], dtype=g.dtype)))
+                elif label not in seen:
+                    extra.append((label, np.ones(sizes[label], dtype=g.dtype)))
+            parts = [(result, g), *others, *extra]
+            whole = _contract(*(x for _, x in parts), terms=tuple(t for t, _ in parts), result="".join(own))
+            return unbroadcast(whole, operands[i])
+
+        return pullback
+
+    labels = ",".join(terms) + "->" + result
+    arrays = [getattr(x, "_array", x) for x in operands]
+    return np.einsum(labels, *arrays, optimize=len(arrays) > 2), tuple(pull(i) for i in range(len(operands)))
+
+
+@composed(numpy=np.einsum)
+def einsum(subscripts: str, *operands: Any) -> Any:
+    """Sums of products by Einstein's convention: `einsum("ij,jk->ik", a, b)` is a @ b. Labels that are missing on the right
+    are summed over; a label twice in one operand takes its diagonal; `...` stands for axes that broadcast.
+
+    Raises ValueError when the subscripts don't fit the operands.
+    """
+    if not isinstance(subscripts, str):
+        raise TypeError("einsum: the first argument is a string of subscripts, as in 'ij,jk->ik'")
+    left, arrow, right = subscripts.replace(" ", "").partition("->")
+    terms = left.split(",")
+    shapes = [np.shape(x) for x in operands]
+    if len(terms) != len(operands):
+        raise ValueError(f"einsum: {subscripts!r} names {len(terms)} operands, but {len(operands)} are given")
+    free = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba" if c not in subscripts]
+    spread = [len(s) - len(t) + 3 if "..." in t else 0 for t, s in zip(terms, shapes, strict=True)]
+    most = max(spread, default=0)
+    dots = "".join(free[:most])
+    for k, (term, shape) in enumerate(zip(terms, shapes, strict=True)):
+        terms[k] = term.replace("...", dots[most - spread[k] :] if spread[k] > 0 else "")
+        if len(terms[k]) != len(shape):
+            raise ValueError(f"einsum: {term!r} in {subscripts!r} names {len(terms[k])} axes of an operand of shape {shape}")
+    if arrow:
+        result = right.replace("...", dots)
+    else:
+        used = "".join(terms)
+        result = dots + "".join(sorted(c for c in set(used) if used.count(c) == 1 and c not in dots))
+    lengths: dict[str, int] = {}
+    for term, shape in zip(terms, shapes, strict=True):
+        for label, n in zip(term, shape, strict=True):
+            if 1 not in (n, lengths.get(label, 1)) and lengths[label] != n:
+                raise ValueError(f"einsum: in {subscripts!r} the label {label!r} has lengths {lengths[label]} and {n}")
+            lengths[label] = n if lengths.get(label, 1) == 1 else lengths[label]
+    unknown = [c for c in result if c not in lengths]
+    if unknown or len(set(result)) < len(result):
+        raise ValueError(f"einsum: the result {right!r} of {subscripts!r} must name labels of the operands, each once")
+    return _contract(*operands, terms=tuple(terms), result=result)

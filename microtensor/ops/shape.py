@@ -1,0 +1,173 @@
+"""Functions that move numbers without changing them. Each one's pullback moves the gradients back the same way."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from microtensor.differentiable import composed, differentiable
+
+
+@differentiable(linear=True, numpy=np.reshape, fits="the new shape must hold as many elements as the old one")
+def reshape(x, /, shape):
+    """x with another shape and the same elements in the same (row-major) order; one length may be -1."""
+    before = x.shape
+    return x.reshape(shape), lambda g: (g.reshape(before),)
+
+
+@differentiable(linear=True, numpy=np.transpose, fits="axes= must name each axis once")
+def transpose(x, /, axes=None):
+    """x with its axes in another order; reversed when `axes` is None."""
+    back = None if axes is None else tuple(np.argsort([axis % x.ndim for axis in axes]).tolist())
+    return x.transpose(axes), lambda g: (g.transpose() if back is None else g.transpose(back),)
+
+
+@composed(numpy=np.swapaxes)
+def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+    """x with two axes exchanged."""
+    axes = list(range(x.ndim))
+    try:
+        axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
+    except IndexError:
+        raise ValueError(f"swapaxes: an array of shape {x.shape} has no axes {axis1} and {axis2}") from None
+    return transpose(x, axes)
+
+
+@differentiable(linear=True, numpy=np.broadcast_to, fits="each axis must have the wanted length or 1, from the right")
+def broadcast_to(x, /, shape):
+    """x repeated along its axes of length 1 (and along new axes on the left) to the given shape, in memory of its own."""
+    x = np.asarray(x)
+    extra = len(shape) - x.ndim
+    if extra < 0:
+        raise ValueError(f"an array with {x.ndim} axes can't be broadcast to {tuple(shape)}")
+    before = x.shape
+    y = np.empty(shape, x.dtype)
+    y[...] = x
+    stretched = tuple(range(extra)) + tuple(i + extra for i, n in enumerate(before) if n == 1 and shape[i + extra] != 1)
+    return y, lambda g: (g.sum(axis=stretched).reshape(before),)
+
+
+def _normalized(axis: int | Sequence[int], ndim: int, name: str) -> tuple[int, ...]:
+    """Axes counted from the left, checked."""
+    axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
+    for a in axes:
+        if not -ndim <= a < ndim:
+            raise ValueError(f"{name}: axis {a} is out of range for {ndim} axes")
+    return tuple(operator.index(a) % ndim for a in axes)
+
+
+@composed(numpy=np.squeeze)
+def squeeze(x: Any, axis: Any = None) -> Any:
+    """x without its axes of length 1, or without those named, which must have length 1."""
+    named = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else _normalized(axis, x.ndim, "squeeze")
+    for i in named:
+        if x.shape[i] != 1:
+            raise ValueError(f"squeeze: axis {i} of shape {x.shape} has length {x.shape[i]}, and only length 1 can be dropped")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i not in named))
+
+
+@composed(numpy=np.expand_dims)
+def expand_dims(x: Any, axis: Any) -> Any:
+    """x with new axes of length 1 at the given places of the result."""
+    count = 1 if isinstance(axis, int | np.integer) else len(axis)
+    new = _normalized(axis, x.ndim + count, "expand_dims")
+    if len(set(new)) < count:
+        raise ValueError(f"expand_dims: an axis is named twice in {axis}")
+    lengths = iter(x.shape)
+    return reshape(x, tuple(1 if i in new else next(lengths) for i in range(x.ndim + count)))
+
+
+@differentiable(linear=True, name="concatenate", fits="all axes but the joined one must be equal")
+def _join(*arrays, axis):
+    """Arrays end to end along an axis."""
+    y = np.concatenate(arrays, axis)
+    ends = np.cumsum([a.shape[axis] for a in arrays]).tolist()
+    before = (slice(None),) * (axis % y.ndim)
+
+    def pullback(g: Any) -> tuple[Any, ...]:
+        return tuple(g[(*before, slice(start, end))] for start, end in zip([0, *ends[:-1]], ends, strict=True))
+
+    return y, pullback
+
+
+@composed(numpy=np.concatenate)
+def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
+    """Arrays joined end to end along an axis; flattened first when it is None."""
+    if axis is None:
+        return _join(*(a.reshape((-1,)) for a in arrays), axis=0)
+    return _join(*arrays, axis=axis)
+
+
+@composed(numpy=np.stack)
+def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+    """Arrays of one shape joined along a new axis."""
+    shapes = {np.shape(a) for a in arrays}
+    if len(shapes) != 1:
+        listed = " and ".join(map(str, sorted(shapes))) or "none given"
+        raise ValueError(f"stack: all arrays must have the same shape, but the shapes are {listed}")
+    return _join(*(expand_dims(a, axis) for a in arrays), axis=axis)
+
+
+@composed(numpy=(np.split, np.array_split))
+def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
+    """x cut along an axis: into that many equal pieces, or at the given places."""
+    (axis,) = _normalized(axis, x.ndim, "split")
+    length = x.shape[axis]
+    if isinstance(indices_or_sections, int | np.integer):
+        sections = int(indices_or_sections)
+        if sections < 1 or length % sections:
+            raise ValueError(f"split: axis {axis} of length {length} can't be cut into {sections} equal pieces")
+        cuts = list(range(0, length + 1, length // sections)) if length else [0] * (sections + 1)
+    else:
+        cuts = [0, *indices_or_sections, length]
+    before = (slice(None),) * axis
+    return [x[(*before, slice(a, b))] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+
+
+@differentiable(linear=True, numpy=np.pad, fits="pad_width is a number, (before, after), or a pair for each axis")
+def pad(x, /, pad_width, mode="constant", constant_values=0):
+    """x with a border of a constant: `pad_width` wide, or (before, after), or such a pair for each axis."""
+    if mode != "constant":
+        raise ValueError(f'only mode="constant" can be differentiated, not {mode!r}')
+    widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
+    inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
+    return np.pad(x, widths, constant_values=constant_values), lambda g: (g[inner],)
+
+
+@composed(numpy=np.flip)
+def flip(x: Any, axis: Any = None) -> Any:
+    """x in reverse order along the named axes, or along all."""
+    reverse = range(x.ndim) if axis is None else _normalized(axis, x.ndim, "flip")
+    return x[tuple(slice(None, None, -1) if i in reverse else slice(None) for i in range(x.ndim))]
+
+
+@composed(numpy=np.repeat)
+def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+    """Each element (or each slice along the axis) repeated in place; x is flattened when the axis is None."""
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    (axis,) = _normalized(axis, x.ndim, "repeat")
+    return x[(slice(None),) * axis + (np.repeat(np.arange(x.shape[axis]), repeats),)]
+
+
+@composed(numpy=np.tril)
+def tril(x: Any, k: int = 0) -> Any:
+    """The lower triangle of the last two axes, up to the k-th diagonal; 0 above it."""
+    return np.where(np.tri(*_matrix(x, "tril"), k=k, dtype=bool), x, 0)
+
+
+@composed(numpy=np.triu)
+def triu(x: Any, k: int = 0) -> Any:
+    """The upper triangle of the last two axes, from the k-th diagonal on; 0 below it."""
+    return np.where(np.tri(*_matrix(x, "triu"), k=k - 1, dtype=bool), 0, x)
+
+
+def _matrix(x: Any, name: str) -> tuple[int, int]:
+    if x.ndim < 2:
+        raise ValueError(f"{name}: needs at least two axes, not shape {x.shape}")
+    return x.shape[-2], x.shape[-1]
+
+

@@ -1,0 +1,508 @@
+"""Tensor: an array that remembers how it was computed, so that gradients can be found by walking back.
+
+Every operation on Tensors makes a new Tensor that keeps its *node*: which op made it, from which inputs, and the op's
+*pullback*, the function that carries a gradient from the output back to each input. `backward` visits the nodes from the
+newest to the oldest and applies the chain rule at each one. That is all of reverse-mode automatic differentiation.
+
+A Tensor owns its memory: it copies what it is made from, and nothing outside can write into it. `t.data = array` gives
+it new values. It also moves the Tensor forward in time, so that a graph recorded with the old values is recognised as
+stale, and its backward raises an error instead of returning a wrong gradient.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace, TracebackType
+from typing import Any
+
+import numpy as np
+
+#: Counts every Tensor made and every change of one: a node's inputs are always older than the node.
+clock = itertools.count(1).__next__
+
+#: The differentiable functions by name, and the rules for NumPy's own functions. `differentiable` fills both, so that
+#: Tensor's methods reach ops that are defined a floor above.
+ops: Any = SimpleNamespace()
+numpy_rules: dict[Any, Callable[..., Any]] = {
+    np.shape: lambda t: t.shape,
+    np.ndim: lambda t: t.ndim,
+    np.size: lambda t: t.size,
+}
+
+#: Takes the place of a node once backward has used and freed it.
+FREED: Any = ("freed",)
+
+
+class _Mode(threading.local):
+    """Whether this thread records what it computes."""
+
+    recording = True
+
+
+mode = _Mode()
+
+
+class _RecordingSwitch:
+    """Context manager and decorator that turns recording on or off within it."""
+
+    def __init__(self, recording: bool) -> None:
+        self._recording = recording
+        self._previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._previous.append(mode.recording)
+        mode.recording = self._recording
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        mode.recording = self._previous.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        def switched(*args: Any, **kwargs: Any) -> Any:
+            with _RecordingSwitch(self._recording):
+                return function(*args, **kwargs)
+
+        switched.__name__, switched.__doc__ = function.__name__, function.__doc__
+        return switched
+
+
+def no_grad() -> _RecordingSwitch:
+    """Compute without recording: `with no_grad():` or `@no_grad()`. It concerns the calling thread alone."""
+    return _RecordingSwitch(False)
+
+
+def enable_grad() -> _RecordingSwitch:
+    """Record again inside a `no_grad` block."""
+    return _RecordingSwitch(True)
+
+
+def as_array(data: Any, dtype: Any = None) -> np.ndarray:
+    """`data` as an array, with Python floats as float32 (the default everywhere); arrays keep their dtype."""
+    if isinstance(data, Tensor):
+        return data._array if dtype is None else data._array.astype(dtype)
+    if dtype is not None or isinstance(data, np.ndarray | np.generic):
+        return np.asarray(data, dtype=dtype)
+    if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
+        raise TypeError("a list of Tensors is not an array: join them with stack or concatenate")
+    array = np.asarray(data)
+    if array.dtype == object:
+        raise TypeError(f"a Tensor holds numbers, not {type(data).__name__}")
+    return array.astype(np.float32) if array.dtype == np.float64 and not _holds_float64(data) else array
+
+
+def _holds_float64(data: Any) -> bool:
+    """Whether a nested list holds a NumPy float64 (whose type was chosen) rather than only Python floats."""
+    while isinstance(data, list | tuple) and data:
+        data = data[0]
+    return isinstance(data, np.ndarray | np.generic)
+
+
+def wrap(array: np.ndarray) -> Tensor:
+    """A Tensor around an array that nobody else will write to. No copy is made."""
+    tensor = Tensor.__new__(Tensor)
+    tensor._array = array
+    tensor._time = clock()
+    tensor._node = None
+    tensor.grad = None
+    tensor._requires_grad = False
+    return tensor
+
+
+class Tensor:
+    """An n-dimensional array of numbers that can be differentiated.
+
+    Args:
+        data: an array, a number or nested lists; it is copied. Python floats become float32, arrays keep their dtype.
+        requires_grad: whether `backward` should leave a gradient in `.grad`. Only floating-point Tensors can.
+        dtype: the element type, when another is wanted.
+
+    Operators and NumPy's functions (`t * 2`, `np.tanh(t)`, `t.sum(axis=0)`) work as on arrays and are recorded.
+    """
+
+    __slots__ = ("_array", "_node", "_requires_grad", "_time", "grad", "__weakref__")
+    __hash__ = object.__hash__
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
+        self._array: np.ndarray = np.array(as_array(data, dtype), order="C")
+        self._time: int = clock()
+        self._node: Any = None
+        self._requires_grad = False
+        self.grad: Tensor | None = None
+        if self._array.dtype.kind not in "biuf":
+            raise TypeError(f"Tensor: holds real numbers or booleans, not {self._array.dtype}")
+        if requires_grad:
+            self.requires_grad = True
+
+    # What it holds
+
+    @property
+    def data(self) -> np.ndarray:
+        """The values, as a read-only view. Assign a new array to change them: `t.data = t.data - 0.1 * t.grad.data`."""
+        view = self._array.view()
+        view.flags.writeable = False
+        return view
+
+    @data.setter
+    def data(self, values: Any) -> None:
+        if self._node is not None:
+            raise RuntimeError("only a leaf can be given new values; this Tensor was computed from others")
+        new = as_array(values)
+        if new.shape != self._array.shape:
+            raise ValueError(f"data: a Tensor of shape {self.shape} can't take values of shape {new.shape}")
+        self._array = np.array(new, dtype=self._array.dtype, order="C")
+        self._time = clock()
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether gradients flow to this Tensor."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if wanted and self._array.dtype.kind != "f":
+            raise TypeError(f"requires_grad: gradients need a floating-point dtype, not {self._array.dtype}")
+        if not wanted and self._node is not None:
+            raise RuntimeError("requires_grad: this Tensor was computed from others; use detach() for one without history")
+        self._requires_grad = wanted
+
+    shape = property(lambda self: self._array.shape, doc="The length of each axis.")
+    dtype = property(lambda self: self._array.dtype, doc="The element type.")
+    ndim = property(lambda self: self._array.ndim, doc="The number of axes.")
+    size = property(lambda self: self._array.size, doc="The number of elements.")
+
+    def numpy(self) -> np.ndarray:
+        """A copy of the values, yours to change."""
+        return self._array.copy()
+
+    def item(self) -> Any:
+        """The only element, as a Python number. Raises ValueError when there are several."""
+        return self._array.item()
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self._array.tolist()
+
+    def detach(self) -> Tensor:
+        """The same values without history: gradients stop here."""
+        return wrap(self._array.copy() if self._node is None else self._array)
+
+    def __len__(self) -> int:
+        return len(self._array)
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __float__(self) -> float:
+        return float(self._array)
+
+    def __int__(self) -> int:
+        return int(self._array)
+
+    def __index__(self) -> int:
+        return self._array.__index__()
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("a Tensor without axes can't be iterated over")
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        values = np.array2string(self._array, separator=", ", prefix="Tensor(")
+        dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
+        return f"Tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
+
+    def __copy__(self) -> Tensor:
+        raise TypeError("a Tensor isn't copied by copy.copy: use detach(), or Tensor(t, requires_grad=True) for a new leaf")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise TypeError("only a leaf can be deep-copied; this Tensor was computed from others: use detach()")
+        return Tensor(self._array, requires_grad=self.requires_grad)
+
+    # NumPy's protocols: np.tanh(t) is the op tanh, and a function without a rule is an error
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad:
+            raise TypeError("a Tensor that requires gradients doesn't become an array by itself: use .numpy() or .detach()")
+        return np.array(self._array, dtype=dtype) if copy is not False else np.asarray(self.data, dtype=dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if kwargs.get("out") is not None:
+            raise TypeError(f"np.{ufunc.__name__}: can't write a Tensor's result into out= or by an in-place operator on an array")
+        rule = numpy_rules.get(ufunc if method == "__call__" else (ufunc, method))
+        if rule is None:
+            call = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+            raise TypeError(f"np.{call} has no gradient rule: use .data for the plain array, or write an op with differentiable")
+        return rule(*inputs, **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        rule = numpy_rules.get(function)
+        if rule is None:
+            raise TypeError(
+                f"np.{function.__name__} has no gradient rule: use .data for the plain array, or write an op with differentiable"
+            )
+        return rule(*args, **kwargs)
+
+    # Operators
+
+    def __add__(self, other: Any) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return ops.divide(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return ops.power(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return ops.power(other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return ops.getitem(self, key)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    # The methods that NumPy's arrays have; each is documented at the op of the same name
+
+    @property
+    def T(self) -> Tensor:
+        """All axes reversed; for a matrix, its transpose."""
+        return ops.transpose(self)
+
+    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.mean(self, axis, keepdims)
+
+    def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)
+
+    def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        return ops.std(self, axis, ddof=ddof, keepdims=keepdims)
+
+    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.max(self, axis, keepdims)
+
+    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.min(self, axis, keepdims)
+
+    def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.prod(self, axis, keepdims)
+
+    def cumsum(self, axis: Any = None) -> Tensor:
+        return ops.cumsum(self, axis)
+
+    def argmax(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.argmax(self, axis, keepdims)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        return ops.clip(self, min, max)
+
+    def astype(self, dtype: Any) -> Tensor:
+        return ops.astype(self, dtype)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        return ops.swapaxes(self, axis1, axis2)
+
+    def squeeze(self, axis: Any = None) -> Tensor:
+        return ops.squeeze(self, axis)
+
+    def repeat(self, repeats: Any, axis: int | None = None) -> Tensor:
+        return ops.repeat(self, repeats, axis)
+
+    def take(self, indices: Any, axis: int | None = None) -> Tensor:
+        return ops.take(self, indices, axis)
+
+    # Gradients
+
+    def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this Tensor with respect to every leaf it was computed from to that leaf's `.grad`.
+
+        Args:
+            gradient: the gradient of what comes after, of this Tensor's shape; 1 when this is a single number (a loss).
+            retain_graph: keep the graph, so that backward can run through it again. Otherwise it is freed.
+
+        Raises RuntimeError when nothing here requires gradients, when the graph was freed, or when a Tensor was given
+        new values after it was used.
+        """
+        for leaf, found in propagate(self, _cotangent(self, gradient, "backward"), retain_graph=retain_graph).items():
+            if leaf.grad is not None:
+                found = leaf.grad._array + found
+            leaf.grad = wrap(np.asarray(found))
+
+
+def _cotangent(output: Tensor, gradient: Any, caller: str) -> np.ndarray:
+    """The gradient to start from, checked against the output."""
+    if not output._requires_grad:
+        made_by = f" (it comes from {output._node[0].__name__}, which is not differentiable)" if output._node else ""
+        raise RuntimeError(f"{caller}: nothing to differentiate: no Tensor in this computation has requires_grad=True{made_by}")
+    if gradient is None:
+        if output.size != 1:
+            raise RuntimeError(
+                f"{caller}: the output has shape {output.shape}, and only a single number has *the* gradient; "
+                "reduce it (with .sum() or .mean()) or pass gradient= of that shape"
+            )
+        return np.ones(output.shape, output.dtype)
+    array = as_array(gradient)
+    if array.shape != output.shape:
+        raise ValueError(f"{caller}: gradient= has shape {array.shape}, but the output has shape {output.shape}")
+    return np.array(array, dtype=output.dtype)
+
+
+def grad(
+    output: Tensor, inputs: Tensor | Sequence[Tensor], gradient: Any = None, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """The gradients of `output` with respect to each of `inputs`, which may be leaves or in the middle of the graph.
+
+    Nothing is written to `.grad`, and the graph is kept.
+
+    Args:
+        output: what to differentiate; a single number unless `gradient` is given.
+        inputs: one Tensor or several.
+        gradient: of output's shape, as in `Tensor.backward`.
+        create_graph: record the gradients' own computation, so that they can be differentiated again.
+
+    Returns a tuple with a Tensor of each input's shape; zeros for an input that the output doesn't depend on.
+    Raises RuntimeError as `Tensor.backward` does, and for an input that doesn't require gradients.
+    """
+    wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    for tensor in wanted:
+        if not tensor._requires_grad:
+            raise RuntimeError("grad: an input doesn't require gradients: make it with requires_grad=True before computing with it")
+    start: Any = _cotangent(output, gradient, "grad")
+    if create_graph:
+        start = gradient if isinstance(gradient, Tensor) else wrap(start)
+        with enable_grad():
+            found = propagate(output, start, wanted, create_graph=True)
+        return tuple(found[t] if t in found else wrap(np.zeros_like(t._array)) for t in wanted)
+    found = propagate(output, start, wanted)
+    return tuple(wrap(np.array(found[t]) if t in found else np.zeros_like(t._array)) for t in wanted)
+
+
+def propagate(
+    output: Tensor, gradient: Any, wanted: Sequence[Tensor] = (), create_graph: bool = False, retain_graph: bool = False
+) -> dict[Tensor, Any]:
+    """Carry `gradient` from `output` back through the graph: the chain rule, one node at a time, newest first.
+
+    A Tensor is visited after everything computed from it, because that is newer; so its gradient is complete by then.
+    Without recursion: the depth of the graph doesn't matter.
+
+    Returns the gradients by Tensor: of `wanted`, or of all leaves when nothing is named (and then frees the nodes, unless
+    told to retain them). They are arrays, each with its own memory; with `create_graph`, Tensors with a history.
+    """
+    gradients: dict[Tensor, Any] = {output: gradient}
+    found: dict[Tensor, Any] = {}
+    shared: set[Tensor] = {output}  # those whose gradient may share memory with another array
+    oldest = min((t._time for t in wanted), default=0)  # what is older can't depend on what is wanted
+    heap = [(-output._time, output)] if output._node is not None else []
+
+    while heap:
+        time, tensor = heapq.heappop(heap)
+        if -time < oldest:
+            break
+        g = gradients.pop(tensor)
+        if wanted and any(tensor is t for t in wanted):
+            found[tensor] = g
+        if tensor._node is FREED:
+            raise RuntimeError(
+                "backward: this part of the graph was freed by an earlier backward; compute it again, or pass retain_graph=True"
+            )
+        op, inputs, options, pullback = tensor._node
+        for x in inputs:
+            if isinstance(x, Tensor) and x._time > -time:
+                raise RuntimeError(
+                    f"backward: an input of {op.__name__}, of shape {x.shape}, was given new values after it was used; "
+                    "run the forward pass again, or change values only after backward"
+                )
+        if create_graph:
+            pullback = op.recorded_pullback(inputs, options, pullback)
+        separate = type(pullback) is tuple
+        parts = pullback if separate else pullback(g)
+        if type(parts) is not tuple or len(parts) != len(inputs):
+            raise TypeError(
+                f"{op.__name__}: its pullback must give a tuple with a gradient for each of its {len(inputs)} array inputs "
+                f"(parameters before the slash), but gave {len(parts) if type(parts) is tuple else type(parts).__name__}"
+            )
+        for i, x in enumerate(inputs):
+            if not isinstance(x, Tensor) or not x._requires_grad or parts[i] is None:
+                continue
+            part = parts[i](g) if separate else parts[i]
+            if not create_graph and type(part) is not np.ndarray:
+                part = np.asarray(part)
+            if part.shape != x._array.shape:
+                raise ValueError(
+                    f"{op.__name__}: its pullback gave a gradient of shape {part.shape} for input {i} of shape {x.shape}"
+                )
+            if part.dtype is not x._array.dtype and part.dtype != x._array.dtype:
+                part = part.astype(x._array.dtype)
+            if x in gradients:
+                gradients[x] = gradients[x] + part
+                shared.discard(x)
+                continue
+            gradients[x] = part
+            if x._node is not None:
+                heapq.heappush(heap, (-x._time, x))
+            elif not create_graph and (part.base is not None or part is g or any(part is p for p in parts[:i])):
+                shared.add(x)
+        if not (wanted or retain_graph):
+            tensor._node = FREED
+
+    if wanted:
+        found.update((t, gradients[t]) for t in wanted if t in gradients)
+        return found
+    return {t: g.copy() if t in shared else g for t, g in gradients.items()}
