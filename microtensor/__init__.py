@@ -1,12 +1,13 @@
 """microtensor: a small reverse-mode automatic differentiation library on NumPy and numba.
 
-    >>> import microtensor as mt
-    >>> x = mt.Tensor([1.0, 2.0], requires_grad=True)
-    >>> (x * x).sum().backward()
-    >>> x.grad
-    Tensor([2., 4.])
+>>> import microtensor as mt
+>>> x = mt.Tensor([1.0, 2.0], requires_grad=True)
+>>> (x * x).sum().backward()
+>>> x.grad
+Tensor([2., 4.])
 """
 
+from microtensor.backward import grad
 from microtensor.differentiable import differentiable, not_differentiable
 from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
 from microtensor.ops.elementwise import (
@@ -50,6 +51,7 @@ from microtensor.ops.neural import (
     cross_entropy,
     dropout,
     embedding,
+    embedding_bag,
     layer_norm,
     linear,
     log_softmax,
@@ -57,7 +59,7 @@ from microtensor.ops.neural import (
     scaled_dot_product_attention,
     softmax,
 )
-from microtensor.ops.products import einsum, matmul
+from microtensor.ops.products import dot, einsum, matmul
 from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from microtensor.ops.shape import (
     broadcast_to,
@@ -75,7 +77,7 @@ from microtensor.ops.shape import (
     tril,
     triu,
 )
-from microtensor.tensor import Tensor, enable_grad, grad, no_grad
+from microtensor.tensor import Tensor, enable_grad, no_grad
 
 __version__ = "0.1.0"
 __all__ = [name for name in dir() if not name.startswith("_") and name not in ("kernels", "ops", "tensor")]

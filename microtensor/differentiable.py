@@ -24,13 +24,21 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from microtensor import tensor as graph
-from microtensor.tensor import Tensor, as_array, grad, mode, wrap
+from microtensor.backward import grad, raise_stale
+from microtensor.tensor import LEAF, Tensor, as_array, clock, mode, wrap
+
+#: What an op's function returns: its value, and its pullback.
+Result = tuple[Any, Any]
+
+new = Tensor.__new__
 
 
 def differentiable(
@@ -45,14 +53,15 @@ def differentiable(
     """Make an op of `body`, which returns `(value, pullback)`; use it as a decorator.
 
     Args:
-        body: the function. It must not write to its inputs, and its pullback must return new arrays, or `g` itself.
+        body: the function. It must not write to its inputs, and its pullback must return new arrays, or `g` itself. A pullback
+            of None means that this result has no gradient.
         name: what the op is called in errors; the function's own name unless given.
         numpy: NumPy's function (or several) that this op takes the place of when it is called on Tensors.
         linear: the pullback uses no input's values.
         composite: the same function of the same arguments in other ops, for gradients of gradients.
         fits: what shapes the op wants, added to the error when they don't fit: a sentence, or a function of the inputs.
 
-    Raises TypeError (when the op is first used) if the body returns no pullback.
+    Raises TypeError when the op is used and the body returned no pullback.
     """
     if body is None:
         return functools.partial(differentiable, name=name, numpy=numpy, linear=linear, composite=composite, fits=fits)
@@ -60,73 +69,74 @@ def differentiable(
     name = name or function.__name__
     inputs, variadic = _inputs(function)
     count = len(inputs)
+    limit = sys.maxsize if variadic else count
+    names = frozenset(inputs)
+    parameters = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)
     def op(*args: Any, **options: Any) -> Any:
-        if options and not inputs_set.isdisjoint(options):
+        if options and not names.isdisjoint(options):
             args, options = _reorder(function, inputs, args, options)
-        recording = traced = False
-        values = list(args)
-        for i, arg in enumerate(args):
-            if isinstance(arg, Tensor):
-                if i >= count and not variadic:
-                    raise TypeError(f"{name}: argument {i + 1} is an option, and can't be a Tensor")
-                values[i] = arg._array
+        # Every op of every training step comes through here, so it is kept short for the machine too.
+        recording = mode.recording
+        traced = needed = False
+        values: list[Any] = []
+        for arg in args:
+            kind = type(arg)
+            if kind is Tensor:
+                values.append(arg._array)
                 traced = True
-                if arg._requires_grad:
-                    recording = True
-            elif (i < count or variadic) and isinstance(arg, list | tuple):
-                values[i] = as_array(arg)
-        if recording:
-            recording = mode.recording
-            if recording:
-                # An array of the caller's could be changed before backward reads it: keep a copy.
-                for i, arg in enumerate(args):
-                    if type(arg) is np.ndarray and arg.flags.writeable:
-                        values[i] = arg.copy()
+                if arg._node is not None:
+                    needed = recording
+            else:
+                values.append(as_array(arg) if kind is list and len(values) < limit else arg)
+        if needed:
+            for i, value in enumerate(values):
+                # The caller could change an array of his own before backward reads it.
+                if value is args[i] and type(value) is ndarray:
+                    values[i] = value.copy()
         try:
-            result = function(*values, **options)
+            value, pullback = function(*values, **options)
         except (ValueError, TypeError, IndexError) as error:
-            raise _explained(error, name, fits, values if variadic else values[:count]) from error
-        if type(result) is not tuple or len(result) != 2:
-            raise TypeError(f"{name}: an op returns its value and its pullback, (value, pullback)")
-        value, pullback = result
+            raise _explained(error, name, fits, values[:limit]) from error
         if not traced:
             return value
-        if type(value) is not np.ndarray:
+        if type(value) is not ndarray:
             value = np.asarray(value)
-        # A leaf's memory changes when it learns; what was computed from it must not.
-        for i, arg in enumerate(args):
-            if isinstance(arg, Tensor) and arg._node is None and (value is arg._array or value.base is not None):
-                value = value.copy() if np.may_share_memory(value, arg._array) else value
-        output = wrap(value)
-        if recording and value.dtype.kind == "f":
-            end = len(args) if variadic else count
-            kept = [a if isinstance(a, Tensor) else v for a, v in zip(args[:end], values, strict=False)]
-            if not variadic:
-                kept += [None] * (count - len(kept))
-            output._node = (op, kept, (values[end:], options), pullback)
-            output._requires_grad = True
+        elif value.base is not None or value is values[0] or value is values[-1]:
+            value = _apart_from_leaves(value, args)
+        output = new(Tensor)
+        output._array = value
+        output._gradient = None
+        output._time = time = clock()
+        if needed and pullback is not None:
+            if len(args) != count and not variadic:
+                args, options = _complete(args, options, parameters, count, name)
+            output._node = [-time, op, args, values, options, pullback]
+        else:
+            output._node = None
         return output
 
-    def recorded_pullback(arrays: Sequence[Any], options: Any, pullback: Any) -> Any:
+    def recorded_pullback(born: int, args: Sequence[Any], values: Sequence[Any], options: Any, pullback: Any) -> Any:
         """The pullback again, made of recorded ops."""
         if linear:
             return pullback
-        extra, keywords = options
+        arrays = [a if type(a) is Tensor or i >= len(values) else values[i] for i, a in enumerate(args)]
+        for a in arrays:
+            if type(a) is Tensor and a._time > born:
+                raise_stale(op, a)
         if composite is None:
-            return function(*arrays, *extra, **keywords)[1]
+            return function(*arrays, **options)[1]
 
         def through_composite(g: Tensor) -> tuple[Any, ...]:
             # Stand-ins, so that the gradients stop at this op's inputs even where one was computed from another.
-            stand_ins = [graph.ops.identity(a) if isinstance(a, Tensor) and a._requires_grad else a for a in arrays]
-            wanted = [a for a in stand_ins if isinstance(a, Tensor) and a._requires_grad]
-            gradients = iter(grad(composite(*stand_ins, *extra, **keywords), wanted, g, create_graph=True))
-            return tuple(next(gradients) if isinstance(a, Tensor) and a._requires_grad else None for a in stand_ins)
+            stand_ins = [graph.ops.identity(a) if type(a) is Tensor and a.requires_grad else a for a in arrays]
+            wanted = [a for a in stand_ins if type(a) is Tensor and a.requires_grad]
+            gradients = iter(grad(composite(*stand_ins, **options), wanted, g, create_graph=True))
+            return tuple(next(gradients) if type(a) is Tensor and a.requires_grad else None for a in stand_ins)
 
         return through_composite
 
-    inputs_set = frozenset(inputs)
     op.__name__ = name
     op.recorded_pullback = recorded_pullback  # type: ignore[attr-defined]
     _register(op, function.__name__, numpy)
@@ -147,11 +157,9 @@ def not_differentiable(function: Callable[..., Any] | None = None, *, numpy: Any
         values = [a._array if isinstance(a, Tensor) else a for a in args]
         named = {k: a._array if isinstance(a, Tensor) else a for k, a in options.items()}
         try:
-            output = wrap(np.asarray(plain(*values, **named)))
+            return wrap(np.asarray(plain(*values, **named)))
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, plain.__name__, "", values) from error
-        output._node = (op, (), ([], {}), None)
-        return output
 
     _register(op, plain.__name__, numpy)
     return op
@@ -165,10 +173,34 @@ def composed(function: Callable[..., Any] | None = None, *, numpy: Any = ()) -> 
     return function
 
 
+def _apart_from_leaves(value: ndarray, args: Sequence[Any]) -> ndarray:
+    """The value, copied if it lies in the memory of a leaf: that changes when the leaf learns."""
+    for arg in args:
+        if type(arg) is Tensor and arg._node is LEAF and (value is arg._array or value.base is arg._array):
+            return value.copy()
+    return value
+
+
+def _complete(
+    args: tuple[Any, ...], options: dict[str, Any], parameters: Sequence[str], count: int, name: str
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments as a node keeps them: all inputs in their places, and options by name."""
+    for value in args[count:]:
+        if type(value) is Tensor:
+            raise TypeError(
+                f"{name}: a Tensor was given for an option ({', '.join(parameters[count:])}), which has no gradient"
+            )
+    named = dict(zip(parameters[count:], args[count:], strict=False))
+    return args[:count] + (None,) * (count - len(args)), {**named, **options}
+
+
 def _register(op: Any, name: str, numpy: Any) -> None:
     """Let Tensor's methods and NumPy's functions find the op. One defined outside microtensor stays its author's own."""
     if op.__module__.startswith("microtensor."):
         setattr(graph.ops, name, op)
+        method = vars(Tensor).get(name)
+        if method is not None and method.__doc__ is None:
+            method.__doc__ = op.__doc__
         for function in numpy if isinstance(numpy, tuple) else (numpy,):
             graph.numpy_rules[function] = op
 
@@ -205,6 +237,8 @@ def _explained(error: Exception, name: str, fits: str | Callable[..., str], valu
     """The same kind of error, saying which op it was, with which inputs, and what would fit."""
     if getattr(error, "explained", False):
         return error
+    if "unpack" in str(error):
+        return TypeError(f"{name}: an op returns its value and its pullback, (value, pullback)")
     arrays = [v for v in values if isinstance(v, np.ndarray | np.generic)]
     shapes = " and ".join(f"{v.shape} {v.dtype}" for v in arrays) or "none"
     advice = fits(*values) if callable(fits) else fits

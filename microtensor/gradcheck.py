@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.tensor import Tensor, enable_grad, grad, no_grad, wrap
+from microtensor.backward import grad
+from microtensor.tensor import LEAF, Tensor, enable_grad, no_grad, wrap
 
 
 class GradientError(AssertionError):
@@ -52,8 +53,8 @@ def gradcheck(
     rng = np.random.default_rng(seed)
 
     outputs = _evaluate(f, arguments, name)
-    if name == "<lambda>" and outputs[0]._node:
-        name = f"{outputs[0]._node[0].__name__} (in a lambda)"
+    if name == "<lambda>" and outputs and outputs[0]._node not in (None, LEAF):
+        name = f"{outputs[0]._node[1].__name__} (in a lambda)"
     cotangents = [np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)) for y in outputs]
 
     def score() -> float:
@@ -175,7 +176,10 @@ def _check_directions(
         found = float(np.sum(gradient * direction))
         excess = _excess(expected, found, rtol, atol)
         if excess > worst[0]:
-            worst = (excess, f"along random direction {trial}: expected {expected:.10g} by central differences, found {found:.10g}")
+            worst = (
+                excess,
+                f"along random direction {trial}: expected {expected:.10g} by central differences, found {found:.10g}",
+            )
     _report(worst, name, number, x, gradient)
 
 

@@ -1,8 +1,8 @@
 """Tensor: an array that remembers how it was computed, so that gradients can be found by walking back.
 
 Every operation on Tensors makes a new Tensor that keeps its *node*: which op made it, from which inputs, and the op's
-*pullback*, the function that carries a gradient from the output back to each input. `backward` visits the nodes from the
-newest to the oldest and applies the chain rule at each one. That is all of reverse-mode automatic differentiation.
+*pullback*, the function that carries a gradient from the output back to each input. The nodes are the graph through which
+`backward` walks.
 
 A Tensor owns its memory: it copies what it is made from, and nothing outside can write into it. `t.data = array` gives
 it new values. It also moves the Tensor forward in time, so that a graph recorded with the old values is recognised as
@@ -11,10 +11,9 @@ stale, and its backward raises an error instead of returning a wrong gradient.
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace, TracebackType
 from typing import Any
 
@@ -23,8 +22,8 @@ import numpy as np
 #: Counts every Tensor made and every change of one: a node's inputs are always older than the node.
 clock = itertools.count(1).__next__
 
-#: The differentiable functions by name, and the rules for NumPy's own functions. `differentiable` fills both, so that
-#: Tensor's methods reach ops that are defined a floor above.
+#: The differentiable functions by name, and the rules for NumPy's own functions. The files above this one fill both, so that
+#: Tensor's methods reach what is defined there.
 ops: Any = SimpleNamespace()
 numpy_rules: dict[Any, Callable[..., Any]] = {
     np.shape: lambda t: t.shape,
@@ -32,8 +31,8 @@ numpy_rules: dict[Any, Callable[..., Any]] = {
     np.size: lambda t: t.size,
 }
 
-#: Takes the place of a node once backward has used and freed it.
-FREED: Any = ("freed",)
+#: The node of a Tensor that is to be learned: it has a gradient, and no history.
+LEAF: list[Any] = [0]
 
 
 class _Mode(threading.local):
@@ -105,8 +104,7 @@ def wrap(array: np.ndarray) -> Tensor:
     tensor._array = array
     tensor._time = clock()
     tensor._node = None
-    tensor.grad = None
-    tensor._requires_grad = False
+    tensor._gradient = None
     return tensor
 
 
@@ -121,15 +119,15 @@ class Tensor:
     Operators and NumPy's functions (`t * 2`, `np.tanh(t)`, `t.sum(axis=0)`) work as on arrays and are recorded.
     """
 
-    __slots__ = ("_array", "_node", "_requires_grad", "_time", "grad", "__weakref__")
+    __slots__ = ("__weakref__", "_array", "_gradient", "_node", "_time")
     __hash__ = object.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         self._array: np.ndarray = np.array(as_array(data, dtype), order="C")
         self._time: int = clock()
-        self._node: Any = None
-        self._requires_grad = False
-        self.grad: Tensor | None = None
+        # What made it: [-time, op, inputs, their arrays, options, pullback]; LEAF; or None if it needs no gradient.
+        self._node: list[Any] | None = None
+        self._gradient: np.ndarray | None = None
         if self._array.dtype.kind not in "biuf":
             raise TypeError(f"Tensor: holds real numbers or booleans, not {self._array.dtype}")
         if requires_grad:
@@ -146,8 +144,8 @@ class Tensor:
 
     @data.setter
     def data(self, values: Any) -> None:
-        if self._node is not None:
-            raise RuntimeError("only a leaf can be given new values; this Tensor was computed from others")
+        if self._node is not None and self._node is not LEAF:
+            raise RuntimeError("data: only a leaf can be given new values; this Tensor was computed from others")
         new = as_array(values)
         if new.shape != self._array.shape:
             raise ValueError(f"data: a Tensor of shape {self.shape} can't take values of shape {new.shape}")
@@ -155,17 +153,30 @@ class Tensor:
         self._time = clock()
 
     @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` left here, or None. Set it to None to start afresh."""
+        return None if self._gradient is None else wrap(self._gradient)
+
+    @grad.setter
+    def grad(self, gradient: Any) -> None:
+        if gradient is not None:
+            gradient = np.array(as_array(gradient), dtype=self.dtype)
+            if gradient.shape != self.shape:
+                raise ValueError(f"grad: a Tensor of shape {self.shape} can't have a gradient of shape {gradient.shape}")
+        self._gradient = gradient
+
+    @property
     def requires_grad(self) -> bool:
         """Whether gradients flow to this Tensor."""
-        return self._requires_grad
+        return self._node is not None
 
     @requires_grad.setter
     def requires_grad(self, wanted: bool) -> None:
         if wanted and self._array.dtype.kind != "f":
             raise TypeError(f"requires_grad: gradients need a floating-point dtype, not {self._array.dtype}")
-        if not wanted and self._node is not None:
+        if self._node is not None and self._node is not LEAF:
             raise RuntimeError("requires_grad: this Tensor was computed from others; use detach() for one without history")
-        self._requires_grad = wanted
+        self._node = LEAF if wanted else None
 
     shape = property(lambda self: self._array.shape, doc="The length of each axis.")
     dtype = property(lambda self: self._array.dtype, doc="The element type.")
@@ -186,7 +197,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values without history: gradients stop here."""
-        return wrap(self._array.copy() if self._node is None else self._array)
+        return wrap(self._array.copy() if self._node is LEAF else self._array)
 
     def __len__(self) -> int:
         return len(self._array)
@@ -217,7 +228,7 @@ class Tensor:
         raise TypeError("a Tensor isn't copied by copy.copy: use detach(), or Tensor(t, requires_grad=True) for a new leaf")
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if self._node is not None:
+        if self._node is not None and self._node is not LEAF:
             raise TypeError("only a leaf can be deep-copied; this Tensor was computed from others: use detach()")
         return Tensor(self._array, requires_grad=self.requires_grad)
 
@@ -230,18 +241,23 @@ class Tensor:
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
         if kwargs.get("out") is not None:
-            raise TypeError(f"np.{ufunc.__name__}: can't write a Tensor's result into out= or by an in-place operator on an array")
+            raise TypeError(
+                f"np.{ufunc.__name__}: can't write a Tensor's result into out= or by an in-place operator on an array"
+            )
         rule = numpy_rules.get(ufunc if method == "__call__" else (ufunc, method))
         if rule is None:
             call = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-            raise TypeError(f"np.{call} has no gradient rule: use .data for the plain array, or write an op with differentiable")
+            raise TypeError(
+                f"np.{call} has no gradient rule: use .data for the plain array, or write an op with differentiable"
+            )
         return rule(*inputs, **kwargs)
 
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         rule = numpy_rules.get(function)
         if rule is None:
             raise TypeError(
-                f"np.{function.__name__} has no gradient rule: use .data for the plain array, or write an op with differentiable"
+                f"np.{function.__name__} has no gradient rule: use .data for the plain array, "
+                "or write an op with differentiable"
             )
         return rule(*args, **kwargs)
 
@@ -318,10 +334,10 @@ class Tensor:
         return ops.transpose(self)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.sum(self, axis, keepdims)
+        return ops.sum(self, axis=axis, keepdims=keepdims)
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.mean(self, axis, keepdims)
+        return ops.mean(self, axis=axis, keepdims=keepdims)
 
     def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
         return ops.var(self, axis, ddof=ddof, keepdims=keepdims)
@@ -330,19 +346,19 @@ class Tensor:
         return ops.std(self, axis, ddof=ddof, keepdims=keepdims)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.max(self, axis, keepdims)
+        return ops.max(self, axis=axis, keepdims=keepdims)
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.min(self, axis, keepdims)
+        return ops.min(self, axis=axis, keepdims=keepdims)
 
     def prod(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.prod(self, axis, keepdims)
+        return ops.prod(self, axis=axis, keepdims=keepdims)
 
     def cumsum(self, axis: Any = None) -> Tensor:
         return ops.cumsum(self, axis)
 
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.argmax(self, axis, keepdims)
+        return ops.argmax(self, axis=axis, keepdims=keepdims)
 
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
         return ops.clip(self, min, max)
@@ -380,129 +396,4 @@ class Tensor:
         Raises RuntimeError when nothing here requires gradients, when the graph was freed, or when a Tensor was given
         new values after it was used.
         """
-        for leaf, found in propagate(self, _cotangent(self, gradient, "backward"), retain_graph=retain_graph).items():
-            if leaf.grad is not None:
-                found = leaf.grad._array + found
-            leaf.grad = wrap(np.asarray(found))
-
-
-def _cotangent(output: Tensor, gradient: Any, caller: str) -> np.ndarray:
-    """The gradient to start from, checked against the output."""
-    if not output._requires_grad:
-        made_by = f" (it comes from {output._node[0].__name__}, which is not differentiable)" if output._node else ""
-        raise RuntimeError(f"{caller}: nothing to differentiate: no Tensor in this computation has requires_grad=True{made_by}")
-    if gradient is None:
-        if output.size != 1:
-            raise RuntimeError(
-                f"{caller}: the output has shape {output.shape}, and only a single number has *the* gradient; "
-                "reduce it (with .sum() or .mean()) or pass gradient= of that shape"
-            )
-        return np.ones(output.shape, output.dtype)
-    array = as_array(gradient)
-    if array.shape != output.shape:
-        raise ValueError(f"{caller}: gradient= has shape {array.shape}, but the output has shape {output.shape}")
-    return np.array(array, dtype=output.dtype)
-
-
-def grad(
-    output: Tensor, inputs: Tensor | Sequence[Tensor], gradient: Any = None, create_graph: bool = False
-) -> tuple[Tensor, ...]:
-    """The gradients of `output` with respect to each of `inputs`, which may be leaves or in the middle of the graph.
-
-    Nothing is written to `.grad`, and the graph is kept.
-
-    Args:
-        output: what to differentiate; a single number unless `gradient` is given.
-        inputs: one Tensor or several.
-        gradient: of output's shape, as in `Tensor.backward`.
-        create_graph: record the gradients' own computation, so that they can be differentiated again.
-
-    Returns a tuple with a Tensor of each input's shape; zeros for an input that the output doesn't depend on.
-    Raises RuntimeError as `Tensor.backward` does, and for an input that doesn't require gradients.
-    """
-    wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    for tensor in wanted:
-        if not tensor._requires_grad:
-            raise RuntimeError("grad: an input doesn't require gradients: make it with requires_grad=True before computing with it")
-    start: Any = _cotangent(output, gradient, "grad")
-    if create_graph:
-        start = gradient if isinstance(gradient, Tensor) else wrap(start)
-        with enable_grad():
-            found = propagate(output, start, wanted, create_graph=True)
-        return tuple(found[t] if t in found else wrap(np.zeros_like(t._array)) for t in wanted)
-    found = propagate(output, start, wanted)
-    return tuple(wrap(np.array(found[t]) if t in found else np.zeros_like(t._array)) for t in wanted)
-
-
-def propagate(
-    output: Tensor, gradient: Any, wanted: Sequence[Tensor] = (), create_graph: bool = False, retain_graph: bool = False
-) -> dict[Tensor, Any]:
-    """Carry `gradient` from `output` back through the graph: the chain rule, one node at a time, newest first.
-
-    A Tensor is visited after everything computed from it, because that is newer; so its gradient is complete by then.
-    Without recursion: the depth of the graph doesn't matter.
-
-    Returns the gradients by Tensor: of `wanted`, or of all leaves when nothing is named (and then frees the nodes, unless
-    told to retain them). They are arrays, each with its own memory; with `create_graph`, Tensors with a history.
-    """
-    gradients: dict[Tensor, Any] = {output: gradient}
-    found: dict[Tensor, Any] = {}
-    shared: set[Tensor] = {output}  # those whose gradient may share memory with another array
-    oldest = min((t._time for t in wanted), default=0)  # what is older can't depend on what is wanted
-    heap = [(-output._time, output)] if output._node is not None else []
-
-    while heap:
-        time, tensor = heapq.heappop(heap)
-        if -time < oldest:
-            break
-        g = gradients.pop(tensor)
-        if wanted and any(tensor is t for t in wanted):
-            found[tensor] = g
-        if tensor._node is FREED:
-            raise RuntimeError(
-                "backward: this part of the graph was freed by an earlier backward; compute it again, or pass retain_graph=True"
-            )
-        op, inputs, options, pullback = tensor._node
-        for x in inputs:
-            if isinstance(x, Tensor) and x._time > -time:
-                raise RuntimeError(
-                    f"backward: an input of {op.__name__}, of shape {x.shape}, was given new values after it was used; "
-                    "run the forward pass again, or change values only after backward"
-                )
-        if create_graph:
-            pullback = op.recorded_pullback(inputs, options, pullback)
-        separate = type(pullback) is tuple
-        parts = pullback if separate else pullback(g)
-        if type(parts) is not tuple or len(parts) != len(inputs):
-            raise TypeError(
-                f"{op.__name__}: its pullback must give a tuple with a gradient for each of its {len(inputs)} array inputs "
-                f"(parameters before the slash), but gave {len(parts) if type(parts) is tuple else type(parts).__name__}"
-            )
-        for i, x in enumerate(inputs):
-            if not isinstance(x, Tensor) or not x._requires_grad or parts[i] is None:
-                continue
-            part = parts[i](g) if separate else parts[i]
-            if not create_graph and type(part) is not np.ndarray:
-                part = np.asarray(part)
-            if part.shape != x._array.shape:
-                raise ValueError(
-                    f"{op.__name__}: its pullback gave a gradient of shape {part.shape} for input {i} of shape {x.shape}"
-                )
-            if part.dtype is not x._array.dtype and part.dtype != x._array.dtype:
-                part = part.astype(x._array.dtype)
-            if x in gradients:
-                gradients[x] = gradients[x] + part
-                shared.discard(x)
-                continue
-            gradients[x] = part
-            if x._node is not None:
-                heapq.heappush(heap, (-x._time, x))
-            elif not create_graph and (part.base is not None or part is g or any(part is p for p in parts[:i])):
-                shared.add(x)
-        if not (wanted or retain_graph):
-            tensor._node = FREED
-
-    if wanted:
-        found.update((t, gradients[t]) for t in wanted if t in gradients)
-        return found
-    return {t: g.copy() if t in shared else g for t, g in gradients.items()}
+        ops.backward(self, gradient, retain_graph)

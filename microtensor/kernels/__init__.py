@@ -13,7 +13,9 @@ _FILES = {
     "cross_entropy": "losses",
     "erf": "special",
     "gather": "tables",
+    "gather_mean": "tables",
     "scatter_add": "tables",
+    "scatter_mean": "tables",
     "sgd": "updates",
 }
 

@@ -22,6 +22,8 @@ import numba
 from llvmlite import binding as llvm
 from numba.core import caching
 
+config: Any = numba.config
+
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function of arrays when it is first called with each combination of dtypes.
@@ -29,8 +31,8 @@ def kernel(function: Callable[..., Any]) -> Any:
     Division follows NumPy (x / 0 is inf), and multiplications and additions may be fused; nothing else about floating
     point is relaxed, so NaN and infinity behave. The interpreter lock is released while a kernel runs.
     """
-    compiled = numba.njit(error_model="numpy", fastmath={"contract"}, nogil=True)(function)
-    if cache_folder() is not None and not numba.config.DISABLE_JIT:
+    compiled: Any = numba.njit(error_model="numpy", fastmath={"contract"}, nogil=True)(function)
+    if cache_folder() is not None and not config.DISABLE_JIT:
         compiled._cache = _Cache(function)
     return compiled
 
@@ -44,8 +46,8 @@ def cache_folder() -> Path | None:
     machine = (
         numba.__version__,
         llvmlite.__version__,
-        numba.config.CPU_NAME or llvm.get_host_cpu_name(),
-        numba.config.CPU_FEATURES or llvm.get_host_cpu_features().flatten(),
+        config.CPU_NAME or llvm.get_host_cpu_name(),
+        config.CPU_FEATURES or llvm.get_host_cpu_features().flatten(),
     )
     digest.update(repr(machine).encode())
     home = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
@@ -90,7 +92,7 @@ class _Locator:
 class _CacheFiles(caching.CompileResultCacheImpl):
     """numba's cache files, in our folder."""
 
-    _locator_classes = [_Locator]
+    _locator_classes = [_Locator]  # type: ignore[list-item]  # noqa: RUF012
 
 
 class _Cache(caching.FunctionCache):

@@ -2,15 +2,11 @@
 
 import math
 
-import numpy as np
-
 from microtensor.kernels.jit import kernel
 
 
 @kernel
-def erf(x):
-    """The error function of each element of an array of any shape."""
-    y = np.empty_like(x)
+def erf(x, out):
+    """out[i] = erf(x[i]), over flat arrays."""
     for i in range(x.size):
-        y.flat[i] = math.erf(x.flat[i])
-    return y
+        out[i] = math.erf(x[i])

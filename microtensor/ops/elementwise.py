@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from microtensor import kernels
-from microtensor.differentiable import composed, differentiable, not_differentiable
+from microtensor.differentiable import Result, composed, differentiable, not_differentiable
 from microtensor.tensor import as_array
 
 
@@ -49,38 +49,39 @@ def _shapes_match(*inputs: Any) -> str:
 
 
 @differentiable
-def identity(x, /):
+def identity(x: Any, /) -> Result:
     """x itself, as a new node of the graph."""
     return x, lambda g: (g,)
 
 
 @differentiable(linear=True)
-def astype(x, /, dtype):
+def astype(x: Any, /, dtype: Any) -> Result:
     """x with another element type; the gradient comes back in the type of x."""
     before = x.dtype
-    return x.astype(dtype), lambda g: (g.astype(before),)
+    y = x.astype(dtype)
+    return y, (lambda g: (g.astype(before),)) if y.dtype.kind == "f" else None
 
 
 @differentiable(numpy=np.add, fits=_shapes_match)
-def add(x, y, /):
+def add(x: Any, y: Any, /) -> Result:
     """x + y."""
     return x + y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(g, y))
 
 
 @differentiable(numpy=np.subtract, fits=_shapes_match)
-def subtract(x, y, /):
+def subtract(x: Any, y: Any, /) -> Result:
     """x - y."""
     return x - y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(-g, y))
 
 
 @differentiable(numpy=np.multiply, fits=_shapes_match)
-def multiply(x, y, /):
+def multiply(x: Any, y: Any, /) -> Result:
     """x * y."""
     return x * y, (lambda g: unbroadcast(g * y, x), lambda g: unbroadcast(g * x, y))
 
 
 @differentiable(numpy=np.true_divide, fits=_shapes_match)
-def divide(x, y, /):
+def divide(x: Any, y: Any, /) -> Result:
     """x / y."""
     return x / y, (
         lambda g: unbroadcast(_over(g, y), x),
@@ -89,7 +90,7 @@ def divide(x, y, /):
 
 
 @differentiable(numpy=np.power, fits=_shapes_match)
-def power(x, y, /):
+def power(x: Any, y: Any, /) -> Result:
     """x to the power y. At x = 0 the slope in y is taken as 0, its limit from above for y > 0."""
 
     def pull_x(g: Any) -> Any:
@@ -105,13 +106,13 @@ def power(x, y, /):
 
 
 @differentiable(numpy=np.negative)
-def negative(x, /):
+def negative(x: Any, /) -> Result:
     """-x."""
     return -x, lambda g: (-g,)
 
 
 @differentiable(numpy=np.absolute)
-def abs(x, /):
+def abs(x: Any, /) -> Result:
     """The absolute value; its slope at 0 is taken as 0."""
     return np.absolute(x), lambda g: (g * sign(x),)
 
@@ -123,68 +124,71 @@ def sign(x):
 
 
 @differentiable(numpy=np.exp)
-def exp(x, /):
+def exp(x: Any, /) -> Result:
     """e to the power x."""
     y = np.exp(x)
     return y, lambda g: (g * y,)
 
 
 @differentiable(numpy=np.log)
-def log(x, /):
+def log(x: Any, /) -> Result:
     """The natural logarithm."""
     return np.log(x), lambda g: (_over(g, x),)
 
 
 @differentiable(numpy=np.sqrt)
-def sqrt(x, /):
+def sqrt(x: Any, /) -> Result:
     """The square root."""
     y = np.sqrt(x)
     return y, lambda g: (_over(0.5 * g, y),)
 
 
 @differentiable(numpy=np.sin)
-def sin(x, /):
+def sin(x: Any, /) -> Result:
     """The sine, of radians."""
     return np.sin(x), lambda g: (g * np.cos(x),)
 
 
 @differentiable(numpy=np.cos)
-def cos(x, /):
+def cos(x: Any, /) -> Result:
     """The cosine, of radians."""
     return np.cos(x), lambda g: (-g * np.sin(x),)
 
 
 @differentiable(numpy=np.tanh)
-def tanh(x, /):
+def tanh(x: Any, /) -> Result:
     """The hyperbolic tangent: an S-shaped curve from -1 to 1."""
     y = np.tanh(x)
     return y, lambda g: (g * (1 - y * y),)
 
 
 @differentiable
-def sigmoid(x, /):
+def sigmoid(x: Any, /) -> Result:
     """1 / (1 + e^-x): an S-shaped curve from 0 to 1. Written with tanh, it never overflows."""
     y = 0.5 * (1 + np.tanh(0.5 * x))
     return y, lambda g: (g * y * (1 - y),)
 
 
 @differentiable
-def relu(x, /):
+def relu(x: Any, /) -> Result:
     """x where it is positive, else 0; the slope at 0 is taken as 0."""
     return np.maximum(x, 0), lambda g: (np.where(x > 0, g, 0),)
 
 
 @differentiable
-def silu(x, /):
+def silu(x: Any, /) -> Result:
     """x * sigmoid(x), also called swish (Elfwing et al. 2017, arXiv:1702.03118)."""
     s = sigmoid(x)
     return x * s, lambda g: (g * s * (1 + x * (1 - s)),)
 
 
 @differentiable
-def erf(x, /):
+def erf(x: Any, /) -> Result:
     """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x: how a bell curve adds up."""
-    return kernels.erf(as_array(x)), lambda g: (g * (2 / math.sqrt(math.pi) * np.exp(-x * x)),)
+    flat = np.ascontiguousarray(as_array(x)).reshape(-1)
+    y = np.empty_like(flat)
+    kernels.erf(flat, y)
+    return y.reshape(x.shape), lambda g: (g * (2 / math.sqrt(math.pi) * np.exp(-x * x)),)
 
 
 @composed
@@ -201,7 +205,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
 
 
 @differentiable(numpy=np.logaddexp, fits=_shapes_match)
-def logaddexp(x, y, /):
+def logaddexp(x: Any, y: Any, /) -> Result:
     """log(e^x + e^y), without overflow."""
     return np.logaddexp(x, y), (
         lambda g: unbroadcast(g * sigmoid(x - y), x),
@@ -221,7 +225,7 @@ def _share(x: Any, y: Any) -> Any:
 
 
 @differentiable(numpy=np.maximum, fits=_shapes_match)
-def maximum(x, y, /):
+def maximum(x: Any, y: Any, /) -> Result:
     """The larger of x and y; in a tie each gets half the gradient."""
     return np.maximum(x, y), (
         lambda g: unbroadcast(g * _share(x, y).astype(g.dtype), x),
@@ -230,7 +234,7 @@ def maximum(x, y, /):
 
 
 @differentiable(numpy=np.minimum, fits=_shapes_match)
-def minimum(x, y, /):
+def minimum(x: Any, y: Any, /) -> Result:
     """The smaller of x and y; in a tie each gets half the gradient."""
     return np.minimum(x, y), (
         lambda g: unbroadcast(g * _share(y, x).astype(g.dtype), x),
@@ -239,7 +243,7 @@ def minimum(x, y, /):
 
 
 @differentiable(numpy=np.where, fits=_shapes_match)
-def where(condition, x, y, /):
+def where(condition: Any, x: Any, y: Any, /) -> Result:
     """x where the condition holds, else y. The gradient goes to the one that was chosen."""
     return np.where(condition, x, y), (
         None,
@@ -249,7 +253,7 @@ def where(condition, x, y, /):
 
 
 @differentiable(numpy=np.clip)
-def clip(x, /, a_min=None, a_max=None, *, min=None, max=None):
+def clip(x: Any, /, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Result:
     """x, held between two bounds (either may be None); outside them the gradient is 0."""
     low, high = a_min if min is None else min, a_max if max is None else max
     inside = True

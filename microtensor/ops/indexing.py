@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.differentiable import composed, differentiable, not_differentiable
+from microtensor.differentiable import Result, composed, differentiable, not_differentiable
 from microtensor.tensor import Tensor
 
 
 @differentiable(linear=True, name="getitem")
-def _pick(x, /, key):
+def _pick(x: Any, /, key: Any) -> Result:
     """x[key], where the key holds only plain arrays, integers and slices."""
     return x[key], lambda g: (_scatter(g, key, x.shape),)
 
 
 @differentiable(linear=True, name="scatter")
-def _scatter(g, /, key, shape):
+def _scatter(g: Any, /, key: Any, shape: Any) -> Result:
     """Zeros of that shape, with g added at the key: the pullback of picking."""
     y = np.zeros(shape, g.dtype)
     if _is_basic(key):

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 
 from microtensor import kernels
-from microtensor.differentiable import composed, differentiable
+from microtensor.differentiable import Result, composed, differentiable
 from microtensor.ops.elementwise import where
 from microtensor.ops.indexing import take_along_axis
 from microtensor.ops.products import matmul
-from microtensor.tensor import Tensor, as_array
+from microtensor.tensor import as_array
 
 
 @differentiable
-def softmax(x, /, axis=-1):
+def softmax(x: Any, /, axis: Any = -1) -> Result:
     """e^x / sum(e^x): scores turned into probabilities that add up to 1. A row that is all -inf gives zeros."""
     largest = np.max(x, axis=axis, keepdims=True)
     e = np.exp(x - np.where(np.isfinite(as_array(largest)), largest, 0))
@@ -29,7 +29,7 @@ def softmax(x, /, axis=-1):
 
 
 @differentiable
-def log_softmax(x, /, axis=-1):
+def log_softmax(x: Any, /, axis: Any = -1) -> Result:
     """The logarithm of softmax, without underflow; a row that is all -inf stays so."""
     largest = np.max(x, axis=axis, keepdims=True)
     shifted = x - np.where(np.isfinite(as_array(largest)), largest, 0)
@@ -38,51 +38,33 @@ def log_softmax(x, /, axis=-1):
     return y, lambda g: (g - np.exp(y) * np.add.reduce(g, axis=axis, keepdims=True),)
 
 
-def _reduced(losses: Any, count: Any, reduction: str) -> Any:
-    """Losses as they are, summed, or averaged over those that count (0 when none does)."""
-    if reduction == "none":
-        return losses
-    total = losses.sum()
-    return total if reduction == "sum" else total / max(int(count), 1)
-
-
-def _cross_entropy_in_ops(logits: Any, target: Any, ignore_index: int, smoothing: float, reduction: str) -> Any:
-    """Cross-entropy written in other ops, for class indices or for probabilities."""
+def _cross_entropy_in_ops(
+    logits: Any, target: Any, ignore_index: int = -100, label_smoothing: float = 0.0, reduction: str = "mean"
+) -> Any:
+    """Cross-entropy written in other ops."""
     log_p = log_softmax(logits)
     classes = logits.shape[-1]
     if target.dtype.kind == "f":
-        target = (1 - smoothing) * target + smoothing / classes
+        target = (1 - label_smoothing) * target + label_smoothing / classes
         losses = -where(target == 0, 0.0, target * log_p).sum(axis=-1)
-        return _reduced(losses, math.prod(losses.shape), reduction)
-    counts = np.asarray(target != ignore_index)
-    chosen = np.where(counts, target, 0)[..., None]
-    losses = -(1 - smoothing) * take_along_axis(log_p, chosen, -1)[..., 0]
-    if smoothing:
-        losses = losses - smoothing / classes * log_p.sum(axis=-1)
-    return _reduced(where(counts, losses, 0.0), counts.sum(), reduction)
-
-
-@differentiable(name="cross_entropy", composite=_cross_entropy_in_ops)
-def _cross_entropy(logits, target, /, ignore_index, smoothing, reduction):
-    """Cross-entropy with class indices, by the kernel that finds losses and slopes in one pass."""
-    rows = np.ascontiguousarray(logits).reshape((-1, logits.shape[-1])) if logits.size else logits.reshape((target.size, -1))
-    losses, slope, total, count, bad = kernels.cross_entropy(rows, target.reshape(-1), ignore_index, smoothing)
-    if bad >= 0:
-        raise IndexError(
-            f"target {target.reshape(-1)[bad]} at row {bad} is not a class: classes are 0..{logits.shape[-1] - 1}"
-            f" (or ignore_index={ignore_index})"
-        )
-    shape = logits.shape
+        count = math.prod(losses.shape)
+    else:
+        counts = np.asarray(target != ignore_index)
+        chosen = np.where(counts, target, 0)[..., None]
+        losses = -(1 - label_smoothing) * take_along_axis(log_p, chosen, -1)[..., 0]
+        if label_smoothing:
+            losses = losses - label_smoothing / classes * log_p.sum(axis=-1)
+        losses = where(counts, losses, 0.0)
+        count = int(counts.sum())
     if reduction == "none":
-        return losses.reshape(shape[:-1]), lambda g: ((slope * g.reshape(-1, 1)).reshape(shape), None)
-    n = max(count, 1) if reduction == "mean" else 1
-    return np.asarray(total / n, logits.dtype), lambda g: ((slope * (g / n)).reshape(shape), None)
+        return losses
+    return losses.sum() / max(count, 1) if reduction == "mean" else losses.sum()
 
 
-@composed
+@differentiable(composite=_cross_entropy_in_ops)
 def cross_entropy(
-    logits: Any, target: Any, ignore_index: int = -100, label_smoothing: float = 0.0, reduction: str = "mean"
-) -> Any:
+    logits: Any, target: Any, /, ignore_index: int = -100, label_smoothing: float = 0.0, reduction: str = "mean"
+) -> Result:
     """How surprised a model is by what really came: -log of the probability it gave to the target.
 
     Args:
@@ -95,65 +77,122 @@ def cross_entropy(
 
     Raises ValueError for shapes that don't fit and IndexError for a target that isn't a class.
     """
+    shape, dtype = logits.shape, logits.dtype
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f'cross_entropy: reduction is "mean", "sum" or "none", not {reduction!r}')
+        raise ValueError(f'reduction is "mean", "sum" or "none", not {reduction!r}')
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1, not {label_smoothing}")
-    if not isinstance(logits, Tensor | np.ndarray):
-        logits = as_array(logits)
-    if not isinstance(target, Tensor | np.ndarray):
-        target = as_array(target)
-    if logits.ndim == 0 or logits.dtype.kind != "f":
-        raise ValueError(f"cross_entropy: logits must be floats of shape (..., classes), not {logits.dtype} {logits.shape}")
+        raise ValueError(f"label_smoothing must be from 0 to 1, not {label_smoothing}")
     if target.dtype.kind == "f":
-        if target.shape != logits.shape:
-            raise ValueError(f"cross_entropy: target probabilities {target.shape} must have the shape of the logits {logits.shape}")
-        return _cross_entropy_in_ops(logits, target, ignore_index, label_smoothing, reduction)
-    if target.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"cross_entropy: logits of shape {logits.shape} need target indices of shape {logits.shape[:-1]}, not {target.shape}"
-        )
-    return _cross_entropy(logits, target, ignore_index, label_smoothing, reduction)
-
-
-@differentiable(name="embedding", linear=True)
-def _embedding(table, indices, /):
-    """Rows of the table, by kernels."""
-    flat = indices.reshape(-1)
-    rows, width = table.shape
-    y, bad = kernels.gather(np.ascontiguousarray(table), flat)
+        return _cross_entropy_with_probabilities(logits, target, label_smoothing, reduction)
+    if target.shape != shape[:-1] or dtype.kind != "f" or not shape:
+        raise ValueError(f"logits must be floats of shape (..., classes), and target indices of shape (...), here {shape[:-1]}")
+    slope = np.empty(shape, dtype)
+    losses = np.empty(target.size, dtype)
+    total, count, bad = kernels.cross_entropy(
+        _rows(logits), target.reshape(-1), ignore_index, label_smoothing, losses, _rows(slope)
+    )
     if bad >= 0:
-        raise IndexError(f"index {flat[bad]} is outside the table's rows 0..{rows - 1}")
-
-    def pullback(g: Any) -> tuple[Any, None]:
-        if isinstance(g, Tensor):
-            return _embedding_pullback(g, indices, rows), None
-        return kernels.scatter_add(np.ascontiguousarray(g).reshape((flat.size, width)), flat, rows), None
-
-    return y.reshape((*indices.shape, width)), pullback
-
-
-@differentiable(name="embedding", linear=True)
-def _embedding_pullback(g, indices, /, rows):
-    """What carries an embedding's gradient, as an op of its own, so that it too can be differentiated."""
-    flat = indices.reshape(-1)
-    y = kernels.scatter_add(np.ascontiguousarray(g).reshape((flat.size, g.shape[-1])), flat, rows)
-    return y, lambda h: (_embedding(h, indices), None)
+        raise IndexError(
+            f"target {target.reshape(-1)[bad]} at row {bad} is not a class, which are 0..{shape[-1] - 1}"
+            f" (or ignore_index={ignore_index})"
+        )
+    if reduction == "none":
+        return losses.reshape(shape[:-1]), lambda g: (slope * g[..., None], None)
+    n = count if reduction == "mean" and count > 1 else 1
+    return dtype.type(total / n), lambda g: (slope * (g if n == 1 else g / n), None)
 
 
-@composed
-def embedding(indices: Any, table: Any) -> Any:
+def _rows(x: np.ndarray) -> np.ndarray:
+    """An array as a contiguous matrix: all axes but the last become one. A view where x allows it."""
+    if x.ndim == 2 and x.flags.c_contiguous:
+        return x
+    return np.ascontiguousarray(x).reshape((math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _cross_entropy_with_probabilities(logits: Any, target: Any, smoothing: float, reduction: str) -> Any:
+    """Cross-entropy's value and pullback where each target is a distribution over the classes."""
+    if target.shape != logits.shape:
+        raise ValueError("target probabilities must have the shape of the logits")
+    log_p = log_softmax(logits)
+    smooth = ((1 - smoothing) * target + smoothing / logits.shape[-1]).astype(logits.dtype)
+    losses = -np.where(smooth == 0, 0, smooth * log_p).sum(axis=-1)
+    n = max(losses.size, 1) if reduction == "mean" else 1
+
+    def weight(g: Any) -> Any:
+        return g[..., None] if reduction == "none" else g / n
+
+    return losses if reduction == "none" else losses.sum() / n, (
+        lambda g: weight(g) * (np.exp(log_p) * smooth.sum(axis=-1, keepdims=True) - smooth),
+        lambda g: weight(g) * (smoothing - 1) * log_p,
+    )
+
+
+@differentiable(linear=True)
+def embedding(indices: Any, table: Any, /) -> Result:
     """The rows of `table` (rows, width) at integer `indices` of any shape (...): (..., width).
 
     A row that is looked up twice receives both gradients. Raises IndexError for an index outside the table.
     """
-    if not isinstance(indices, Tensor | np.ndarray):
-        indices = np.asarray(indices)
     if indices.dtype.kind not in "iu":
-        raise TypeError(f"embedding: indices must be integers, not {indices.dtype}")
+        raise TypeError("indices must be integers")
     if table.ndim != 2:
-        raise ValueError(f"embedding: the table must have shape (rows, width), not {table.shape}")
-    return _embedding(table, indices)
+        raise ValueError("the table must have shape (rows, width)")
+    rows, width = table.shape
+    y = np.empty((*indices.shape, width), table.dtype)
+    bad = kernels.gather(np.ascontiguousarray(table), indices.reshape(-1), y.reshape((indices.size, width)))
+    if bad >= 0:
+        raise IndexError(f"index {indices.reshape(-1)[bad]} is outside the table's rows 0..{rows - 1}")
+    return y, (None, lambda g: _embedding_pullback(indices, g, rows=rows))
+
+
+@differentiable(name="embedding", linear=True)
+def _embedding_pullback(indices: Any, g: Any, /, rows: int) -> Result:
+    """What carries an embedding's gradient back to its table; an op, so that it too can be differentiated."""
+    flat = indices.reshape(-1)
+    table = np.zeros((rows, g.shape[-1]), g.dtype)
+    kernels.scatter_add(np.ascontiguousarray(g).reshape((flat.size, g.shape[-1])), flat, table)
+    return table, (None, lambda h: embedding(indices, h))
+
+
+@differentiable(linear=True, name="embedding_bag")
+def _embedding_bag(indices: Any, table: Any, /) -> Result:
+    """The mean of the table's rows, for indices of shape (n, bag)."""
+    if table.ndim != 2:
+        raise ValueError("the table must have shape (rows, width)")
+    rows, width = table.shape
+    table = np.ascontiguousarray(table)
+    y = np.empty((len(indices), width), table.dtype)
+    bad = kernels.gather_mean(table, indices, y)
+    if bad >= 0:
+        raise IndexError(f"index {indices.reshape(-1)[bad]} is outside the table's rows 0..{rows - 1}")
+    return y, (None, lambda g: _embedding_bag_pullback(indices, g, rows=rows))
+
+
+@differentiable(linear=True, name="embedding_bag")
+def _embedding_bag_pullback(indices: Any, g: Any, /, rows: int) -> Result:
+    """What carries the gradient of a mean of rows back to the table."""
+    table = np.zeros((rows, g.shape[-1]), g.dtype)
+    kernels.scatter_mean(np.ascontiguousarray(g), indices, table)
+    return table, (None, lambda h: _embedding_bag(indices, h))
+
+
+@composed
+def embedding_bag(indices: Any, table: Any) -> Any:
+    """The mean of the rows of `table` (rows, width) at each bag of integer `indices` (..., bag): (..., width).
+
+    The same as `embedding(indices, table).mean(axis=-2)`, without storing every row. Raises IndexError for an index outside
+    the table.
+    """
+    if type(indices) is not np.ndarray:
+        indices = as_array(indices)
+    if indices.dtype.kind not in "iu" or indices.ndim == 0 or indices.shape[-1] == 0:
+        raise ValueError(
+            f"embedding_bag: indices must be integers (..., bag) with a bag of at least 1, not {indices.dtype} {indices.shape}"
+        )
+    if indices.ndim == 2:
+        return _embedding_bag(indices, table)
+    flat = indices.reshape((-1, indices.shape[-1]))
+    return _embedding_bag(flat, table).reshape((*indices.shape[:-1], table.shape[-1]))
 
 
 @composed
@@ -183,7 +222,9 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
 def _scaled(y: Any, weight: Any, bias: Any, name: str) -> Any:
     for part, what in ((weight, "weight"), (bias, "bias")):
         if part is not None and part.shape != y.shape[-1:]:
-            raise ValueError(f"{name}: {what} of shape {part.shape} doesn't fit x of shape {y.shape}; it must be {y.shape[-1:]}")
+            raise ValueError(
+                f"{name}: {what} of shape {part.shape} doesn't fit x of shape {y.shape}; it must be {y.shape[-1:]}"
+            )
     if weight is not None:
         y = y * weight
     return y if bias is None else y + bias

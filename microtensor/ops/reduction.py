@@ -7,23 +7,35 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.differentiable import differentiable, not_differentiable
+from microtensor.differentiable import Result, differentiable, not_differentiable
 from microtensor.ops.shape import broadcast_to
-from microtensor.tensor import as_array
+from microtensor.tensor import Tensor, as_array
 
 
 def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """The folded axes, counted from the left."""
     if axis is None:
         return tuple(range(ndim))
-    return tuple(a % ndim for a in (axis if isinstance(axis, tuple | list) else (axis,)))
+    return tuple([a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))])
 
 
 def _kept(y: Any, shape: tuple[int, ...], axis: Any) -> Any:
     """What a reduction gave (or its gradient), with the folded axes back at length 1, so that it broadcasts against
     the reduction's input."""
-    folded = _axes(axis, len(shape))
-    return y.reshape(tuple([1 if i in folded else n for i, n in enumerate(shape)]))
+    lengths = list(shape)
+    for a in _axes(axis, len(shape)):
+        lengths[a] = 1
+    return y.reshape(lengths)
+
+
+def _spread(g: Any, shape: tuple[int, ...], axis: Any) -> Any:
+    """The gradient of a reduction's result, handed to every element that was folded into it."""
+    g = _kept(g, shape, axis)
+    if isinstance(g, Tensor):
+        return broadcast_to(g, shape)
+    y = np.empty(shape, g.dtype)
+    y[...] = g
+    return y
 
 
 def _count(shape: tuple[int, ...], axis: Any) -> int:
@@ -31,24 +43,23 @@ def _count(shape: tuple[int, ...], axis: Any) -> int:
 
 
 @differentiable(linear=True, numpy=(np.sum, (np.add, "reduce")))
-def sum(x, /, axis=None, keepdims=False):
+def sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The sum."""
     shape = x.shape
-    return np.add.reduce(x, axis=axis, keepdims=keepdims), lambda g: (broadcast_to(_kept(g, shape, axis), shape),)
+    return np.add.reduce(x, axis=axis, keepdims=keepdims), lambda g: (_spread(g, shape, axis),)
 
 
 @differentiable(linear=True, numpy=np.mean)
-def mean(x, /, axis=None, keepdims=False):
+def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The sum divided by the number of elements; NaN when there are none."""
     shape = x.shape
     total = np.add.reduce(x, axis=axis, keepdims=keepdims)
-    n = _count(shape, axis)
-    mean = total / n if n else total * np.nan
-    return mean, lambda g: (broadcast_to(_kept(g / n, shape, axis), shape),) if n else (np.zeros(shape, g.dtype),)
+    n = x.size // total.size if total.size else 0
+    return total / n if n else total * np.nan, lambda g: (_spread(g / n if n else g, shape, axis),)
 
 
 @differentiable(numpy=np.var)
-def var(x, /, axis=None, ddof=0, keepdims=False):
+def var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
     """The mean squared distance from the mean, dividing by n - ddof."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
     degrees = _count(x.shape, axis) - ddof
@@ -57,7 +68,7 @@ def var(x, /, axis=None, ddof=0, keepdims=False):
 
 
 @differentiable(numpy=np.std)
-def std(x, /, axis=None, ddof=0, keepdims=False):
+def std(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
     """The square root of the variance. Where all elements are equal the gradient is taken as 0."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
     y = np.sqrt(np.var(x, axis=axis, ddof=ddof, keepdims=True))
@@ -78,19 +89,19 @@ def _extreme(x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
 
 
 @differentiable(numpy=(np.max, (np.maximum, "reduce")), fits="an empty axis has no largest element")
-def max(x, /, axis=None, keepdims=False):
+def max(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The largest element; equal ones share the gradient."""
     return _extreme(x, np.maximum.reduce(x, axis=axis, keepdims=keepdims), axis, keepdims)
 
 
 @differentiable(numpy=(np.min, (np.minimum, "reduce")), fits="an empty axis has no smallest element")
-def min(x, /, axis=None, keepdims=False):
+def min(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The smallest element; equal ones share the gradient."""
     return _extreme(x, np.minimum.reduce(x, axis=axis, keepdims=keepdims), axis, keepdims)
 
 
 @differentiable(numpy=(np.prod, (np.multiply, "reduce")))
-def prod(x, /, axis=None, keepdims=False):
+def prod(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The product. Its slope in one element is the product of the others, also where an element is 0."""
     y = np.multiply.reduce(x, axis=axis, keepdims=keepdims)
 
@@ -111,7 +122,7 @@ def prod(x, /, axis=None, keepdims=False):
 
 
 @differentiable(linear=True, numpy=np.cumsum)
-def cumsum(x, /, axis=None):
+def cumsum(x: Any, /, axis: Any = None) -> Result:
     """Running sums along an axis, or of the flattened array: element i is the sum of elements 0..i."""
     shape = x.shape
 
@@ -124,7 +135,7 @@ def cumsum(x, /, axis=None):
 
 
 @differentiable
-def logsumexp(x, /, axis=None, keepdims=False):
+def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """log(sum(e^x)), without overflow; -inf where all elements are -inf, with a gradient of 0."""
     largest = np.max(x, axis=axis, keepdims=True)
     shift = np.where(np.isfinite(as_array(largest)), largest, 0)

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from microtensor.differentiable import composed, differentiable
+from microtensor.differentiable import Result, composed, differentiable
 
 
 @differentiable(linear=True, numpy=np.reshape, fits="the new shape must hold as many elements as the old one")
-def reshape(x, /, shape):
+def reshape(x: Any, /, shape: Any) -> Result:
     """x with another shape and the same elements in the same (row-major) order; one length may be -1."""
     before = x.shape
     return x.reshape(shape), lambda g: (g.reshape(before),)
 
 
 @differentiable(linear=True, numpy=np.transpose, fits="axes= must name each axis once")
-def transpose(x, /, axes=None):
+def transpose(x: Any, /, axes: Any = None) -> Result:
     """x with its axes in another order; reversed when `axes` is None."""
     back = None if axes is None else tuple(np.argsort([axis % x.ndim for axis in axes]).tolist())
     return x.transpose(axes), lambda g: (g.transpose() if back is None else g.transpose(back),)
@@ -37,7 +38,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 
 
 @differentiable(linear=True, numpy=np.broadcast_to, fits="each axis must have the wanted length or 1, from the right")
-def broadcast_to(x, /, shape):
+def broadcast_to(x: Any, /, shape: Any) -> Result:
     """x repeated along its axes of length 1 (and along new axes on the left) to the given shape, in memory of its own."""
     x = np.asarray(x)
     extra = len(shape) - x.ndim
@@ -81,7 +82,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
 
 
 @differentiable(linear=True, name="concatenate", fits="all axes but the joined one must be equal")
-def _join(*arrays, axis):
+def _join(*arrays: Any, axis: Any) -> Result:
     """Arrays end to end along an axis."""
     y = np.concatenate(arrays, axis)
     ends = np.cumsum([a.shape[axis] for a in arrays]).tolist()
@@ -124,11 +125,11 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     else:
         cuts = [0, *indices_or_sections, length]
     before = (slice(None),) * axis
-    return [x[(*before, slice(a, b))] for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [x[(*before, slice(a, b))] for a, b in itertools.pairwise(cuts)]
 
 
 @differentiable(linear=True, numpy=np.pad, fits="pad_width is a number, (before, after), or a pair for each axis")
-def pad(x, /, pad_width, mode="constant", constant_values=0):
+def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Result:
     """x with a border of a constant: `pad_width` wide, or (before, after), or such a pair for each axis."""
     if mode != "constant":
         raise ValueError(f'only mode="constant" can be differentiated, not {mode!r}')
@@ -169,5 +170,3 @@ def _matrix(x: Any, name: str) -> tuple[int, int]:
     if x.ndim < 2:
         raise ValueError(f"{name}: needs at least two axes, not shape {x.shape}")
     return x.shape[-2], x.shape[-1]
-
-

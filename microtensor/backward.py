@@ -1,0 +1,186 @@
+"""backward and grad: the chain rule, from the output back to what it was computed from.
+
+The nodes are visited from the newest to the oldest. Whatever was computed from a Tensor is newer than it, so its gradient is
+complete when its turn comes: every path from the output has been followed and their gradients added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from microtensor.tensor import LEAF, Tensor, as_array, enable_grad, ops, wrap
+
+
+def backward(output: Tensor, gradient: Any, retain_graph: bool) -> None:
+    """What `Tensor.backward` does."""
+    for leaf, found in propagate(output, _cotangent(output, gradient, "backward"), retain_graph=retain_graph).items():
+        leaf._gradient = found if leaf._gradient is None else np.asarray(leaf._gradient + found)
+
+
+ops.backward = backward
+
+
+def _cotangent(output: Tensor, gradient: Any, caller: str) -> np.ndarray:
+    """The gradient to start from, checked against the output."""
+    if output._node is None:
+        raise RuntimeError(
+            f"{caller}: nothing to differentiate: no Tensor with requires_grad=True leads here, or only through no_grad, "
+            "detach, or a function without a gradient (a comparison, argmax, one_hot, sign)"
+        )
+    if gradient is None:
+        if output.size != 1:
+            raise RuntimeError(
+                f"{caller}: the output has shape {output.shape}, and only a single number has *the* gradient; "
+                "reduce it (with .sum() or .mean()) or pass gradient= of that shape"
+            )
+        one = np.empty(output._array.shape, output._array.dtype)
+        one.fill(1)
+        return one
+    array = as_array(gradient)
+    if array.shape != output.shape:
+        raise ValueError(f"{caller}: gradient= has shape {array.shape}, but the output has shape {output.shape}")
+    return np.array(array, dtype=output.dtype)
+
+
+def grad(
+    output: Tensor, inputs: Tensor | Sequence[Tensor], gradient: Any = None, create_graph: bool = False
+) -> tuple[Tensor, ...]:
+    """The gradients of `output` with respect to each of `inputs`, which may be leaves or in the middle of the graph.
+
+    Nothing is written to `.grad`, and the graph is kept.
+
+    Args:
+        output: what to differentiate; a single number unless `gradient` is given.
+        inputs: one Tensor or several.
+        gradient: of output's shape, as in `Tensor.backward`.
+        create_graph: record the gradients' own computation, so that they can be differentiated again.
+
+    Returns a tuple with a Tensor of each input's shape; zeros for an input that the output doesn't depend on.
+    Raises RuntimeError as `Tensor.backward` does, and for an input that doesn't require gradients.
+    """
+    wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    for tensor in wanted:
+        if tensor._node is None:
+            raise RuntimeError(
+                "grad: an input doesn't require gradients: make it with requires_grad=True before computing with it"
+            )
+    start: Any = _cotangent(output, gradient, "grad")
+    if create_graph:
+        start = gradient if isinstance(gradient, Tensor) else wrap(start)
+        with enable_grad():
+            found = propagate(output, start, wanted, create_graph=True)
+        return tuple(found[t] if t in found else wrap(np.zeros_like(t._array)) for t in wanted)
+    found = propagate(output, start, wanted)
+    return tuple(wrap(np.array(found[t]) if t in found else np.zeros_like(t._array)) for t in wanted)
+
+
+def propagate(
+    output: Tensor, gradient: Any, wanted: Sequence[Tensor] = (), create_graph: bool = False, retain_graph: bool = False
+) -> dict[Tensor, Any]:
+    """Carry `gradient` from `output` back through the graph, one node at a time. Without recursion, so the graph can be as deep
+    as it likes.
+
+    Returns the gradients by Tensor: of `wanted`, or of all leaves when nothing is named (and then frees the nodes, unless
+    told to retain them). They are arrays, each with its own memory; with `create_graph`, Tensors with a history.
+    """
+    # Gradients by node, or by Tensor for leaves. A node begins with its (negative) time, so a heap gives the newest first.
+    gradients: dict[Any, Any] = {}
+    leaves: dict[Tensor, Any] = {}
+    shared: set[Tensor] = set()  # leaves whose gradient may share memory with another array
+    heap: list[Any] = []
+    if output._node is LEAF or output._node is None:
+        leaves[output] = gradient
+        shared.add(output)
+    else:
+        heap.append(output._node)
+        gradients[output._node[0]] = gradient
+    named = {t._node[0]: t for t in wanted if t._node is not None and t._node is not LEAF}
+    found: dict[Tensor, Any] = {}
+    oldest = min([t._time for t in wanted]) if wanted else 0  # what is older can't depend on what is wanted
+    kind = Tensor if create_graph else np.ndarray
+
+    while heap:
+        node = heappop(heap)
+        time, op, inputs, values, options, pullback = node
+        g = gradients.pop(time)
+        if wanted:
+            if -time < oldest:
+                break
+            if time in named:
+                found[named[time]] = g
+        if pullback is None:
+            raise RuntimeError(
+                "backward: this part of the graph was freed by an earlier backward; compute it again, or pass retain_graph=True"
+            )
+        if create_graph:
+            pullback = op.recorded_pullback(-time, inputs, values, options, pullback)
+        # One function for all the gradients, or a function for each.
+        separate = type(pullback) is tuple
+        parts = pullback if separate else pullback(g)
+        if len(parts) != len(inputs):
+            raise TypeError(
+                f"{op.__name__}: its pullback gave {len(parts)} gradients for {len(inputs)} array inputs "
+                "(the parameters before the slash, or all when there is none)"
+            )
+        for x, part in zip(inputs, parts):  # noqa: B905 (checked above)
+            if part is None or type(x) is not Tensor or x._node is None:
+                continue
+            if separate:
+                part = part(g)
+            if type(part) is not kind:
+                part = _converted(part, kind)
+            if part.shape != x._array.shape:
+                raise ValueError(
+                    f"{op.__name__}: its pullback gave a gradient of shape {part.shape} for an input of shape {x.shape}"
+                )
+            if part.dtype is not x._array.dtype:
+                part = part.astype(x._array.dtype)
+            source = x._node
+            if source is LEAF:
+                if x._time > -time:
+                    raise_stale(op, x)
+                if x in leaves:
+                    leaves[x] = leaves[x] + part
+                    shared.discard(x)
+                else:
+                    leaves[x] = part
+                    if not create_graph and (part is g or part.base is not None or (not separate and _twice(part, parts))):
+                        shared.add(x)
+                continue
+            before = gradients.get(source[0])
+            if before is None:
+                gradients[source[0]] = part
+                heappush(heap, source)
+            else:
+                gradients[source[0]] = before + part
+        if not (wanted or retain_graph):
+            node[2:] = (), (), {}, None
+
+    if wanted:
+        found.update((t, leaves[t]) for t in wanted if t in leaves)
+        return found
+    for t in shared:
+        leaves[t] = leaves[t].copy()
+    return leaves
+
+
+def raise_stale(op: Any, x: Tensor) -> None:
+    """Refuse a graph that was recorded with values which are no longer there."""
+    raise RuntimeError(
+        f"backward: an input of {op.__name__}, of shape {x.shape}, was given new values after it was used; "
+        "run the forward pass again, or change values only after backward"
+    )
+
+
+def _converted(gradient: Any, kind: type) -> Any:
+    """A gradient as the kind of thing that backward carries: an array, or a Tensor when it is itself recorded."""
+    return np.asarray(gradient) if kind is np.ndarray else Tensor(gradient)
+
+
+def _twice(part: Any, parts: tuple[Any, ...]) -> bool:
+    """Whether a pullback gave the same array for several inputs."""
+    return sum([part is p for p in parts]) > 1

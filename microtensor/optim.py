@@ -1,0 +1,215 @@
+"""Optimizers, which use gradients to change parameters; clipping; and schedules for the learning rate.
+
+optimizer = AdamW(model.parameters(), lr=1e-3)
+schedule = warmup_cosine(warmup=100, steps=5000)
+for step in range(5000):
+    loss = ...
+    loss.backward()
+    clip_grad_norm(model.parameters(), 1.0)
+    optimizer.step(schedule(step))
+    optimizer.zero_grad()
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from microtensor import kernels
+from microtensor.tensor import LEAF, Tensor, clock
+
+
+class Optimizer:
+    """What optimizers share: groups of parameters with options, and a state that can be saved.
+
+    `parameters` is a list of Tensors, or a list of groups: dicts with "params" and any option to set for that group alone,
+    as in `[{"params": matrices, "weight_decay": 0.1}, {"params": others}]`.
+    """
+
+    def __init__(self, parameters: Iterable[Any], options: Mapping[str, Any]) -> None:
+        entries = list(parameters)
+        groups = entries if entries and all(isinstance(e, Mapping) for e in entries) else [{"params": entries}]
+        self.groups: list[dict[str, Any]] = []
+        #: For each parameter its own arrays, by name (a momentum, say).
+        self.state: dict[Tensor, dict[str, np.ndarray]] = {}
+        self.steps = 0
+        for group in groups:
+            unknown = sorted(group.keys() - options.keys() - {"params"})
+            if unknown:
+                raise ValueError(
+                    f"{type(self).__name__}: unknown option {unknown[0]!r} in a group; it has {', '.join(options)}"
+                )
+            merged = {**options, **group, "params": list(group["params"])}
+            for name, value in merged.items():
+                _check_option(type(self).__name__, name, value)
+            for p in merged["params"]:
+                if not isinstance(p, Tensor) or not p.requires_grad or p._node is not LEAF:
+                    raise ValueError(f"{type(self).__name__}: parameters must be Tensors made with requires_grad=True")
+                if p in self.state:
+                    raise ValueError(f"{type(self).__name__}: a parameter of shape {p.shape} is given twice")
+                self.state[p] = {}
+            self.groups.append(merged)
+        if not self.state:
+            raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
+
+    def step(self, lr_factor: float = 1.0) -> None:
+        """Change every parameter that has a gradient; `lr_factor`, from a schedule, scales the learning rates."""
+        self.steps += 1
+        for group in self.groups:
+            lr = group["lr"] * lr_factor
+            for p in group["params"]:
+                if p._gradient is not None:
+                    self._update(p, p._gradient, lr, group)
+                    p._time = clock()  # a graph that still needs the old values must notice
+
+    def _update(self, p: Tensor, gradient: np.ndarray, lr: float, group: Mapping[str, Any]) -> None:
+        """Change one parameter's array in place."""
+        raise TypeError(f"{type(self).__name__} doesn't define _update")
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for p in self.state:
+            p._gradient = None
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """A copy of everything needed to go on: `steps`, and `0.momentum` and so on by the parameter's number."""
+        arrays = {f"{i}.{name}": a.copy() for i, state in enumerate(self.state.values()) for name, a in state.items()}
+        return {"steps": np.array(self.steps), **arrays}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take up a saved state. Raises ValueError when it belongs to other parameters."""
+        restored: list[dict[str, np.ndarray]] = [{} for _ in self.state]
+        parameters = list(self.state)
+        for key, array in state.items():
+            number, _, name = key.partition(".")
+            if key == "steps":
+                continue
+            if not number.isdigit() or int(number) >= len(parameters) or parameters[int(number)].shape != array.shape:
+                raise ValueError(f"the optimizer state {key!r} of shape {array.shape} doesn't belong to these parameters")
+            restored[int(number)][name] = np.array(array)
+        self.steps = int(state["steps"])
+        self.state = dict(zip(parameters, restored, strict=True))
+
+
+def _check_option(optimizer: str, name: str, value: Any) -> None:
+    """Refuse hyper-parameters that can't be meant."""
+    if name in ("params", "nesterov"):
+        return
+    for number in value if isinstance(value, tuple | list) else (value,):
+        below_one = name in ("betas", "momentum")
+        if not (math.isfinite(number) and number >= 0 and (number < 1 or not below_one)):
+            raise ValueError(f"{optimizer}: {name} must be {'from 0 to below 1' if below_one else 'at least 0'}, not {number}")
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent: p -= lr * gradient.
+
+    Args:
+        parameters: Tensors or groups.
+        lr: the learning rate.
+        momentum: how much of the last update is kept in this one: velocity = momentum * velocity + gradient.
+        nesterov: look one step ahead along the velocity (Sutskever et al. 2013).
+        weight_decay: adds weight_decay * p to the gradient.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Any], lr: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
+
+    def _update(self, p: Tensor, gradient: np.ndarray, lr: float, group: Mapping[str, Any]) -> None:
+        if group["weight_decay"]:
+            gradient = gradient + group["weight_decay"] * p._array
+        if group["momentum"]:
+            state = self.state[p]
+            if "momentum" not in state:
+                state["momentum"] = np.zeros_like(p._array)
+            velocity = state["momentum"]
+            velocity *= group["momentum"]
+            velocity += gradient
+            gradient = gradient + group["momentum"] * velocity if group["nesterov"] else velocity
+        kernels.sgd(p._array.reshape(-1), gradient.reshape(-1), p._array.dtype.type(lr))
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Kingma and Ba 2014, arXiv:1412.6980; Loshchilov and Hutter 2017, arXiv:1711.05101).
+
+    Args:
+        parameters: Tensors or groups.
+        lr: the learning rate.
+        betas: how slowly the running means of the gradient and of its square forget.
+        eps: added to the denominator.
+        weight_decay: each step shrinks p by lr * weight_decay * p.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+
+    def _update(self, p: Tensor, gradient: np.ndarray, lr: float, group: Mapping[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        state = self.state[p]
+        if not state:
+            state["mean"], state["square"] = np.zeros_like(p._array), np.zeros_like(p._array)
+            state["updates"] = np.zeros(p.shape[:0] or (), p.dtype)
+        mean, square = state["mean"], state["square"]
+        mean += (1 - beta1) * (gradient - mean)
+        square += (1 - beta2) * (gradient * gradient - square)
+        corrected = np.sqrt(square / (1 - beta2**self.steps)) + group["eps"]
+        values = p._array
+        if group["weight_decay"]:
+            values *= 1 - lr * group["weight_decay"]
+        values -= (lr / (1 - beta1**self.steps)) * mean / corrected
+
+
+def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+    """Scale all gradients together so that their joint length is at most `max_norm`; returns the length before.
+
+    A length that is NaN or infinite leaves them unchanged: the caller should stop.
+    """
+    if not max_norm > 0:
+        raise ValueError(f"clip_grad_norm: max_norm must be above 0, not {max_norm}")
+    gradients = [p._gradient for p in parameters if p._gradient is not None]
+    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
+    if max_norm < norm < math.inf:
+        for g in gradients:
+            g *= max_norm / norm
+    return norm
+
+
+Schedule = Callable[[int], float]
+
+
+def constant() -> Schedule:
+    """A factor of 1 at every step."""
+    return lambda step: 1.0
+
+
+def piecewise(boundaries: Sequence[int], factors: Sequence[float]) -> Schedule:
+    """`factors[0]` before the first boundary, `factors[1]` from it on, and so on: one factor more than boundaries."""
+    if len(factors) != len(boundaries) + 1 or list(boundaries) != sorted(boundaries):
+        raise ValueError("piecewise: needs rising boundaries, and one factor more than boundaries")
+    return lambda step: factors[sum(step >= b for b in boundaries)]
+
+
+def warmup_cosine(warmup: int, steps: int, final: float = 0.0) -> Schedule:
+    """A rise from 0 to 1 over `warmup` steps, then half a cosine down to `final` at `steps`, and `final` after."""
+    if not 0 <= warmup <= steps or steps < 1:
+        raise ValueError(f"warmup_cosine: warmup must be from 0 to steps, not {warmup} of {steps}")
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        progress = min((step - warmup) / max(steps - warmup, 1), 1.0)
+        return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
+
+    return factor

@@ -1,0 +1,65 @@
+"""Tensors in and out of safetensors files: a header that says names, dtypes and shapes, then plain numbers. Loading one runs no
+code, unlike a pickle."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from microtensor.tensor import Tensor
+
+
+def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
+    """Write arrays or Tensors by name, whole or not at all. Raises OSError when the place can't be written."""
+    from safetensors.numpy import save
+
+    # The format wants contiguous arrays, and would save others wrong without a word.
+    arrays = {name: np.ascontiguousarray(t.numpy() if isinstance(t, Tensor) else t) for name, t in tensors.items()}
+    write_atomically(path, save(arrays, metadata=dict(metadata or {})))
+
+
+def load_safetensors(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a file by name. Raises ValueError when it is damaged, and OSError when it can't be read."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    raw = Path(path).read_bytes()
+    try:
+        length = int.from_bytes(raw[:8], "little")
+        json.loads(raw[8 : 8 + length], object_pairs_hook=_without_duplicates)
+        return {name: np.array(array) for name, array in load(raw).items()}
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, refused if it names something twice (of two tensors, which one would count?)."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("its header names something twice")
+    return found
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never half: under a temporary name in the same folder,
+    flushed to the disk, then renamed. Raises OSError."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

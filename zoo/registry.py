@@ -1,0 +1,39 @@
+"""The models by name: every file in `zoo/models/` defines one."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+import numpy as np
+
+import zoo.models
+from zoo.errors import UsageError, did_you_mean
+from zoo.model import Model
+from zoo.recipe import make_recipe
+
+
+def list_models() -> list[str]:
+    """The names of the models."""
+    return sorted(module.name for module in pkgutil.iter_modules(zoo.models.__path__))
+
+
+def model_class(name: str) -> type[Model]:
+    """The model of that name. Raises UsageError for an unknown one."""
+    if name not in list_models():
+        raise UsageError(
+            f"unknown model {name!r}{did_you_mean(name, list_models())}; the models are: {', '.join(list_models())}"
+        )
+    module = importlib.import_module(f"zoo.models.{name}")
+    own = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Model) and c.__module__ == module.__name__]
+    return own[0]
+
+
+def create_model(name: str, **config: Any) -> Model:
+    """An untrained model, for the vocabulary of the text it would learn from."""
+    kind = model_class(name)
+    recipe = make_recipe(kind.recipe_class, config)
+    tokenizer = kind.tokenizer_class.from_text(kind.read_corpus(recipe))
+    return kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))

@@ -1,0 +1,1 @@
+"""Text: reading it, and turning it into tokens and examples."""

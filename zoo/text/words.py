@@ -1,0 +1,51 @@
+"""Words as tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from zoo.errors import DataError, did_you_mean
+
+_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
+
+
+def split_words(text: str) -> list[str]:
+    """The words of a text in lower case: letters and digits, with apostrophes and hyphens inside. All else is dropped."""
+    return _WORD.findall(text.lower())
+
+
+class WordTokenizer:
+    """Numbers for words: a word's id is its place in the sorted vocabulary."""
+
+    #: What a text is counted in.
+    unit = "words"
+
+    def __init__(self, vocabulary: Sequence[str]) -> None:
+        self.vocabulary = list(vocabulary)
+        self._ids = {word: i for i, word in enumerate(self.vocabulary)}
+
+    @classmethod
+    def from_text(cls, text: str) -> WordTokenizer:
+        """A tokenizer that knows every word of a text."""
+        return cls(sorted(set(split_words(text))))
+
+    def encode(self, text: str) -> np.ndarray:
+        """The ids of a text's words: int64, (words,).
+
+        Raises DataError naming the first word that isn't known, with the nearest ones that are.
+        """
+        words = split_words(text)
+        for word in words:
+            if word not in self._ids:
+                raise DataError(
+                    f"unknown word {word!r}: the model has never seen it{did_you_mean(word, self.vocabulary)}"
+                    f" (it knows {len(self.vocabulary)} words, such as {', '.join(self.vocabulary[:3])})"
+                )
+        return np.array([self._ids[word] for word in words], dtype=np.int64)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """Ids as text, with a space between words."""
+        return " ".join(self.vocabulary[i] for i in ids)

@@ -1,0 +1,67 @@
+"""How far training is: a bar with speed and time left, when someone is watching."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any
+
+
+class Progress:
+    """A progress bar on stderr if that is a terminal, and nothing otherwise. Printed lines go above it.
+
+    Args:
+        total: how many steps there are in all.
+        done: how many were done before, in an earlier part of the run.
+    """
+
+    def __init__(self, total: int, done: int = 0) -> None:
+        self._bar: Any = None
+        self._next = 0.0
+        if not sys.stderr.isatty():
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
+        from rich.text import Text
+
+        class Speed(ProgressColumn):
+            """Steps a second."""
+
+            def render(self, task: Any) -> Text:
+                return Text(f"{task.speed or 0:,.0f} steps/s")
+
+        self._bar = Bar(
+            TextColumn("step {task.completed:,} of {task.total:,}"),
+            BarColumn(bar_width=None),
+            TextColumn("loss {task.fields[loss]}"),
+            Speed(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(file=sys.stderr),
+            auto_refresh=False,
+            redirect_stdout=sys.stdout.isatty(),
+            redirect_stderr=True,
+            expand=True,
+        )
+        self._task = self._bar.add_task("", total=total, completed=done, loss="?")
+
+    def __enter__(self) -> Progress:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.refresh()
+            self._bar.stop()
+
+    def update(self, step: int, loss: float, force: bool = False) -> None:
+        """Say which step is done; the picture changes ten times a second at most."""
+        if self._bar is None:
+            return
+        now = time.monotonic()
+        if now >= self._next or force:
+            self._next = now + 0.1
+            self._bar.update(self._task, completed=step, loss=f"{loss:.4f}", refresh=True)
