@@ -18,7 +18,7 @@ from microtensor.tensor import LEAF, Tensor, as_array, enable_grad, ops, wrap
 def backward(output: Tensor, gradient: Any, retain_graph: bool) -> None:
     """What `Tensor.backward` does."""
     for leaf, found in propagate(output, _cotangent(output, gradient, "backward"), retain_graph=retain_graph).items():
-        leaf._gradient = found if leaf._gradient is None else np.asarray(leaf._gradient + found)
+        leaf._gradient = np.asarray(found if leaf._gradient is None else leaf._gradient + found)
 
 
 ops.backward = backward

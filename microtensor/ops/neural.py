@@ -15,14 +15,14 @@ from microtensor.differentiable import Result, composed, differentiable
 from microtensor.ops.elementwise import where
 from microtensor.ops.indexing import take_along_axis
 from microtensor.ops.products import matmul
+from microtensor.ops.reduction import largest_finite
 from microtensor.tensor import as_array
 
 
 @differentiable
 def softmax(x: Any, /, axis: Any = -1) -> Result:
     """e^x / sum(e^x): scores turned into probabilities that add up to 1. A row that is all -inf gives zeros."""
-    largest = np.max(x, axis=axis, keepdims=True)
-    e = np.exp(x - np.where(np.isfinite(as_array(largest)), largest, 0))
+    e = np.exp(x - largest_finite(x, axis))
     total = np.add.reduce(e, axis=axis, keepdims=True)
     y = e / np.where(total == 0, 1, total)
     return y, lambda g: (y * (g - np.add.reduce(g * y, axis=axis, keepdims=True)),)
@@ -31,8 +31,7 @@ def softmax(x: Any, /, axis: Any = -1) -> Result:
 @differentiable
 def log_softmax(x: Any, /, axis: Any = -1) -> Result:
     """The logarithm of softmax, without underflow; a row that is all -inf stays so."""
-    largest = np.max(x, axis=axis, keepdims=True)
-    shifted = x - np.where(np.isfinite(as_array(largest)), largest, 0)
+    shifted = x - largest_finite(x, axis)
     total = np.add.reduce(np.exp(shifted), axis=axis, keepdims=True)
     y = shifted - np.log(np.where(total == 0, 1, total))
     return y, lambda g: (g - np.exp(y) * np.add.reduce(g, axis=axis, keepdims=True),)

@@ -134,11 +134,19 @@ def cumsum(x: Any, /, axis: Any = None) -> Result:
     return np.cumsum(x, axis=axis), pullback
 
 
+def largest_finite(x: Any, axis: Any) -> np.ndarray:
+    """What to subtract before taking exponentials, so that none overflows: the largest element, or 0 where that isn't finite.
+
+    A plain array even when x is a Tensor, because what it is used for doesn't depend on it.
+    """
+    largest = np.maximum.reduce(as_array(x), axis=axis, keepdims=True, initial=-np.inf)
+    return np.where(np.isfinite(largest), largest, 0).astype(x.dtype)
+
+
 @differentiable
 def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """log(sum(e^x)), without overflow; -inf where all elements are -inf, with a gradient of 0."""
-    largest = np.max(x, axis=axis, keepdims=True)
-    shift = np.where(np.isfinite(as_array(largest)), largest, 0)
+    shift = largest_finite(x, axis)
     y = np.log(np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)) + shift
     value = y if keepdims else y.reshape(np.add.reduce(as_array(x), axis=axis).shape)
     finite = np.where(np.isfinite(as_array(y)), y, 0)
