@@ -87,7 +87,8 @@ class Optimizer:
             number, _, name = key.partition(".")
             if key == "steps":
                 continue
-            if not number.isdigit() or int(number) >= len(parameters) or parameters[int(number)].shape != array.shape:
+            ours = number.isdigit() and int(number) < len(parameters)
+            if not ours or array.shape not in ((), parameters[int(number)].shape):
                 raise ValueError(f"the optimizer state {key!r} of shape {array.shape} doesn't belong to these parameters")
             restored[int(number)][name] = np.array(array)
         self.steps = int(state["steps"])
@@ -160,15 +161,17 @@ class AdamW(Optimizer):
         state = self.state[p]
         if not state:
             state["mean"], state["square"] = np.zeros_like(p._array), np.zeros_like(p._array)
-            state["updates"] = np.zeros(p.shape[:0] or (), p.dtype)
+            state["updates"] = np.zeros((), np.int64)
         mean, square = state["mean"], state["square"]
+        state["updates"] += 1
+        updates = int(state["updates"])
         mean += (1 - beta1) * (gradient - mean)
         square += (1 - beta2) * (gradient * gradient - square)
-        corrected = np.sqrt(square / (1 - beta2**self.steps)) + group["eps"]
+        corrected = np.sqrt(square / (1 - beta2**updates)) + group["eps"]
         values = p._array
         if group["weight_decay"]:
             values *= 1 - lr * group["weight_decay"]
-        values -= (lr / (1 - beta1**self.steps)) * mean / corrected
+        values -= (lr / (1 - beta1**updates)) * mean / corrected
 
 
 def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:

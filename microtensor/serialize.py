@@ -20,7 +20,7 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Map
     from safetensors.numpy import save
 
     # The format wants contiguous arrays, and would save others wrong without a word.
-    arrays = {name: np.ascontiguousarray(t.numpy() if isinstance(t, Tensor) else t) for name, t in tensors.items()}
+    arrays = {name: np.asarray(t.numpy() if isinstance(t, Tensor) else t, order="C") for name, t in tensors.items()}
     write_atomically(path, save(arrays, metadata=dict(metadata or {})))
 
 

@@ -203,13 +203,13 @@ class Tensor:
         return len(self._array)
 
     def __bool__(self) -> bool:
-        return bool(self._array)
+        return bool(self.item())
 
     def __float__(self) -> float:
-        return float(self._array)
+        return float(self.item())
 
     def __int__(self) -> int:
-        return int(self._array)
+        return int(self.item())
 
     def __index__(self) -> int:
         return self._array.__index__()

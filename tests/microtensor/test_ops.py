@@ -92,7 +92,9 @@ def test_gradients_have_memory_of_their_own(case, data, seed):
 @given(data=st.data(), seed=SEEDS)
 def test_float32_stays_float32_and_near_float64(case, data, seed):
     arrays, options = data.draw(case.inputs)
-    options = {k: v.astype(np.float32) if isinstance(v, np.ndarray) and v.dtype == np.float64 else v for k, v in options.items()}
+    options = {
+        k: v.astype(np.float32) if isinstance(v, np.ndarray) and v.dtype == np.float64 else v for k, v in options.items()
+    }
     found = {}
     for dtype in (np.float32, np.float64):
         leaves = [mt.Tensor(x.astype(np.float32), requires_grad=True, dtype=dtype) for x in arrays]

@@ -1,0 +1,228 @@
+"""The walk back: the lost days of other engines, one test each."""
+
+import threading
+
+import numpy as np
+import pytest
+
+import microtensor as mt
+from microtensor import Tensor, optim
+
+
+def leaf(*values):
+    return Tensor(np.array(values), requires_grad=True)
+
+
+def test_a_node_used_twice_gets_both_gradients():
+    x = leaf(3.0)
+    y = x * x
+    (y * y + y).backward()
+    assert x.grad.tolist() == [4 * 27 + 6]
+
+
+def test_gradients_add_up_until_they_are_forgotten():
+    x = leaf(1.0, 2.0)
+    (x * 2).sum().backward()
+    (x * 3).sum().backward()
+    assert x.grad.tolist() == [5, 5]
+    x.grad = None
+    assert x.grad is None
+
+
+def test_backward_twice_is_an_error_unless_the_graph_is_kept():
+    x = leaf(2.0)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert x.grad.tolist() == [8]
+    with pytest.raises(RuntimeError, match="retain_graph"):
+        y.backward()
+
+
+def test_a_leaf_is_its_own_gradient():
+    x = leaf(2.0)
+    x.backward()
+    x.backward()
+    assert x.grad.tolist() == [2]
+
+
+def test_a_chain_of_100_000_ops():
+    x = leaf(1.0)
+    y = x
+    for _ in range(100_000):
+        y = y + x
+    y.backward()
+    assert x.grad.tolist() == [100_001]
+    for _ in range(100_000):  # one that is dropped without a backward
+        y = x * y
+    del y
+
+
+def test_changing_a_leaf_between_forward_and_backward_is_an_error():
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    y = (x * w).sum()
+    w.data = np.zeros(2)
+    with pytest.raises(RuntimeError, match="new values"):
+        y.backward()
+
+    loss = (x * w).sum()
+    (x * w).sum().backward()
+    optim.SGD([w], lr=0.1).step()
+    with pytest.raises(RuntimeError, match="multiply.*new values"):
+        loss.backward()
+
+
+def test_changing_the_callers_arrays_does_not_matter():
+    x, factor, index, target = leaf(1.0, 2.0), np.array([3.0, 4.0]), np.array([1, 1]), np.array([0])
+    y = (x * factor).sum() + x[index].sum() + mt.cross_entropy(x[None], target) + mt.where(factor > 3, x, 0).sum()
+    factor[...], index[...], target[...] = 0, 0, 1
+    y.backward()
+    p = np.exp([1.0, 2.0]) / np.exp([1.0, 2.0]).sum()
+    np.testing.assert_allclose(x.grad.data, [3 + 0 + p[0] - 1 + 0, 4 + 2 + p[1] + 1])
+
+
+def test_a_view_of_a_leaf_does_not_change_when_the_leaf_learns():
+    w = leaf(1.0, 2.0)
+    views = [w.reshape(2, 1), w[:1], w.T, mt.squeeze(w), mt.split(w, 2)[0], mt.clip(w), mt.broadcast_to(w, (2, 2))]
+    before = [v.numpy() for v in views]
+    w.grad = np.ones(2)
+    optim.SGD([w], lr=1.0).step()
+    for view, was in zip(views, before, strict=True):
+        np.testing.assert_array_equal(view.data, was)
+
+
+def test_no_grad_and_detach():
+    x = leaf(2.0)
+    with mt.no_grad():
+        assert not (x * x).requires_grad
+        with mt.enable_grad():
+            assert (x * x).requires_grad
+
+    @mt.no_grad()
+    def f():
+        """Its doc."""
+        return x * x
+
+    assert not f().requires_grad and f.__doc__ == "Its doc."
+    (x.detach() * x).backward()
+    assert x.grad.tolist() == [2]
+    with pytest.raises(RuntimeError, match="nothing to differentiate"):
+        f().backward()
+
+
+def test_no_grad_concerns_one_thread():
+    seen = []
+    with mt.no_grad():
+        thread = threading.Thread(target=lambda: seen.append((leaf(1.0) * 2).requires_grad))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_several_numbers_need_a_gradient_of_their_shape():
+    y = leaf(1.0, 2.0) * 2
+    with pytest.raises(RuntimeError, match=r"\(2,\)"):
+        y.backward()
+    with pytest.raises(ValueError, match=r"\(3,\).*\(2,\)"):
+        y.backward(np.ones(3))
+
+
+def test_grad_of_leaves_and_of_the_middle():
+    x, w, unused = leaf(2.0), leaf(5.0), leaf(1.0)
+    y = x * w
+    z = y * y
+    gx, gy, gu = mt.grad(z, [x, y, unused])
+    assert (gx.tolist(), gy.tolist(), gu.tolist()) == ([2 * 10 * 5], [20], [0])
+    assert x.grad is None and mt.grad(z, x)[0].tolist() == [100]  # the graph is kept
+    (gz,) = mt.grad(z, z)
+    assert gz.tolist() == [1]
+    with pytest.raises(RuntimeError, match="requires_grad"):
+        mt.grad(z, Tensor(1.0))
+
+
+def test_third_derivative():
+    x = leaf(0.7)
+    y = mt.sin(x)
+    for _ in range(3):
+        (y,) = mt.grad(y, x, create_graph=True)
+    np.testing.assert_allclose(y.data, -np.cos(0.7))
+
+
+def test_mixed_dtypes_give_each_input_its_own():
+    a = Tensor(np.ones(2, np.float32), requires_grad=True)
+    b = Tensor(np.ones(2), requires_grad=True)
+    (a * b * a).sum().backward()
+    assert a.grad.dtype == np.float32 and b.grad.dtype == np.float64
+    (g,) = mt.grad((a * b).sum(), a, create_graph=True)
+    assert g.dtype == np.float32
+
+
+def test_ties_are_shared():
+    x = leaf(1.0, 3.0, 3.0)
+    x.max().backward()
+    assert x.grad.tolist() == [0, 0.5, 0.5]
+    a, b = leaf(1.0), leaf(1.0)
+    (mt.maximum(a, b) + mt.minimum(a, b)).backward()
+    assert a.grad.tolist() == b.grad.tolist() == [1]
+
+
+def test_kinks_have_a_finite_slope():
+    x = leaf(0.0)
+    (mt.abs(x) + mt.relu(x)).backward()
+    assert x.grad.tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: mt.where(x > 0, mt.sqrt(x), 0.0),
+        lambda x: mt.where(x > 0, mt.log(mt.maximum(x, 0.0)), 0.0),
+        lambda x: mt.where(x > 0, 1 / mt.maximum(x, 0.0), 0.0),
+        lambda x: mt.where(x > 0, mt.maximum(x, 0.0) ** 0.5, 0.0),
+    ],
+)
+def test_no_nan_through_where(f):
+    x = leaf(0.0, 4.0)
+    with np.errstate(all="ignore"):
+        f(x).sum().backward()
+    assert np.isfinite(x.grad.data).all() and x.grad.data[0] == 0 and x.grad.data[1] != 0
+
+
+def test_powers_at_zero():
+    x = leaf(0.0)
+    for exponent, slope in [(0, 0), (1, 1), (2, 0), (3, 0)]:
+        assert mt.grad(x**exponent, x)[0].tolist() == [slope]
+    assert mt.grad(Tensor(0.0) ** (p := leaf(2.0)), p)[0].tolist() == [0]
+
+
+def test_rows_of_minus_infinity():
+    x = Tensor(np.array([[-np.inf, -np.inf], [0.0, -np.inf]]), requires_grad=True)
+    assert mt.softmax(x).tolist() == [[0, 0], [1, 0]]
+    assert mt.logsumexp(x, axis=1).tolist() == [-np.inf, 0]
+    assert mt.log_softmax(x).data[0].tolist() == [-np.inf, -np.inf]
+    (mt.softmax(x).sum() + mt.logsumexp(x, axis=1)[1]).backward()
+    assert np.isfinite(x.grad.data).all()
+    assert mt.cross_entropy(x, np.array([0, 0]), reduction="none").tolist() == [np.inf, 0]
+
+
+def test_huge_scores_do_not_overflow():
+    x = Tensor(np.array([[1e4, -1e4, 0.0]], np.float32), requires_grad=True)
+    loss = mt.cross_entropy(x, np.array([0])) + mt.logsumexp(x).sum() + mt.softmax(x).sum() + mt.sigmoid(x).sum()
+    with np.errstate(all="raise", under="ignore"):
+        loss.backward()
+    assert np.isfinite(x.grad.data).all()
+
+
+def test_attention_that_may_look_at_nothing_is_zero():
+    q = Tensor(np.ones((2, 3)), requires_grad=True)
+    y = mt.scaled_dot_product_attention(q, q, q, mask=np.array([[False, False], [True, False]]))
+    assert y.tolist() == [[0, 0, 0], [1, 1, 1]]
+    y.sum().backward()
+    assert np.isfinite(q.grad.data).all()
+
+
+def test_integers_carry_no_gradient():
+    x = leaf(1.4, 2.6)
+    y = x.astype(np.int64)
+    assert not y.requires_grad and y.tolist() == [1, 2]
+    np.testing.assert_array_equal((x * y).data, [1.4, 5.2])

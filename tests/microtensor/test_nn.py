@@ -1,0 +1,117 @@
+"""Modules and layers."""
+
+import numpy as np
+import pytest
+
+import microtensor as mt
+from microtensor import nn
+
+
+class Block(nn.Module):
+    def __init__(self, width, rng):
+        self.norm = nn.LayerNorm(width)
+        self.layers = [nn.Linear(width, width, rng=rng), nn.Linear(width, width, bias=False, rng=rng)]
+        self.drop = nn.Dropout(0.5, rng)
+        self.extras = {"rms": nn.RMSNorm(width)}
+
+    def forward(self, x):
+        for layer in self.layers:
+            x = mt.tanh(layer(self.norm(x)))
+        return self.extras["rms"](self.drop(x))
+
+
+class Net(nn.Module):
+    def __init__(self, rng):
+        self.table = nn.Embedding(5, 3, rng=rng)
+        self.blocks = [Block(3, rng), Block(3, rng)]
+        self.tied = self.table
+
+    def forward(self, tokens):
+        x = self.table(tokens)
+        for block in self.blocks:
+            x = block(x)
+        return x @ self.table.weight.T
+
+
+def net(seed=0):
+    return Net(np.random.default_rng(seed))
+
+
+def test_parameters_have_paths_for_names_and_come_once():
+    names = [name for name, _ in net().named_parameters()]
+    assert names[:3] == ["table.weight", "blocks.0.norm.weight", "blocks.0.norm.bias"]
+    assert "blocks.1.layers.1.weight" in names and "blocks.0.extras.rms.weight" in names
+    assert len(names) == len(set(names)) == 13
+    assert net().num_parameters() == 15 + 2 * (6 + 12 + 9 + 3)
+
+
+def test_train_and_eval_reach_every_module():
+    model = net()
+    tokens = np.array([[0, 1, 2]])
+    assert not np.array_equal(model(tokens).data, model(tokens).data)
+    model.eval()
+    assert np.array_equal(model(tokens).data, model(tokens).data)
+    assert not model.blocks[1].drop.training and model.train().blocks[1].drop.training
+
+
+def test_state_dict_round_trip_and_refusals():
+    a, b = net(0).eval(), net(1).eval()
+    state = a.state_dict()
+    b.load_state_dict(state)
+    tokens = np.array([[0, 1, 2]])
+    np.testing.assert_array_equal(a(tokens).data, b(tokens).data)
+    before = b.state_dict()
+    for change, message in [
+        ({"table.weight": None}, "missing table.weight"),
+        ({"other": np.zeros(1)}, "unknown other"),
+        ({"table.weight": np.zeros((5, 4), np.float32)}, r"table.weight should be float32 \(5, 3\), but is float32 \(5, 4\)"),
+        ({"table.weight": np.zeros((5, 3))}, "float64"),
+    ]:
+        bad = {k: v for k, v in {**state, "blocks.0.norm.bias": np.full(3, 9, np.float32), **change}.items() if v is not None}
+        with pytest.raises(ValueError, match=message):
+            b.load_state_dict(bad)
+        for name, array in b.state_dict().items():
+            np.testing.assert_array_equal(array, before[name])
+
+
+def test_gradients_reach_every_parameter():
+    model = net().eval()
+    mt.cross_entropy(model(np.array([[0, 1], [2, 3]])), np.array([[1, 2], [3, 4]])).backward()
+    assert all(p.grad is not None and np.any(p.grad.data) for name, p in model.named_parameters() if "1.norm.bias" not in name)
+    model.zero_grad()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_the_whole_network_has_the_right_gradient():
+    model = net().eval()
+    names, parameters = zip(*model.named_parameters(), strict=True)
+
+    def loss(*values):
+        originals = {}
+        for name, value in zip(names, values, strict=True):
+            owner, leaf = _resolve(model, name)
+            originals[name] = getattr(owner, leaf)
+            setattr(owner, leaf, value)
+        try:
+            return mt.cross_entropy(model(np.array([[0, 1], [2, 2]])), np.array([[1, 2], [3, -100]]))
+        finally:
+            for name, original in originals.items():
+                owner, leaf = _resolve(model, name)
+                setattr(owner, leaf, original)
+
+    assert mt.gradcheck(loss, parameters, rtol=1e-4) and mt.gradcheck(loss, parameters, rtol=1e-4, fast=True)
+
+
+def _resolve(model, name):
+    *path, leaf = name.split(".")
+    owner = model
+    for part in path:
+        owner = owner[int(part)] if part.isdigit() else owner[part] if isinstance(owner, dict) else getattr(owner, part)
+    return owner, leaf
+
+
+def test_layers_refuse_what_they_cannot_be():
+    with pytest.raises(ValueError, match="below 1"):
+        nn.Dropout(1.0)
+    with pytest.raises(TypeError, match="forward"):
+        nn.Module()(1)

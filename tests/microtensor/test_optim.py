@@ -1,0 +1,142 @@
+"""Optimizers against their formulas, written out once more in plain Python; clipping and schedules."""
+
+import math
+
+import numpy as np
+import pytest
+
+from microtensor import Tensor, optim
+
+RNG = np.random.default_rng(0)
+
+
+def problem(dtype=np.float64):
+    """Two parameters and, for each step, their gradients."""
+    values = [RNG.normal(size=(3, 2)).astype(dtype), RNG.normal(size=()).astype(dtype)]
+    gradients = [[RNG.normal(size=v.shape).astype(dtype) for v in values] for _ in range(4)]
+    return values, gradients
+
+
+def trained(make, values, gradients):
+    parameters = [Tensor(v, requires_grad=True) for v in values]
+    optimizer = make(parameters)
+    for step in gradients:
+        for p, g in zip(parameters, step, strict=True):
+            p.grad = g
+        optimizer.step()
+        optimizer.zero_grad()
+        assert all(p.grad is None for p in parameters)
+    return [p.data for p in parameters]
+
+
+@pytest.mark.parametrize("momentum, nesterov, decay", [(0, False, 0), (0.9, False, 0), (0.9, True, 0.1), (0, False, 0.1)])
+def test_sgd(momentum, nesterov, decay):
+    values, gradients = problem()
+    found = trained(lambda p: optim.SGD(p, 0.1, momentum, nesterov, decay), values, gradients)
+    for i, p in enumerate(values):
+        velocity = 0
+        for step in gradients:
+            g = step[i] + decay * p
+            velocity = momentum * velocity + g
+            p = p - 0.1 * (g + momentum * velocity if nesterov else velocity)
+        np.testing.assert_allclose(found[i], p, rtol=1e-12)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adamw(decay):
+    values, gradients = problem()
+    found = trained(lambda p: optim.AdamW(p, 0.1, (0.8, 0.9), 1e-6, decay), values, gradients)
+    for i, p in enumerate(values):
+        m = v = 0
+        for t, step in enumerate(gradients, 1):
+            m, v = 0.8 * m + 0.2 * step[i], 0.9 * v + 0.1 * step[i] ** 2
+            p = p - 0.1 * decay * p
+            p = p - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.9**t)) + 1e-6)
+        np.testing.assert_allclose(found[i], p, rtol=1e-12)
+
+
+def test_groups_have_options_of_their_own():
+    a, b = Tensor([1.0], requires_grad=True), Tensor([1.0], requires_grad=True)
+    optimizer = optim.SGD([{"params": [a], "lr": 1.0}, {"params": [b]}], lr=0.5)
+    a.grad = b.grad = np.ones(1)
+    optimizer.step(lr_factor=0.5)
+    assert a.tolist() == [0.5] and b.tolist() == [0.75]
+
+
+def test_a_parameter_without_a_gradient_stays():
+    a, b = Tensor([1.0], requires_grad=True), Tensor([1.0], requires_grad=True)
+    a.grad = np.ones(1)
+    optim.AdamW([a, b], lr=0.1).step()
+    assert a.tolist() != [1] and b.tolist() == [1]
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, 0.9), lambda p: optim.AdamW(p, 0.1)])
+def test_state_dict_continues_bit_for_bit(make):
+    values, gradients = problem(np.float32)
+    straight = trained(make, values, gradients)
+    parameters = [Tensor(v, requires_grad=True) for v in values]
+    optimizer = make(parameters)
+    for step in gradients:
+        for p, g in zip(parameters, step, strict=True):
+            p.grad = g
+        optimizer.step()
+        state = optimizer.state_dict()
+        parameters = [Tensor(p.data, requires_grad=True) for p in parameters]
+        optimizer = make(parameters)
+        optimizer.load_state_dict(state)
+    for p, expected in zip(parameters, straight, strict=True):
+        np.testing.assert_array_equal(p.data, expected)
+    with pytest.raises(ValueError, match="doesn't belong"):
+        optim.SGD([Tensor(np.ones(9), requires_grad=True)], 0.1).load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda p: optim.SGD(p, -0.1), "lr must be at least 0, not -0.1"),
+        (lambda p: optim.SGD(p, math.nan), "lr"),
+        (lambda p: optim.SGD(p, 0.1, momentum=1.0), "momentum"),
+        (lambda p: optim.AdamW(p, betas=(0.9, 1.0)), "betas"),
+        (lambda p: optim.SGD([], 0.1), "no parameters"),
+        (lambda p: optim.SGD([p[0], p[0]], 0.1), "twice"),
+        (lambda p: optim.SGD([p[0] * 2], 0.1), "requires_grad"),
+        (lambda p: optim.SGD([{"params": p, "rate": 1}], 0.1), "unknown option 'rate'"),
+    ],
+)
+def test_bad_settings(make, message):
+    with pytest.raises(ValueError, match=message):
+        make([Tensor([1.0], requires_grad=True)])
+
+
+def test_clip_grad_norm():
+    a, b = Tensor([0.0], requires_grad=True), Tensor([0.0], requires_grad=True)
+    a.grad, b.grad = np.array([3.0]), np.array([4.0])
+    assert optim.clip_grad_norm([a, b], 10.0) == 5 and a.grad.tolist() == [3]
+    assert optim.clip_grad_norm([a, b], 1.0) == 5
+    np.testing.assert_allclose([a.grad.item(), b.grad.item()], [0.6, 0.8], rtol=1e-6)
+    with pytest.raises(ValueError, match="above 0"):
+        optim.clip_grad_norm([a], 0)
+
+
+def test_schedules():
+    assert [optim.constant()(s) for s in (0, 9)] == [1, 1]
+    steps = optim.piecewise([50, 100], [1.0, 0.5, 0.2])
+    assert [steps(s) for s in (0, 49, 50, 99, 100, 1000)] == [1, 1, 0.5, 0.5, 0.2, 0.2]
+    cosine = optim.warmup_cosine(10, 110, final=0.1)
+    assert 0 < cosine(0) < cosine(9) < cosine(10) == 1
+    np.testing.assert_allclose(cosine(60), 0.55)
+    np.testing.assert_allclose([cosine(110), cosine(999)], 0.1)
+    for bad in (lambda: optim.piecewise([1], [1.0]), lambda: optim.warmup_cosine(10, 5)):
+        with pytest.raises(ValueError):
+            bad()
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, momentum=0.9), lambda p: optim.AdamW(p, 0.1, weight_decay=0.0)])
+def test_they_find_a_minimum(make):
+    x = Tensor([3.0, -2.0], requires_grad=True)
+    optimizer = make([x])
+    for _ in range(300):
+        ((x - np.array([1.0, 2.0], np.float32)) ** 2).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    np.testing.assert_allclose(x.data, [1, 2], atol=1e-2)
