@@ -35,7 +35,6 @@ class Optimizer:
         self.groups: list[dict[str, Any]] = []
         #: For each parameter its own arrays, by name (a momentum, say).
         self.state: dict[Tensor, dict[str, np.ndarray]] = {}
-        self.steps = 0
         for group in groups:
             unknown = sorted(group.keys() - options.keys() - {"params"})
             if unknown:
@@ -57,7 +56,6 @@ class Optimizer:
 
     def step(self, lr_factor: float = 1.0) -> None:
         """Change every parameter that has a gradient; `lr_factor`, from a schedule, scales the learning rates."""
-        self.steps += 1
         for group in self.groups:
             lr = group["lr"] * lr_factor
             for p in group["params"]:
@@ -75,9 +73,8 @@ class Optimizer:
             p._gradient = None
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """A copy of everything needed to go on: `steps`, and `0.momentum` and so on by the parameter's number."""
-        arrays = {f"{i}.{name}": a.copy() for i, state in enumerate(self.state.values()) for name, a in state.items()}
-        return {"steps": np.array(self.steps), **arrays}
+        """A copy of everything needed to go on: `0.momentum` and so on, by the parameter's number."""
+        return {f"{i}.{name}": a.copy() for i, state in enumerate(self.state.values()) for name, a in state.items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
         """Take up a saved state. Raises ValueError when it belongs to other parameters."""
@@ -85,13 +82,10 @@ class Optimizer:
         parameters = list(self.state)
         for key, array in state.items():
             number, _, name = key.partition(".")
-            if key == "steps":
-                continue
             ours = number.isdigit() and int(number) < len(parameters)
             if not ours or array.shape not in ((), parameters[int(number)].shape):
                 raise ValueError(f"the optimizer state {key!r} of shape {array.shape} doesn't belong to these parameters")
             restored[int(number)][name] = np.array(array)
-        self.steps = int(state["steps"])
         self.state = dict(zip(parameters, restored, strict=True))
 
 

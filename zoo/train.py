@@ -30,9 +30,9 @@ def _parser(kind: Any = None) -> Parser:
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
-    names = [a for a in arguments if not a.startswith("-")]
-    if not names:
-        _parser().parse(arguments)  # shows the help if it is asked for, and refuses otherwise
+    if not arguments or arguments[0].startswith("-"):
+        _parser().parse(arguments)  # shows the help if it is asked for, and refuses if there is no model
+        raise UsageError("the model comes first: python -m zoo.train MODEL [options]; python -m zoo lists the models")
 
     import numpy as np
 
@@ -41,13 +41,10 @@ def main(arguments: list[str]) -> int:
     from zoo.training.run_folder import RunFolder, default_folder
     from zoo.training.trainer import RECENT, Interrupted, Trainer
 
-    first = arguments[0] if not arguments[0].startswith("-") else names[0]
-    kind = model_class(first)
+    name = arguments[0]  # it decides which options there are
+    kind = model_class(name)
     options = _parser(kind).parse(arguments)
     options.json = getattr(options, "json", False)
-    if options.model != first:
-        raise UsageError(f"the model comes first: python -m zoo.train {options.model} ...")
-    name = options.model
     given = {
         f.name: parse_field(kind.recipe_class, f.name, getattr(options, f.name))
         for f in fields(kind.recipe_class)

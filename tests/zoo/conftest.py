@@ -1,0 +1,41 @@
+"""Commands run as their users run them: in a process, in a folder of their own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(scope="session")
+def python():
+    """Runs `python -m MODULE ARGUMENTS` in a folder; gives exit code, stdout and stderr."""
+
+    def run(folder, module, *arguments, **env):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+        return subprocess.run(
+            [sys.executable, "-m", module, *map(str, arguments)],
+            cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120, stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, python):
+    """A folder with a finished run of word_meanpool in batches of 64, and what the command said. Not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, python(folder, "zoo.train", "word_meanpool", "--batch-size", 64)
+
+
+def one_line_error(done, command, *words, code):
+    """That a command refused: its exit code, one line on stderr that holds these words, and nothing on stdout."""
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == code, done.stderr
+    assert len(lines) == 1 and lines[0].startswith(f"{command}: error: "), done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    for word in words:
+        assert str(word) in lines[0], (word, lines[0])

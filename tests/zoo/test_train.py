@@ -1,0 +1,251 @@
+"""python -m zoo.train."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, one_line_error
+
+from microtensor.serialize import load_safetensors
+
+TEXT = "the sun came up and the moon went down and the stars came out and all was well " * 3
+FAST = ("--steps", 200)
+
+
+def files(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_word_meanpool_learns_its_verses_one_example_at_a_time(tmp_path, python):
+    done = python(tmp_path, "zoo.train", "word_meanpool")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    steps = [
+        re.fullmatch(r"Step (\d+) \| Input: (\S+ ){4}\| Target: \S+ \| Pred: \S+ \| Loss: (\d+\.\d{4})", line)
+        for line in lines[:10]
+    ]
+    assert [int(m[1]) for m in steps] == list(range(10_000, 100_001, 10_000))
+    assert float(steps[-1][3]) < 0.1
+    assert lines[10].startswith("Mean loss of the last 1000 steps: 0.0")
+    right, contexts = map(int, re.search(r"(\d+) of (\d+) distinct contexts", lines[11]).groups())
+    assert right / contexts >= 0.95
+    assert lines[13].startswith("Generated: ") and len(lines[13].split()) == 1 + 4 + 12
+    assert files(tmp_path / "runs") == [
+        f"word_meanpool/{f}" for f in ("config.json", "metrics.jsonl", "model.safetensors", "state.safetensors")
+    ]
+
+
+def test_batches_reach_the_same_loss_in_fewer_steps(trained):
+    folder, done = trained
+    assert done.returncode == 0, done.stderr
+    assert float(re.search(r"last 1000 steps: (\S+)", done.stdout)[1]) < 0.1
+    assert json.loads((folder / "runs/word_meanpool/config.json").read_text())["recipe"]["steps"] == 1563
+    right, contexts = map(int, re.search(r"(\d+) of (\d+) distinct contexts", done.stdout).groups())
+    assert right / contexts >= 0.95
+    assert "16,128 parameters" in done.stderr and "Saved in" in done.stderr
+
+
+def test_the_command_it_suggests_works(trained, python):
+    folder, done = trained
+    prompt = re.search(r'--prompt "(.*)"', done.stderr)[1]
+    again = python(folder, "zoo.generate", "word_meanpool", "--prompt", prompt)
+    assert again.returncode == 0 and again.stdout.startswith(prompt)
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path, python):
+    for out, seed in (("a", 3), ("b", 3), ("c", 4)):
+        assert python(tmp_path, "zoo.train", "word_meanpool", *FAST, "--seed", seed, "--out", out).returncode == 0
+    a, b, c = ((tmp_path / out / "model.safetensors").read_bytes() for out in "abc")
+    assert a == b != c
+
+
+def test_an_own_text_and_json(tmp_path, python):
+    (tmp_path / "my.txt").write_text("\ufeffÜber" + TEXT.replace(" ", "\r\n"), encoding="utf-8")
+    done = python(tmp_path, "zoo.train", "word_meanpool", "--data", "my.txt", *FAST, "--json", "--width", 8, "--context", 2)
+    assert done.returncode == 0, done.stderr
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [o["step"] for o in objects[:10]] == list(range(20, 201, 20)) and objects[0].keys() == {
+        "step",
+        "input",
+        "target",
+        "pred",
+        "loss",
+    }
+    assert "generated" in objects[-1]
+    config = json.loads((tmp_path / "runs/word_meanpool/config.json").read_text(encoding="utf-8"))
+    assert "überthe" in config["vocabulary"] and config["recipe"]["width"] == 8
+    assert load_safetensors(tmp_path / "runs/word_meanpool/model.safetensors")["embeddings"].shape[1] == 8
+
+
+def test_an_earlier_run_is_kept(tmp_path, python):
+    for i in range(3):
+        done = python(tmp_path, "zoo.train", "word_meanpool", *FAST, "--seed", i)
+        assert done.returncode == 0
+    assert sorted(os.listdir(tmp_path / "runs")) == ["word_meanpool", "word_meanpool-1", "word_meanpool-2"]
+    assert "word_meanpool-2" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, words, code",
+    [
+        ((), ["MODEL"], 2),
+        (("word_meanpol",), ["unknown model 'word_meanpol'", "did you mean word_meanpool"], 2),
+        (("gpt9",), ["unknown model 'gpt9'", "the models are: word_meanpool"], 2),
+        (("word_meanpool", "--learing-rate", "1"), ["unknown option --learing-rate", "did you mean --learning-rate"], 2),
+        (("word_meanpool", "extra"), ["unexpected argument 'extra'"], 2),
+        (("--json", "word_meanpool"), ["the model comes first"], 2),
+        (("word_meanpool", "--steps"), ["--steps"], 2),
+        (("word_meanpool", "--steps", "-5"), ["--steps", "at least 1", "-5"], 2),
+        (("word_meanpool", "--steps", "1.5"), ["--steps", "whole number", "1.5"], 2),
+        (("word_meanpool", "--width", "0"), ["--width", "at least 1"], 2),
+        (("word_meanpool", "--learning-rate", "nan"), ["--learning-rate", "finite", "nan"], 2),
+        (("word_meanpool", "--learning-rate", "0"), ["--learning-rate", "above 0"], 2),
+        (("word_meanpool", "--learning-rate", "inf"), ["--learning-rate", "finite"], 2),
+        (("word_meanpool", "--batch-size", "two"), ["--batch-size", "two"], 2),
+        (("word_meanpool", "--seed", "-1"), ["--seed"], 2),
+        (("word_meanpool", "--data", "missing.txt"), ["no such file", "missing.txt"], 1),
+        (("word_meanpool", "--data", "."), ["folder"], 1),
+        (("word_meanpool", "--data", "empty.txt"), ["empty", "empty.txt"], 1),
+        (("word_meanpool", "--data", "binary.txt"), ["zero byte at 3"], 1),
+        (("word_meanpool", "--data", "latin.txt"), ["not UTF-8", "0xe9 at 3"], 1),
+        (("word_meanpool", "--data", "short.txt"), ["too short", "3 words", "5"], 1),
+        (("word_meanpool", "--data", "dots.txt"), ["too short", "0 words"], 1),
+        (("word_meanpool", "--out", "short.txt"), ["short.txt is a file", "--out"], 1),
+        (("word_meanpool", "--out", "short.txt/run"), ["short.txt/run", "--out"], 1),
+        (("word_meanpool", "--out", "others"), ["holds other files", "--out"], 1),
+        (("word_meanpool", "--out", "/proc/run"), ["/proc/run", "--out"], 1),
+        (("word_meanpool", "--resume"), ["no run folder", "runs/word_meanpool"], 1),
+        (("word_meanpool", "--learning-rate", "1e30", "--steps", "500"), ["loss became", "smaller --learning-rate"], 1),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, python, arguments, words, code):
+    (tmp_path / "empty.txt").write_text(" \n")
+    (tmp_path / "binary.txt").write_bytes(b"abc\0def")
+    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "short.txt").write_text("only three words")
+    (tmp_path / "dots.txt").write_text("... !!")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "mine").write_text("precious")
+    before = files(tmp_path)
+    done = python(tmp_path, "zoo.train", *arguments)
+    if "loss became" in words:
+        assert done.returncode == 1
+        done.stderr, done.stdout = done.stderr.splitlines()[-1], ""
+    one_line_error(done, "zoo.train", *words, code=code)
+    assert files(tmp_path) == before and not (tmp_path / "runs" / "word_meanpool").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path, python):
+    done = python(tmp_path, "zoo.train", "word_meanpool", "--data", "missing.txt", "--debug")
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
+def test_help_lists_every_field_with_its_default(tmp_path, python):
+    done = python(tmp_path, "zoo.train", "word_meanpool", "--help")
+    assert done.returncode == 0
+    for option in (
+        "--data",
+        "--seed",
+        "--context",
+        "--batch-size",
+        "--steps",
+        "--learning-rate",
+        "--width",
+        "--out",
+        "--resume",
+        "--json",
+    ):
+        assert option in done.stdout
+    assert "default: 32" in done.stdout
+    assert python(tmp_path, "zoo.train", "--help").returncode == 0
+
+
+# Stopping and going on
+
+LONG = ("--steps", "3000000", "--context", "3")
+
+
+def start(folder, *arguments, **kwargs):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "zoo.train", "word_meanpool", *map(str, arguments)]
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **kwargs
+    )
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_says_where_and_resuming_goes_on(tmp_path, python, number, code):
+    process = start(tmp_path, *LONG)
+    assert "examples" in process.stderr.readline()
+    time.sleep(3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code, err
+    assert re.search(r"Stopped at step \d+ of 3000000, saved in runs/word_meanpool", err) and "Traceback" not in err
+    step = int(load_safetensors(tmp_path / "runs/word_meanpool/state.safetensors")["step"])
+    assert step > 0
+    done = python(tmp_path, "zoo.train", "word_meanpool", "--resume", "--steps", step + 10)
+    assert done.returncode == 0, done.stderr
+    assert int(load_safetensors(tmp_path / "runs/word_meanpool/state.safetensors")["step"]) == step + 10
+
+
+def test_resuming_is_as_if_never_stopped(tmp_path, python):
+    rest = ("--batch-size", 7, "--learning-rate", 0.5)
+    assert python(tmp_path, "zoo.train", "word_meanpool", *rest, "--steps", 150, "--out", "straight").returncode == 0
+    assert python(tmp_path, "zoo.train", "word_meanpool", *rest, "--steps", 67, "--out", "pieces").returncode == 0
+    for until in (68, 133, 150):
+        done = python(tmp_path, "zoo.train", "word_meanpool", "--resume", "--out", "pieces", "--steps", until)
+        assert done.returncode == 0, done.stderr
+    for file in ("model.safetensors", "state.safetensors"):
+        straight, pieces = (load_safetensors(tmp_path / out / file) for out in ("straight", "pieces"))
+        assert straight.keys() == pieces.keys()
+        for name in straight:
+            np.testing.assert_array_equal(straight[name], pieces[name])
+
+
+def test_what_cannot_be_resumed(tmp_path, trained, python):
+    folder, _ = trained
+    run = folder / "runs/word_meanpool"
+    one_line_error(
+        python(tmp_path, "zoo.train", "word_meanpool", "--resume", "--out", run), "zoo.train", "1563 steps", "--steps", code=2
+    )
+    changed = python(tmp_path, "zoo.train", "word_meanpool", "--resume", "--out", run, "--width", 64)
+    one_line_error(changed, "zoo.train", "--width", "32, not 64", code=2)
+
+
+def test_a_closed_pipe_is_no_error(tmp_path):
+    process = start(tmp_path, "--steps", 20_000)
+    assert process.stdout.readline().startswith("Step 2000 ")
+    process.stdout.close()
+    err = process.stderr.read()
+    assert process.wait(timeout=60) == 0 and "Traceback" not in err and "rror" not in err
+    assert (tmp_path / "runs/word_meanpool/model.safetensors").exists()
+
+
+def test_a_terminal_gets_a_bar_with_speed_and_time_left(tmp_path):
+    master, slave = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    command = [sys.executable, "-m", "zoo.train", "word_meanpool", "--steps", "20000"]
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=slave, stderr=slave, stdin=slave)
+    os.close(slave)
+    screen = b""
+    while True:
+        try:
+            chunk = os.read(master, 65536)
+        except OSError:
+            break
+        if not chunk:
+            break
+        screen += chunk
+    os.close(master)
+    text = screen.decode()
+    assert process.wait() == 0
+    for part in ("steps/s", "step ", "of 20,000", "left", "Step 20000 | Input:", "Generated: "):
+        assert part in text, part
