@@ -1,0 +1,80 @@
+"""python benchmarks/run.py: measure microtensor against its rivals and print the table. See benchmarks/README.md."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import platform
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
+
+from measure import Row  # noqa: E402 (the lines above make it importable from anywhere)
+
+FAMILIES = ["word_step", "start"]
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or "unknown processor"
+
+
+def versions() -> str:
+    """What was measured with."""
+    found = [f"Python {platform.python_version()}"]
+    for package in ("numpy", "numba", "torch"):
+        try:
+            found.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            found.append(f"no {package}")
+    return ", ".join(found)
+
+
+def measured(family: str, quick: bool) -> list[Row]:
+    """A family's rows; one that says what went wrong when it fails."""
+    run: Callable[[bool], list[Row]] = importlib.import_module(family).run
+    try:
+        return run(quick)
+    except Exception as error:  # the other families still count
+        return [Row(family, "", note=f"failed: {type(error).__name__}: {error}")]
+
+
+def cell(number: float | None, unit: str = "") -> str:
+    """A figure in three digits."""
+    return "" if number is None else f"{number:.3g} {unit}".strip()
+
+
+def main() -> int:
+    """Run the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="benchmarks/run.py", description="Measure microtensor against its rivals.")
+    parser.add_argument("--only", choices=FAMILIES, help="one family of measurements")
+    parser.add_argument("--quick", action="store_true", help="few rounds: to see that everything runs, not to quote")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args()
+
+    if not options.json:
+        print(f"{processor()}, 2 threads; {versions()}{' (--quick: not to be quoted)' if options.quick else ''}\n")
+        print("| measured | microtensor | rival | its figure | ratio | goal | |\n|---|---|---|---|---|---|---|")
+    failed = False
+    for family in [options.only] if options.only else FAMILIES:
+        print(f"measuring {family} ...", file=sys.stderr, flush=True)
+        for row in measured(family, options.quick):
+            failed |= row.note.startswith("failed")
+            if options.json:
+                print(json.dumps(row.to_dict()), flush=True)
+                continue
+            ours, rival, ratio = cell(row.ours, row.unit), cell(row.rival, row.unit), cell(row.ratio, "x" if row.ratio else "")
+            print(f"| {row.case} | {ours} | {row.rival_name} | {rival} | {ratio} | {row.goal} | {row.note} |", flush=True)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
