@@ -13,8 +13,8 @@ from typing import Any
 class Row:
     """One line of the table: ours against one rival.
 
-    `ours` and `rival` are medians in `unit`; `ratio` is the median over the rounds of rival / ours within a round, so above 1 means
-    that ours is faster. `note` says why a figure is missing.
+    `ours` and `rival` are medians in `unit`; `ratio` is the median over the rounds of rival / ours within a round, so above 1
+    means that ours is faster. `note` says why a figure is missing.
     """
 
     case: str

@@ -1,7 +1,7 @@
 """One training step of word_meanpool, an example at a time: where the cost is the engine's own, not arithmetic.
 
-Every contestant starts from the same parameters, sees the same examples in the same order, computes the loss as a Python number,
-and changes the parameters by plain SGD. That they did the same work is checked by comparing what they learned.
+Every contestant starts from the same parameters, sees the same examples in the same order, computes the loss as a Python
+number, and changes the parameters by plain SGD. That they did the same work is checked by comparing what they learned.
 """
 
 from __future__ import annotations

@@ -37,9 +37,7 @@ def _cotangent(output: Tensor, gradient: Any, caller: str) -> np.ndarray:
                 f"{caller}: the output has shape {output.shape}, and only a single number has *the* gradient; "
                 "reduce it (with .sum() or .mean()) or pass gradient= of that shape"
             )
-        one = np.empty(output._array.shape, output._array.dtype)
-        one.fill(1)
-        return one
+        return np.ones_like(output._array) if output._array.ndim else output._array.dtype.type(1)
     array = as_array(gradient)
     if array.shape != output.shape:
         raise ValueError(f"{caller}: gradient= has shape {array.shape}, but the output has shape {output.shape}")
@@ -121,25 +119,28 @@ def propagate(
         # One function for all the gradients, or a function for each.
         separate = type(pullback) is tuple
         parts = pullback if separate else pullback(g)
+        proven = op.proven
         if len(parts) != len(inputs):
             raise TypeError(
                 f"{op.__name__}: its pullback gave {len(parts)} gradients for {len(inputs)} array inputs "
                 "(the parameters before the slash, or all when there is none)"
             )
         for x, part in zip(inputs, parts):  # noqa: B905 (checked above)
-            if part is None or type(x) is not Tensor or x._node is None:
+            if part is None or type(x) is not Tensor:
+                continue
+            source = x._node
+            if source is None:
                 continue
             if separate:
                 part = part(g)
             if type(part) is not kind:
                 part = _converted(part, kind)
-            if part.shape != x._array.shape:
+            if not proven and part.shape != x._array.shape:
                 raise ValueError(
                     f"{op.__name__}: its pullback gave a gradient of shape {part.shape} for an input of shape {x.shape}"
                 )
             if part.dtype is not x._array.dtype:
                 part = part.astype(x._array.dtype)
-            source = x._node
             if source is LEAF:
                 if x._time > -time:
                     raise_stale(op, x)

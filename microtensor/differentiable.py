@@ -77,30 +77,27 @@ def differentiable(
     def op(*args: Any, **options: Any) -> Any:
         if options and not names.isdisjoint(options):
             args, options = _reorder(function, inputs, args, options)
+        if Tensor not in map(type, args):
+            return on_arrays(args, options)
         # Every op of every training step comes through here, so it is kept short for the machine too.
         recording = mode.recording
-        traced = needed = False
+        needed = False
         values: list[Any] = []
         for arg in args:
             kind = type(arg)
             if kind is Tensor:
                 values.append(arg._array)
-                traced = True
                 if arg._node is not None:
                     needed = recording
+            elif kind is ndarray:
+                # The caller could change it before backward reads it.
+                values.append(arg.copy() if recording else arg)
             else:
                 values.append(as_array(arg) if kind is list and len(values) < limit else arg)
-        if needed:
-            for i, value in enumerate(values):
-                # The caller could change an array of his own before backward reads it.
-                if value is args[i] and type(value) is ndarray:
-                    values[i] = value.copy()
         try:
             value, pullback = function(*values, **options)
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, name, fits, values[:limit]) from error
-        if not traced:
-            return value
         if type(value) is not ndarray:
             value = np.asarray(value)
         elif value.base is not None or value is values[0] or value is values[-1]:
@@ -116,6 +113,15 @@ def differentiable(
         else:
             output._node = None
         return output
+
+    def on_arrays(args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        """The op without a Tensor among its inputs: just the value."""
+        if list in map(type, args):
+            args = tuple(as_array(a) if type(a) is list and i < limit else a for i, a in enumerate(args))
+        try:
+            return function(*args, **options)[0]
+        except (ValueError, TypeError, IndexError) as error:
+            raise _explained(error, name, fits, args[:limit]) from error
 
     def recorded_pullback(born: int, args: Sequence[Any], values: Sequence[Any], options: Any, pullback: Any) -> Any:
         """The pullback again, made of recorded ops."""
@@ -138,6 +144,7 @@ def differentiable(
         return through_composite
 
     op.__name__ = name
+    op.proven = function.__module__.startswith("microtensor.")  # its pullback's shapes need no checking at every step
     op.recorded_pullback = recorded_pullback  # type: ignore[attr-defined]
     _register(op, function.__name__, numpy)
     return op

@@ -126,7 +126,7 @@ class SGD(Optimizer):
             velocity *= group["momentum"]
             velocity += gradient
             gradient = gradient + group["momentum"] * velocity if group["nesterov"] else velocity
-        kernels.sgd(p._array.reshape(-1), gradient.reshape(-1), p._array.dtype.type(lr))
+        kernels.sgd(p._array.reshape(-1), gradient.reshape(-1), lr)
 
 
 class AdamW(Optimizer):

@@ -13,14 +13,15 @@ def cross_entropy(logits, target, ignore_index, smoothing, losses, slope):
     one-hot target with a uniform one, of weight `smoothing`.
 
     Args:
-        logits: (rows, classes).
+        logits: (rows * classes,), row after row.
         target: (rows,), integers; `ignore_index` means that the row doesn't count.
         losses: (rows,), filled.
-        slope: (rows, classes), filled.
+        slope: (rows * classes,), filled.
 
     Returns the sum of the losses, how many rows count, and the first row with a bad target or -1.
     """
-    rows, classes = logits.shape
+    rows = target.size
+    classes = logits.size // max(rows, 1)
     one = logits.dtype.type(1)
     spread = logits.dtype.type(smoothing / max(classes, 1))
     sharp = logits.dtype.type(1 - smoothing)
@@ -28,34 +29,36 @@ def cross_entropy(logits, target, ignore_index, smoothing, losses, slope):
     count = 0
     for i in range(rows):
         t = target[i]
+        x = logits[i * classes : (i + 1) * classes]
+        y = slope[i * classes : (i + 1) * classes]
         if t == ignore_index:
-            slope[i] = 0
+            y[:] = 0
             losses[i] = 0
             continue
         if t < 0 or t >= classes:
             return total, count, i
-        largest = logits[i, 0]
+        largest = x[0]
         for j in range(1, classes):
-            if logits[i, j] > largest:
-                largest = logits[i, j]
+            if x[j] > largest:
+                largest = x[j]
         if largest == -np.inf:
             largest = one - one  # nothing is possible: all probabilities are 0, and the loss is infinite
         weight = one - one
         for j in range(classes):
-            e = np.exp(logits[i, j] - largest)
-            slope[i, j] = e
+            e = np.exp(x[j] - largest)
+            y[j] = e
             weight += e
         if weight == 0:
             weight = one
         scale = one / weight
         for j in range(classes):
-            slope[i, j] = slope[i, j] * scale - spread
-        slope[i, t] -= sharp
+            y[j] = y[j] * scale - spread
+        y[t] -= sharp
         log_weight = np.log(weight)
-        loss = sharp * (log_weight - (logits[i, t] - largest))
+        loss = sharp * (log_weight - (x[t] - largest))
         if smoothing != 0:
             for j in range(classes):
-                loss += spread * (log_weight - (logits[i, j] - largest))
+                loss += spread * (log_weight - (x[j] - largest))
         losses[i] = loss
         total += loss
         count += 1

@@ -6,5 +6,6 @@ from microtensor.kernels.jit import kernel
 @kernel
 def sgd(parameter, gradient, lr):
     """parameter -= lr * gradient, over flat arrays."""
+    rate = parameter.dtype.type(lr)
     for i in range(parameter.size):
-        parameter[i] -= lr * gradient[i]
+        parameter[i] -= rate * gradient[i]

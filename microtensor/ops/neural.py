@@ -16,7 +16,7 @@ from microtensor.ops.elementwise import where
 from microtensor.ops.indexing import take_along_axis
 from microtensor.ops.products import matmul
 from microtensor.ops.reduction import largest_finite
-from microtensor.tensor import as_array
+from microtensor.tensor import Tensor, as_array
 
 
 @differentiable
@@ -88,7 +88,7 @@ def cross_entropy(
     slope = np.empty(shape, dtype)
     losses = np.empty(target.size, dtype)
     total, count, bad = kernels.cross_entropy(
-        _rows(logits), target.reshape(-1), ignore_index, label_smoothing, losses, _rows(slope)
+        logits.reshape(-1), target.reshape(-1), ignore_index, label_smoothing, losses, slope.reshape(-1)
     )
     if bad >= 0:
         raise IndexError(
@@ -98,14 +98,8 @@ def cross_entropy(
     if reduction == "none":
         return losses.reshape(shape[:-1]), lambda g: (slope * g[..., None], None)
     n = count if reduction == "mean" and count > 1 else 1
-    return dtype.type(total / n), lambda g: (slope * (g if n == 1 else g / n), None)
-
-
-def _rows(x: np.ndarray) -> np.ndarray:
-    """An array as a contiguous matrix: all axes but the last become one. A view where x allows it."""
-    if x.ndim == 2 and x.flags.c_contiguous:
-        return x
-    return np.ascontiguousarray(x).reshape((math.prod(x.shape[:-1]), x.shape[-1]))
+    # Where nothing comes after the loss, g is 1 and the slope is the gradient (as a view: the memory stays the graph's).
+    return dtype.type(total / n), lambda g: (slope.reshape(shape) if n == 1 and g == 1 else slope * (g / n), None)
 
 
 def _cross_entropy_with_probabilities(logits: Any, target: Any, smoothing: float, reduction: str) -> Any:
@@ -159,20 +153,22 @@ def _embedding_bag(indices: Any, table: Any, /) -> Result:
     if table.ndim != 2:
         raise ValueError("the table must have shape (rows, width)")
     rows, width = table.shape
-    table = np.ascontiguousarray(table)
     y = np.empty((len(indices), width), table.dtype)
-    bad = kernels.gather_mean(table, indices, y)
+    bad = kernels.gather_mean(np.ascontiguousarray(table), indices, y)
     if bad >= 0:
         raise IndexError(f"index {indices.reshape(-1)[bad]} is outside the table's rows 0..{rows - 1}")
-    return y, (None, lambda g: _embedding_bag_pullback(indices, g, rows=rows))
+    spread = _embedding_bag_pullback
+    return y, (None, lambda g: spread(indices, g, rows) if type(g) is Tensor else _spread_bags(indices, g, rows)[0])
 
 
-@differentiable(linear=True, name="embedding_bag")
-def _embedding_bag_pullback(indices: Any, g: Any, /, rows: int) -> Result:
-    """What carries the gradient of a mean of rows back to the table."""
+def _spread_bags(indices: Any, g: Any, /, rows: int) -> Result:
+    """A table of zeros with each bag's gradient shared among the rows it is the mean of."""
     table = np.zeros((rows, g.shape[-1]), g.dtype)
     kernels.scatter_mean(np.ascontiguousarray(g), indices, table)
     return table, (None, lambda h: _embedding_bag(indices, h))
+
+
+_embedding_bag_pullback = differentiable(_spread_bags, linear=True, name="embedding_bag")
 
 
 @composed

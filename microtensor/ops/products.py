@@ -24,16 +24,17 @@ def _matmul_fits(x: Any, y: Any) -> str:
 def matmul(x: Any, y: Any, /) -> Result:
     """The matrix product x @ y, over the last two axes; the axes before them broadcast. A vector is a row on the left and
     a column on the right."""
-    if x.ndim > 2 and y.ndim == 2 and 0 not in y.shape:
-        # One tall product instead of many small ones.
-        rows = x.reshape((-1, x.shape[-1]))
-        return np.matmul(rows, y).reshape((*x.shape[:-1], y.shape[-1])), (
-            lambda g: np.dot(g.reshape((-1, y.shape[-1])), y.T).reshape(x.shape),
-            lambda g: np.dot(rows.T, g.reshape((-1, y.shape[-1]))),
-        )
+    if y.ndim == 2:
+        if x.ndim == 2:
+            return np.matmul(x, y), (lambda g: np.dot(g, y.T), lambda g: np.dot(x.T, g))
+        if x.ndim > 2 and 0 not in y.shape:
+            # One tall product instead of many small ones.
+            rows = x.reshape((-1, x.shape[-1]))
+            return np.matmul(rows, y).reshape((*x.shape[:-1], y.shape[-1])), (
+                lambda g: np.dot(g.reshape((-1, y.shape[-1])), y.T).reshape(x.shape),
+                lambda g: np.dot(rows.T, g.reshape((-1, y.shape[-1]))),
+            )
     z = np.matmul(x, y)
-    if x.ndim == 2 and y.ndim == 2:
-        return z, (lambda g: np.dot(g, y.T), lambda g: np.dot(x.T, g))
     row = x.reshape((1, -1)) if x.ndim == 1 else x
     column = y.reshape((-1, 1)) if y.ndim == 1 else y
     whole = np.broadcast_shapes(row.shape[:-2], column.shape[:-2]) + (row.shape[-2], column.shape[-1])

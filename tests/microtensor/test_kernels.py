@@ -66,7 +66,7 @@ def test_cross_entropy(seed, dtype, rows, classes, scale, smoothing):
     target[rng.random(rows) < 0.2] = -7
     losses, slope = np.full(rows, np.nan, dtype), np.full(logits.shape, np.nan, dtype)
     with np.errstate(all="ignore"):
-        total, count, bad = kernels.cross_entropy(logits, target, -7, smoothing, losses, slope)
+        total, count, bad = kernels.cross_entropy(logits.reshape(-1), target, -7, smoothing, losses, slope.reshape(-1))
 
     assert bad == -1 and count == (target != -7).sum()
     for i in range(rows):
@@ -89,7 +89,7 @@ def test_cross_entropy(seed, dtype, rows, classes, scale, smoothing):
 def test_cross_entropy_reports_a_bad_target_and_keeps_nan():
     losses, slope = np.zeros(2), np.zeros((2, 3))
     logits = np.array([[0.0, np.nan, 1.0], [0.0, 1.0, 2.0]])
-    assert kernels.cross_entropy(logits, np.array([0, 3]), -1, 0.0, losses, slope)[2] == 1
+    assert kernels.cross_entropy(logits.reshape(-1), np.array([0, 3]), -1, 0.0, losses, slope.reshape(-1))[2] == 1
     assert np.isnan(losses[0]) and np.isnan(slope[0]).all()
 
 
