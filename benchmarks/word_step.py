@@ -6,8 +6,8 @@ number, and changes the parameters by plain SGD. That they did the same work is 
 
 from __future__ import annotations
 
+import functools
 import statistics
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ class PyTorch:
         torch.set_num_threads(2)
         self.torch = torch
         self.table = torch.nn.Embedding.from_pretrained(torch.from_numpy(embeddings), freeze=False)
-        self.projection = torch.nn.Linear(*projection.shape, bias=False)
+        self.projection = torch.nn.Linear(projection.shape[0], projection.shape[1], bias=False)
         with torch.no_grad():
             self.projection.weight.copy_(torch.from_numpy(projection.T))
         self.optimizer = torch.optim.SGD([*self.table.parameters(), *self.projection.parameters()], lr=RATE)
@@ -127,7 +127,7 @@ def run(quick: bool) -> list[Row]:
     except ImportError:
         missing = "PyTorch is not installed (pip install torch)"
 
-    work: dict[str, Callable[[], Any]] = {name: (lambda c=c: c.steps(inputs, targets)) for name, c in contestants.items()}
+    work = {name: functools.partial(c.steps, inputs, targets) for name, c in contestants.items()}
     seconds = interleaved(work, rounds=5 if quick else 31)
     learned = {name: c.parameters() for name, c in contestants.items()}
     micros = {name: 1e6 * statistics.median(s) / len(targets) for name, s in seconds.items()}

@@ -144,7 +144,8 @@ def differentiable(
         return through_composite
 
     op.__name__ = name
-    op.proven = function.__module__.startswith("microtensor.")  # its pullback's shapes need no checking at every step
+    # Whether its pullback's shapes are known to be right, and needn't be checked at every step.
+    op.proven = function.__module__.startswith("microtensor.")  # type: ignore[attr-defined]
     op.recorded_pullback = recorded_pullback  # type: ignore[attr-defined]
     _register(op, function.__name__, numpy)
     return op

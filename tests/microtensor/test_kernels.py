@@ -147,7 +147,7 @@ def test_an_edited_file_never_runs_old_code(tmp_path):
     # The kernel's arithmetic moves to a helper in another file, which is then edited.
     (copy / "kernels" / "helper.py").write_text("import numba\n@numba.njit\ndef scale(x):\n    return 1.0 * x\n")
     updates = (copy / "kernels" / "updates.py").read_text()
-    changed = updates.replace("lr * gradient[i]", "scale(lr * gradient[i])").replace(
+    changed = updates.replace("rate * gradient[i]", "scale(rate * gradient[i])").replace(
         "from microtensor.kernels.jit", "from microtensor.kernels.helper import scale\nfrom microtensor.kernels.jit"
     )
     assert changed != updates
