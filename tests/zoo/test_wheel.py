@@ -1,0 +1,29 @@
+"""The package as others get it: a wheel, without the checkout around it."""
+
+import os
+import subprocess
+import sys
+import zipfile
+
+from conftest import ROOT
+
+
+def test_a_wheel_in_an_empty_folder_trains(tmp_path):
+    wheels, installed, empty = tmp_path / "wheels", tmp_path / "installed", tmp_path / "empty"
+    empty.mkdir()
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(ROOT)]
+    subprocess.run(build, check=True, cwd=tmp_path)
+    (wheel,) = wheels.iterdir()
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(installed)
+    assert "zoo/data/verses.txt" in names and "microtensor/py.typed" in names
+    assert not [n for n in names if n.startswith(("tests", "benchmarks", "data/"))]
+
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    command = [sys.executable, "-m", "zoo.train", "word_meanpool", "--steps", "100"]
+    done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Generated: " in done.stdout and (empty / "runs/word_meanpool/model.safetensors").exists()
+    where = [sys.executable, "-c", "import zoo, microtensor; print(zoo.__file__, microtensor.__file__)"]
+    assert subprocess.run(where, cwd=empty, env=environment, capture_output=True, text=True).stdout.count(str(installed)) == 2
