@@ -54,7 +54,6 @@ class Progress:
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._bar is not None:
-            self._bar.refresh()
             self._bar.stop()
 
     def update(self, step: int, loss: float, force: bool = False) -> None:

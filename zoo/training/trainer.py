@@ -113,7 +113,7 @@ class Trainer:
                     self.metrics.append({"step": self.step, "loss": figures["loss"]})
                     report(figures)
                 if self.step & 63 == 0 or self.step == steps:
-                    progress.update(self.step, value, self.step == steps)
+                    progress.update(self.step, self.loss, self.step == steps)
                     if time.monotonic() - saved_at > SAVE_EVERY:
                         self.save()
                         saved_at = time.monotonic()
