@@ -75,8 +75,11 @@ def differentiable(
 
     @functools.wraps(function)
     def op(*args: Any, **options: Any) -> Any:
-        if options and not names.isdisjoint(options):
-            args, options = _reorder(function, inputs, args, options)
+        if options:
+            if not names.isdisjoint(options):
+                args, options = _reorder(function, inputs, args, options)
+            if Tensor in map(type, options.values()):
+                raise TypeError(_no_gradient_for(name, parameters[count:]))
         if Tensor not in map(type, args):
             return on_arrays(args, options)
         # Every op of every training step comes through here, so it is kept short for the machine too.
@@ -95,9 +98,12 @@ def differentiable(
             else:
                 values.append(as_array(arg) if kind is list and len(values) < limit else arg)
         try:
-            value, pullback = function(*values, **options)
+            result = function(*values, **options)
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, name, fits, values[:limit]) from error
+        if type(result) is not tuple or len(result) != 2:
+            raise TypeError(f"{name}: an op returns its value and its pullback, (value, pullback)")
+        value, pullback = result
         if type(value) is not ndarray:
             value = np.asarray(value)
         elif value.base is not None or value is values[0] or value is values[-1]:
@@ -195,11 +201,13 @@ def _complete(
     """The arguments as a node keeps them: all inputs in their places, and options by name."""
     for value in args[count:]:
         if type(value) is Tensor:
-            raise TypeError(
-                f"{name}: a Tensor was given for an option ({', '.join(parameters[count:])}), which has no gradient"
-            )
+            raise TypeError(_no_gradient_for(name, parameters[count:]))
     named = dict(zip(parameters[count:], args[count:], strict=False))
     return args[:count] + (None,) * (count - len(args)), {**named, **options}
+
+
+def _no_gradient_for(name: str, options: Sequence[str]) -> str:
+    return f"{name}: a Tensor was given for an option ({', '.join(options)}), which has no gradient; give its .data or .item()"
 
 
 def _register(op: Any, name: str, numpy: Any) -> None:
@@ -245,8 +253,6 @@ def _explained(error: Exception, name: str, fits: str | Callable[..., str], valu
     """The same kind of error, saying which op it was, with which inputs, and what would fit."""
     if getattr(error, "explained", False):
         return error
-    if "unpack" in str(error):
-        return TypeError(f"{name}: an op returns its value and its pullback, (value, pullback)")
     arrays = [v for v in values if isinstance(v, np.ndarray | np.generic)]
     shapes = " and ".join(f"{v.shape} {v.dtype}" for v in arrays) or "none"
     advice = fits(*values) if callable(fits) else fits

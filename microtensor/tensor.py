@@ -11,6 +11,7 @@ stale, and its backward raises an error instead of returning a wrong gradient.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -59,11 +60,11 @@ class _RecordingSwitch:
         mode.recording = self._previous.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
         def switched(*args: Any, **kwargs: Any) -> Any:
             with _RecordingSwitch(self._recording):
                 return function(*args, **kwargs)
 
-        switched.__name__, switched.__doc__ = function.__name__, function.__doc__
         return switched
 
 
@@ -332,6 +333,9 @@ class Tensor:
     def T(self) -> Tensor:
         """All axes reversed; for a matrix, its transpose."""
         return ops.transpose(self)
+
+    def dot(self, other: Any) -> Tensor:
+        return ops.dot(self, other)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.sum(self, axis=axis, keepdims=keepdims)

@@ -26,13 +26,13 @@ def matmul(x: Any, y: Any, /) -> Result:
     a column on the right."""
     if y.ndim == 2:
         if x.ndim == 2:
-            return np.matmul(x, y), (lambda g: np.dot(g, y.T), lambda g: np.dot(x.T, g))
+            return np.matmul(x, y), (lambda g: g.dot(y.T), lambda g: x.T.dot(g))
         if x.ndim > 2 and 0 not in y.shape:
             # One tall product instead of many small ones.
             rows = x.reshape((-1, x.shape[-1]))
             return np.matmul(rows, y).reshape((*x.shape[:-1], y.shape[-1])), (
-                lambda g: np.dot(g.reshape((-1, y.shape[-1])), y.T).reshape(x.shape),
-                lambda g: np.dot(rows.T, g.reshape((-1, y.shape[-1]))),
+                lambda g: g.reshape((-1, y.shape[-1])).dot(y.T).reshape(x.shape),
+                lambda g: rows.T.dot(g.reshape((-1, y.shape[-1]))),
             )
     z = np.matmul(x, y)
     row = x.reshape((1, -1)) if x.ndim == 1 else x
@@ -48,7 +48,7 @@ def matmul(x: Any, y: Any, /) -> Result:
 def dot(x: Any, y: Any) -> Any:
     """matmul of vectors and matrices, by NumPy's other name for it; more axes are refused, as NumPy treats them otherwise.
 
-    On plain arrays np.dot is faster than np.matmul where one side is a single row seen as a column.
+    On plain arrays it is faster than np.matmul where one side is a single row seen as a column.
     """
     if np.ndim(x) > 2 or np.ndim(y) > 2:
         raise ValueError(f"dot: takes vectors and matrices, not {np.shape(x)} and {np.shape(y)}; use matmul or einsum")
