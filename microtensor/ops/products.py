@@ -26,7 +26,7 @@ def matmul(x: Any, y: Any, /) -> Result:
     a column on the right."""
     if y.ndim == 2:
         if x.ndim == 2:
-            return np.matmul(x, y), (lambda g: g.dot(y.T), lambda g: x.T.dot(g))
+            return np.matmul(x, y), (lambda g: g.dot(y.T), x.T.dot)
         if x.ndim > 2 and 0 not in y.shape:
             # One tall product instead of many small ones.
             rows = x.reshape((-1, x.shape[-1]))
