@@ -1,209 +1,41 @@
-"""Every op with the inputs it is tested on: random shapes (without axes, empty, broadcast), random options, and NumPy's own
-function, or a plain formula, for what the value should be."""
+"""Every op with the inputs it is tested on, and NumPy's own function, or a plain formula, for what the value should be."""
 
 import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from drawing import (
+    attended,
+    bordered,
+    broadcast,
+    classified,
+    einsums,
+    filled,
+    folded,
+    indexed,
+    joined,
+    last_axis,
+    looked_up,
+    matrices,
+    new_axes,
+    normalised,
+    one,
+    ones,
+    pieces,
+    projected,
+    reshaped,
+    several_axes,
+    taken,
+    times,
+    transposed,
+    two_axes,
+    wider,
+    with_zeros,
+)  # fmt: skip
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 import microtensor as mt
-
-SEEDS = st.integers(0, 2**32 - 1)
-
-
-def distinct(rng, shapes, low=-2.0, high=2.0):
-    """Arrays whose values are all different, none near 0, so that no max is a tie and no kink is within a finite difference."""
-    sizes = [math.prod(s) for s in shapes]
-    n = sum(sizes)
-    grid = np.linspace(low, high, 2 * n + 3)[1:-1:2][: n + 1]
-    grid = grid[np.abs(grid) > 1e-2][:n] if low < 0 else grid[:n]
-    grid = np.concatenate([grid, np.full(n - len(grid), high * 0.999)])
-    pool = rng.permutation(grid) + rng.uniform(-1, 1, n) * (high - low) / (20 * (n + 1))
-    cuts = np.cumsum(sizes)[:-1]
-    return [part.reshape(s) for part, s in zip(np.split(pool, cuts), shapes, strict=True)]
-
-
-@st.composite
-def broadcast(draw, count=1, low=-2.0, high=2.0):
-    """That many arrays whose shapes broadcast, and no options."""
-    sides = {"min_dims": 0, "max_dims": 3, "min_side": 0, "max_side": 3}
-    shapes = draw(hnp.mutually_broadcastable_shapes(num_shapes=count, **sides)).input_shapes
-    return distinct(np.random.default_rng(draw(SEEDS)), shapes, low, high), {}
-
-
-def shapes(min_dims=0, max_dims=3, min_side=0, max_side=3):
-    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side) | (
-        st.just(()) if min_dims == 0 else st.nothing()
-    )
-
-
-@st.composite
-def one(draw, options=None, low=-2.0, high=2.0, **limits):
-    """An array of any shape, with options drawn for that shape by `options(draw, shape)`."""
-    shape = draw(shapes(**limits))
-    x = distinct(np.random.default_rng(draw(SEEDS)), [shape], low, high)
-    return x, options(draw, shape) if options else {}
-
-
-def an_axis(draw, shape):
-    return draw(st.integers(-len(shape), len(shape) - 1))
-
-
-def folded(draw, shape):
-    """axis and keepdims of a reduction."""
-    axes = [st.none()]
-    if shape:
-        axes.append(st.integers(-len(shape), len(shape) - 1))
-        axes.append(st.lists(st.integers(0, len(shape) - 1), unique=True, min_size=1).map(tuple))
-    return {"axis": draw(st.one_of(axes)), "keepdims": draw(st.booleans())}
-
-
-def filled(strategy, least=1):
-    """Only where every folded set has at least so many elements (a maximum of nothing doesn't exist)."""
-
-    def enough(case):
-        (x,), options = case
-        axis = options.get("axis")
-        axes = range(x.ndim) if axis is None else (axis if isinstance(axis, tuple) else (axis,))
-        return math.prod(x.shape[a] for a in axes) >= least and (x.size or not any(x.shape[a] == 0 for a in axes))
-
-    return strategy.filter(enough)
-
-
-@st.composite
-def matrices(draw):
-    """Two arrays that can be multiplied: vectors, matrices, batches that broadcast, and lengths of 0."""
-    shapes = draw(hnp.mutually_broadcastable_shapes(signature=np.matmul.signature, max_dims=2, min_side=0, max_side=3))
-    return distinct(np.random.default_rng(draw(SEEDS)), shapes.input_shapes), {}
-
-
-EINSUMS = [
-    "ij,jk->ik", "ij,jk", "bij,bjk->bik", "ij->ji", "ii->", "ii->i", "ij->", "i,i->", "i,j->ij", "ij,ij->i", "...i,ij->...j",
-    "ijk,ijl,kl->i", "i->", "...->...", "aab,bc->ac", ",i->i", "bhqd,bhkd->bhqk",
-]  # fmt: skip
-
-
-@st.composite
-def einsums(draw):
-    subscripts = draw(st.sampled_from(EINSUMS))
-    lengths = {c: draw(st.integers(0, 3)) for c in subscripts if c.isalpha()}
-    dots = draw(st.lists(st.integers(1, 2), max_size=2))
-    operands = []
-    for term in subscripts.partition("->")[0].split(","):
-        shape = [lengths[c] for c in term.replace(".", "")]
-        operands.append(tuple(dots + shape if "." in term else shape))
-    return distinct(np.random.default_rng(draw(SEEDS)), operands), {"subscripts": subscripts}
-
-
-@st.composite
-def reshaped(draw):
-    shape = draw(shapes())
-    new = list(draw(st.permutations(shape)))
-    if math.prod(shape) and new and draw(st.booleans()):
-        new[draw(st.integers(0, len(new) - 1))] = -1
-    return distinct(np.random.default_rng(draw(SEEDS)), [shape]), {"shape": tuple(new)}
-
-
-@st.composite
-def joined(draw, same=False):
-    shape = draw(shapes(min_dims=0 if same else 1))
-    axis = draw(st.integers(-len(shape) - same, len(shape) - (not same)))
-    count = draw(st.integers(1, 3))
-    all_shapes = [list(shape) for _ in range(count)]
-    if not same:
-        for s in all_shapes:
-            s[axis] = draw(st.integers(0, 3))
-    return distinct(np.random.default_rng(draw(SEEDS)), [tuple(s) for s in all_shapes]), {"axis": axis}
-
-
-@st.composite
-def indexed(draw):
-    """x and a key: slices, None, Ellipsis, integers; arrays of integers (with repeats) and booleans."""
-    shape = draw(shapes(min_dims=1, min_side=1))
-    rng = np.random.default_rng(draw(SEEDS))
-    if draw(st.booleans()):
-        key = draw(hnp.basic_indices(shape, allow_newaxis=True, allow_ellipsis=True))
-    elif draw(st.booleans()):
-        key = rng.random(shape) < 0.5
-    else:
-        picks = [rng.integers(-n, n, draw(st.integers(0, 4))) for n in shape[:1]]
-        key = draw(st.sampled_from([picks[0], (picks[0], Ellipsis), (slice(None),) * (len(shape) - 1) + ([0, 0],)]))
-    return distinct(rng, [shape]), {"key": key}
-
-
-@st.composite
-def taken(draw, along=False):
-    shape = draw(shapes(min_dims=1, min_side=1))
-    rng = np.random.default_rng(draw(SEEDS))
-    axis = draw(st.none() | st.integers(-len(shape), len(shape) - 1))
-    n = math.prod(shape) if axis is None else shape[axis]
-    if along:
-        size = list(shape) if axis is not None else [n]
-        size[0 if axis is None else axis] = draw(st.integers(0, 4))
-    else:
-        size = draw(shapes(max_dims=2))
-    return distinct(rng, [shape]), {"indices": rng.integers(0, n, size), "axis": axis}
-
-
-@st.composite
-def classified(draw, soft=False):
-    """Logits and targets, some of them ignored."""
-    shape = draw(shapes(min_dims=1, max_dims=3))
-    shape = (*shape[:-1], draw(st.integers(1, 5)))
-    rng = np.random.default_rng(draw(SEEDS))
-    options = {
-        "reduction": draw(st.sampled_from(["mean", "sum", "none"])),
-        "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])),
-    }
-    if soft:
-        return [*distinct(rng, [shape]), rng.dirichlet(np.ones(shape[-1]), shape[:-1])], options
-    target = rng.integers(0, shape[-1], shape[:-1])
-    options["ignore_index"] = draw(st.sampled_from([-100, 0]))
-    target = np.where(rng.random(target.shape) < 0.2, options["ignore_index"], target)
-    return distinct(rng, [shape]), {"target": target, **options}
-
-
-@st.composite
-def looked_up(draw, bag=False):
-    rng = np.random.default_rng(draw(SEEDS))
-    rows = draw(st.integers(1, 4))
-    size = draw(shapes(max_dims=2, min_side=0))
-    indices = rng.integers(0, rows, (*size, draw(st.integers(1, 4))) if bag else size)
-    return distinct(rng, [(rows, draw(st.integers(0, 3)))]), {"indices": indices}
-
-
-@st.composite
-def attended(draw):
-    rng = np.random.default_rng(draw(SEEDS))
-    batch = draw(shapes(max_dims=2))
-    queries, keys = draw(st.integers(0, 3)), draw(st.integers(1, 4))
-    width, value_width = draw(st.integers(1, 3)), draw(st.integers(0, 3))
-    mask = draw(st.sampled_from([None, "some", "bias"]))
-    options: dict[str, Any] = {"causal": draw(st.booleans()), "scale": draw(st.sampled_from([None, 0.3]))}
-    if mask == "some":
-        options["mask"] = rng.random((queries, keys)) < 0.7
-    elif mask == "bias":
-        options["mask"] = rng.normal(size=(queries, keys))
-    return distinct(rng, [(*batch, queries, width), (*batch, keys, width), (*batch, keys, value_width)]), options
-
-
-@st.composite
-def normalised(draw, bias=True):
-    shape = draw(shapes(min_dims=1))
-    shape = (*shape[:-1], draw(st.integers(2, 4)))
-    count = draw(st.integers(0, 1 + bias))
-    return distinct(np.random.default_rng(draw(SEEDS)), [shape] + [shape[-1:]] * count), {}
-
-
-@st.composite
-def projected(draw):
-    lead, width, out = draw(shapes(max_dims=2)), draw(st.integers(0, 3)), draw(st.integers(0, 3))
-    parts = [(*lead, width), (width, out)] + ([(out,)] if draw(st.booleans()) else [])
-    return distinct(np.random.default_rng(draw(SEEDS)), parts), {}
-
 
 # What the ops that NumPy doesn't have should give
 
@@ -289,67 +121,9 @@ def with_list(f):
     return lambda *xs, **options: f(list(xs), **options)
 
 
-def last_axis(draw, shape):
-    return {"axis": an_axis(draw, shape)}
-
-
-def transposed(draw, shape):
-    return {"axes": draw(st.none() | st.permutations(range(len(shape))).map(tuple))}
-
-
-def two_axes(draw, shape):
-    return {"axis1": an_axis(draw, shape), "axis2": an_axis(draw, shape)}
-
-
-def wider(draw, shape):
-    stretched = tuple(draw(st.integers(0, 3)) if n == 1 else n for n in shape)
-    return {"shape": draw(shapes(max_dims=1)) + stretched}
-
-
-def ones(draw, shape):
-    units = [i for i, n in enumerate(shape) if n == 1]
-    choices = [st.none()] + ([st.sampled_from(units), st.just(tuple(units))] if units else [])
-    return {"axis": draw(st.one_of(choices))}
-
-
-def new_axes(draw, shape):
-    n = len(shape)
-    return {"axis": draw(st.integers(-n - 1, n) | st.just((0, n + 1)))}
-
-
-def bordered(draw, shape):
-    each = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=len(shape), max_size=len(shape))
-    return {"pad_width": draw(st.integers(0, 2) | each), "constant_values": draw(st.sampled_from([0, 1.5]))}
-
-
-def several_axes(draw, shape):
-    return {"axis": draw(st.none() | st.integers(-len(shape), len(shape) - 1) | st.just(tuple(range(len(shape)))))}
-
-
-def times(draw, shape):
-    axis = draw(st.none() | st.integers(-len(shape), len(shape) - 1))
-    n = math.prod(shape) if axis is None else shape[axis]
-    counts = st.lists(st.integers(0, 2), min_size=n, max_size=n).map(np.array) if n else st.just(2)
-    return {"repeats": draw(st.integers(0, 3) | counts), "axis": axis}
-
-
-def pieces(draw, shape):
-    axis = an_axis(draw, shape)
-    n = shape[axis]
-    even = st.sampled_from([k for k in range(1, n + 1) if n % k == 0] or [1])
-    return {"indices_or_sections": draw(even | st.just([n // 2])), "axis": axis}
-
-
 def joined_pieces(f):
     """split gives a list, and a test wants an array: the pieces in reverse order."""
     return lambda x, **options: (np.concatenate)(f(x, **options)[::-1], axis=options["axis"])
-
-
-def with_zeros(case):
-    """The first element and a middle one made 0."""
-    (x,), options = case
-    x.flat[: x.size : max(x.size // 2, 1)] = 0
-    return [x], options
 
 
 SMOOTH = one()

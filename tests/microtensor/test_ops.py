@@ -3,7 +3,8 @@ dtype it was given, and that nothing it was given was changed or handed out agai
 
 import numpy as np
 import pytest
-from cases import CASES, SEEDS
+from cases import CASES
+from drawing import SEEDS, broadcast
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -122,8 +123,6 @@ def test_every_op_has_a_case():
 @pytest.mark.parametrize("name", ["equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and"])
 @given(data=st.data())
 def test_comparisons_are_booleans_without_gradient(name, data):
-    from cases import broadcast
-
     (x, y), _ = data.draw(broadcast(2))
     result = getattr(mt, name)(mt.Tensor(x, requires_grad=True), mt.Tensor(y))
     assert not result.requires_grad and result.dtype == bool
