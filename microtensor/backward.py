@@ -61,6 +61,8 @@ def grad(
     Raises RuntimeError as `Tensor.backward` does, and for an input that doesn't require gradients.
     """
     wanted = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    if not wanted:
+        return ()
     for tensor in wanted:
         if tensor._node is None:
             raise RuntimeError(
@@ -98,7 +100,8 @@ def propagate(
         gradients[output._node[0]] = gradient
     named = {t._node[0]: t for t in wanted if t._node is not None and t._node is not LEAF}
     found: dict[Tensor, Any] = {}
-    oldest = min([t._time for t in wanted]) if wanted else 0  # what is older can't depend on what is wanted
+    # What is older than all that is wanted can't depend on it. (A leaf's time moves when it is given new values.)
+    oldest = min([t._time for t in wanted]) if wanted and LEAF not in [t._node for t in wanted] else 0
     kind = Tensor if create_graph else np.ndarray
 
     while heap:
@@ -126,10 +129,12 @@ def propagate(
                 "(the parameters before the slash, or all when there is none)"
             )
         for x, part in zip(inputs, parts):  # noqa: B905 (checked above)
-            if part is None or type(x) is not Tensor:
+            if type(x) is not Tensor:
                 continue
             source = x._node
-            if source is None:
+            if source is LEAF and x._time > -time:
+                raise_stale(op, x)
+            if source is None or part is None:
                 continue
             if separate:
                 part = part(g)
@@ -142,8 +147,6 @@ def propagate(
             if part.dtype is not x._array.dtype:
                 part = part.astype(x._array.dtype)
             if source is LEAF:
-                if x._time > -time:
-                    raise_stale(op, x)
                 if x in leaves:
                     leaves[x] = leaves[x] + part
                     shared.discard(x)

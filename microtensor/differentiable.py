@@ -53,8 +53,8 @@ def differentiable(
     """Make an op of `body`, which returns `(value, pullback)`; use it as a decorator.
 
     Args:
-        body: the function. It must not write to its inputs, and its pullback must return new arrays, or `g` itself. A pullback
-            of None means that this result has no gradient.
+        body: the function. It must not write to its inputs, nor its pullback to `g`, and the pullback must return new arrays,
+            or `g` itself. A pullback of None means that this result has no gradient.
         name: what the op is called in errors; the function's own name unless given.
         numpy: NumPy's function (or several) that this op takes the place of when it is called on Tensors.
         linear: the pullback uses no input's values.
@@ -71,6 +71,8 @@ def differentiable(
     count = len(inputs)
     limit = sys.maxsize if variadic else count
     names = frozenset(inputs)
+    # Whether what it gives back is known to be right (the tests say so), and needn't be checked at every step.
+    proven = function.__module__.startswith("microtensor.")
     parameters = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)
@@ -80,6 +82,8 @@ def differentiable(
                 args, options = _reorder(function, inputs, args, options)
             if Tensor in map(type, options.values()):
                 raise TypeError(_no_gradient_for(name, parameters[count:]))
+            if ndarray in map(type, options.values()):
+                options = {k: v.copy() if type(v) is ndarray else v for k, v in options.items()}
         if Tensor not in map(type, args):
             return on_arrays(args, options)
         # Every op of every training step comes through here, so it is kept short for the machine too.
@@ -95,26 +99,30 @@ def differentiable(
             elif kind is ndarray:
                 # The caller could change it before backward reads it.
                 values.append(arg.copy() if recording else arg)
+            elif isinstance(arg, ndarray) or (kind is list and len(values) < limit):
+                values.append(_plain(arg, name))
             else:
-                values.append(as_array(arg) if kind is list and len(values) < limit else arg)
+                values.append(arg)
         try:
             result = function(*values, **options)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
             raise _explained(error, name, fits, values[:limit]) from error
         if type(result) is not tuple or len(result) != 2:
             raise TypeError(f"{name}: an op returns its value and its pullback, (value, pullback)")
         value, pullback = result
         if type(value) is not ndarray:
             value = np.asarray(value)
-        elif value.base is not None or value is values[0] or value is values[-1]:
-            value = _apart_from_leaves(value, args)
+        elif not proven or value.base is not None or value is values[0]:
+            value = _apart(value, args)
         output = new(Tensor)
         output._array = value
         output._gradient = None
         output._time = time = clock()
-        if needed and pullback is not None:
+        if value.dtype.kind not in "fbiu":
+            raise TypeError(f"{name}: gave {value.dtype} where real numbers were expected")
+        if needed and pullback is not None and value.dtype.kind == "f":
             if len(args) != count and not variadic:
-                args, options = _complete(args, options, parameters, count, name)
+                args, options = _complete(args, values, options, parameters, count, name)
             output._node = [-time, op, args, values, options, pullback]
         else:
             output._node = None
@@ -126,7 +134,7 @@ def differentiable(
             args = tuple(as_array(a) if type(a) is list and i < limit else a for i, a in enumerate(args))
         try:
             return function(*args, **options)[0]
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, AttributeError) as error:
             raise _explained(error, name, fits, args[:limit]) from error
 
     def recorded_pullback(born: int, args: Sequence[Any], values: Sequence[Any], options: Any, pullback: Any) -> Any:
@@ -150,8 +158,7 @@ def differentiable(
         return through_composite
 
     op.__name__ = name
-    # Whether its pullback's shapes are known to be right, and needn't be checked at every step.
-    op.proven = function.__module__.startswith("microtensor.")  # type: ignore[attr-defined]
+    op.proven = proven  # type: ignore[attr-defined]
     op.recorded_pullback = recorded_pullback  # type: ignore[attr-defined]
     _register(op, function.__name__, numpy)
     return op
@@ -187,22 +194,30 @@ def composed(function: Callable[..., Any] | None = None, *, numpy: Any = ()) -> 
     return function
 
 
-def _apart_from_leaves(value: ndarray, args: Sequence[Any]) -> ndarray:
-    """The value, copied if it lies in the memory of a leaf: that changes when the leaf learns."""
+def _plain(array: Any, name: str) -> ndarray:
+    """A list, or an array of some other class (a memory map, a matrix), as a plain array of its own."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{name}: a masked array's mask would be lost; use where() with the mask")
+    return np.array(array) if isinstance(array, ndarray) else as_array(array)
+
+
+def _apart(value: ndarray, args: Sequence[Any]) -> ndarray:
+    """The value, copied if it lies in memory that can change: a leaf's, which learns, or an array of the caller's."""
     for arg in args:
-        if type(arg) is Tensor and arg._node is LEAF and (value is arg._array or value.base is arg._array):
+        source = arg if type(arg) is ndarray else arg._array if type(arg) is Tensor and arg._node is LEAF else None
+        if source is not None and (value is source or (value.base is not None and np.may_share_memory(value, source))):
             return value.copy()
     return value
 
 
 def _complete(
-    args: tuple[Any, ...], options: dict[str, Any], parameters: Sequence[str], count: int, name: str
+    args: tuple[Any, ...], values: list[Any], options: dict[str, Any], parameters: Sequence[str], count: int, name: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments as a node keeps them: all inputs in their places, and options by name."""
     for value in args[count:]:
         if type(value) is Tensor:
             raise TypeError(_no_gradient_for(name, parameters[count:]))
-    named = dict(zip(parameters[count:], args[count:], strict=False))
+    named = dict(zip(parameters[count:], values[count:], strict=False))
     return args[:count] + (None,) * (count - len(args)), {**named, **options}
 
 
@@ -256,7 +271,7 @@ def _explained(error: Exception, name: str, fits: str | Callable[..., str], valu
     arrays = [v for v in values if isinstance(v, np.ndarray | np.generic)]
     shapes = " and ".join(f"{v.shape} {v.dtype}" for v in arrays) or "none"
     advice = fits(*values) if callable(fits) else fits
-    kind = next(kind for kind in (IndexError, TypeError, ValueError) if isinstance(error, kind))
+    kind = next((kind for kind in (IndexError, ValueError) if isinstance(error, kind)), TypeError)
     if isinstance(error, np.exceptions.AxisError):
         kind = ValueError
     explained = kind(f"{name}: {error}; the inputs have shapes {shapes}{'; ' + advice if advice else ''}")

@@ -47,12 +47,13 @@ def gradcheck(
 
     Returns True. Raises GradientError naming the op, the input, the entry, what was expected and what was found.
     """
-    given = [inputs] if isinstance(inputs, Tensor | np.ndarray | float) else list(inputs)
+    given = [inputs] if isinstance(inputs, Tensor | np.ndarray | np.floating | float) else list(inputs)
     arguments = [_as_float64(x) for x in given]
     name = getattr(f, "__name__", type(f).__name__)
     rng = np.random.default_rng(seed)
 
-    outputs = _evaluate(f, arguments, name)
+    with enable_grad():
+        outputs = _evaluate(f, arguments, name)
     if name == "<lambda>" and outputs and outputs[0]._node not in (None, LEAF):
         name = f"{outputs[0]._node[1].__name__} (in a lambda)"
     cotangents = [np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)) for y in outputs]
@@ -65,7 +66,10 @@ def gradcheck(
     if not np.array_equal(score(), score(), equal_nan=True):
         raise GradientError(f"{name}: gives another result each time it is called; fix its random numbers first")
     checked = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
-    found = _gradients(outputs, cotangents, checked)
+    if not checked:
+        raise GradientError(f"{name}: no input holds floating-point numbers, so there is nothing to check")
+    with enable_grad():
+        found = _gradients(outputs, cotangents, checked, name)
     number = [i for i, x in enumerate(arguments) if any(x is c for c in checked)]
     for i, x, gradient in zip(number, checked, found, strict=True):
         if fast:
@@ -80,7 +84,7 @@ def gradgradcheck(f: Callable[..., Any], inputs: Any, *, seed: int = 0, **tolera
 
     Takes and raises what `gradcheck` does.
     """
-    given = [inputs] if isinstance(inputs, Tensor | np.ndarray | float) else list(inputs)
+    given = [inputs] if isinstance(inputs, Tensor | np.ndarray | np.floating | float) else list(inputs)
     arguments = [_as_float64(x) for x in given]
     name = getattr(f, "__name__", type(f).__name__)
     rng = np.random.default_rng(seed)
@@ -100,13 +104,20 @@ def gradgradcheck(f: Callable[..., Any], inputs: Any, *, seed: int = 0, **tolera
         return tuple(total)
 
     first.__name__ = f"the gradient of {name}"
+    wanted = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
+    with enable_grad():
+        plain = _gradients([y for y in _evaluate(f, arguments, name) if y.dtype.kind == "f"], cotangents, wanted, name)
+        recorded = first(*arguments, *cotangents)
+    for i, (a, b) in enumerate(zip(plain, recorded, strict=True)):
+        if not np.allclose(a, b.data, rtol=1e-7, atol=1e-9, equal_nan=True):
+            raise GradientError(f"{name}: the gradient of input {i} is another one when it is recorded (create_graph=True)")
     return gradcheck(first, [*arguments, *cotangents], seed=seed, **tolerances)
 
 
 def _as_float64(x: Any) -> Any:
     """A leaf in float64, if x holds floats; else x as it is."""
     array = x.numpy() if isinstance(x, Tensor) else x
-    if isinstance(array, float) or (isinstance(array, np.ndarray) and array.dtype.kind == "f"):
+    if isinstance(array, float) or (isinstance(array, np.ndarray | np.floating) and array.dtype.kind == "f"):
         return Tensor(np.asarray(array, np.float64), requires_grad=True)
     return x
 
@@ -121,12 +132,17 @@ def _evaluate(f: Callable[..., Any], arguments: Sequence[Any], name: str) -> lis
     return outputs
 
 
-def _gradients(outputs: list[Tensor], cotangents: list[np.ndarray], wanted: list[Tensor]) -> list[np.ndarray]:
+def _gradients(outputs: list[Tensor], cotangents: list[np.ndarray], wanted: list[Tensor], name: str) -> list[np.ndarray]:
     """The gradient of the sum of cotangent * output, by backward; zeros where nothing arrives."""
     total = [np.zeros(x.shape) for x in wanted]
     for y, v in zip(outputs, cotangents, strict=True):
-        if y.requires_grad and wanted:
-            total = [t + g.data for t, g in zip(total, grad(y, wanted, v), strict=True)]
+        if y.requires_grad:
+            # A neighbour that receives the same gradient: it shows whether a pullback writes to what it is given.
+            neighbour = Tensor(np.zeros(y.shape), requires_grad=True)
+            *gradients, untouched = grad(neighbour + y, [*wanted, neighbour], v)
+            if not np.array_equal(untouched.data, v):
+                raise GradientError(f"{name}: its pullback writes to the gradient it is given, which others need too")
+            total = [t + g.data for t, g in zip(total, gradients, strict=True)]
     return total
 
 

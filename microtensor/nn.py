@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.ops import neural
-from microtensor.tensor import Tensor
+from microtensor.tensor import LEAF, Tensor
 
 
 class Module:
@@ -33,7 +33,7 @@ class Module:
         """Every parameter with its name, in the order of assignment; one that is used twice comes once."""
         seen: set[Tensor] = set()
         for name, value in self._walk(""):
-            if isinstance(value, Tensor) and value.requires_grad and value not in seen:
+            if isinstance(value, Tensor) and value._node is LEAF and value not in seen:
                 seen.add(value)
                 yield name, value
 

@@ -29,6 +29,9 @@ class Optimizer:
     as in `[{"params": matrices, "weight_decay": 0.1}, {"params": others}]`.
     """
 
+    #: The names of the arrays that it keeps for a parameter.
+    keeps: frozenset[str] = frozenset()
+
     def __init__(self, parameters: Iterable[Any], options: Mapping[str, Any]) -> None:
         entries = list(parameters)
         groups = entries if entries and all(isinstance(e, Mapping) for e in entries) else [{"params": entries}]
@@ -59,7 +62,7 @@ class Optimizer:
         for group in self.groups:
             lr = group["lr"] * lr_factor
             for p in group["params"]:
-                if p._gradient is not None:
+                if p._gradient is not None and p._node is LEAF:  # it may have been frozen since
                     self._update(p, p._gradient, lr, group)
                     p._time = clock()  # a graph that still needs the old values must notice
 
@@ -82,10 +85,13 @@ class Optimizer:
         parameters = list(self.state)
         for key, array in state.items():
             number, _, name = key.partition(".")
-            ours = number.isdigit() and int(number) < len(parameters)
+            ours = number.isdecimal() and int(number) < len(parameters) and name in self.keeps
             if not ours or array.shape not in ((), parameters[int(number)].shape):
                 raise ValueError(f"the optimizer state {key!r} of shape {array.shape} doesn't belong to these parameters")
             restored[int(number)][name] = np.array(array)
+        for i, arrays in enumerate(restored):
+            if arrays and len(arrays) < len(self.keeps):
+                raise ValueError(f"the optimizer state of parameter {i} lacks {', '.join(sorted(self.keeps - arrays.keys()))}")
         self.state = dict(zip(parameters, restored, strict=True))
 
 
@@ -93,6 +99,8 @@ def _check_option(optimizer: str, name: str, value: Any) -> None:
     """Refuse hyper-parameters that can't be meant."""
     if name in ("params", "nesterov"):
         return
+    if name == "betas" and len(value) != 2:
+        raise ValueError(f"{optimizer}: betas must be two numbers, not {value}")
     for number in value if isinstance(value, tuple | list) else (value,):
         below_one = name in ("betas", "momentum")
         if not (math.isfinite(number) and number >= 0 and (number < 1 or not below_one)):
@@ -109,6 +117,8 @@ class SGD(Optimizer):
         nesterov: look one step ahead along the velocity (Sutskever et al. 2013).
         weight_decay: adds weight_decay * p to the gradient.
     """
+
+    keeps = frozenset({"momentum"})
 
     def __init__(
         self, parameters: Iterable[Any], lr: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
@@ -140,6 +150,8 @@ class AdamW(Optimizer):
         weight_decay: each step shrinks p by lr * weight_decay * p.
     """
 
+    keeps = frozenset({"mean", "square", "updates"})
+
     def __init__(
         self,
         parameters: Iterable[Any],
@@ -168,18 +180,19 @@ class AdamW(Optimizer):
         values -= (lr / (1 - beta1**updates)) * mean / corrected
 
 
-def clip_grad_norm(parameters: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> float:
     """Scale all gradients together so that their joint length is at most `max_norm`; returns the length before.
 
     A length that is NaN or infinite leaves them unchanged: the caller should stop.
     """
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm: max_norm must be above 0, not {max_norm}")
-    gradients = [p._gradient for p in parameters if p._gradient is not None]
-    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients))
+    tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    gradients = {p: p._gradient for p in tensors if p._gradient is not None}
+    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values()))
     if max_norm < norm < math.inf:
-        for g in gradients:
-            g *= max_norm / norm
+        for p, g in gradients.items():
+            p._gradient = np.asarray(g * (max_norm / norm), g.dtype)
     return norm
 
 

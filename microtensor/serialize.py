@@ -3,6 +3,7 @@ code, unlike a pickle."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import tempfile
@@ -21,7 +22,9 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Map
 
     # The format wants contiguous arrays, and would save others wrong without a word.
     arrays = {name: np.asarray(t.numpy() if isinstance(t, Tensor) else t, order="C") for name, t in tensors.items()}
-    write_atomically(path, save(arrays, metadata=dict(metadata or {})))
+    if "__metadata__" in arrays:
+        raise ValueError("save_safetensors: a tensor can't be named __metadata__, which the format keeps for itself")
+    write_atomically(path, save(arrays, metadata=dict(metadata) if metadata else None))
 
 
 def load_safetensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -61,5 +64,6 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise

@@ -12,6 +12,7 @@ stale, and its backward raises an error instead of returning a wrong gradient.
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -40,6 +41,8 @@ class _Mode(threading.local):
     """Whether this thread records what it computes."""
 
     recording = True
+    #: What was so outside the switches that are open, from the innermost: (recording, (recording, ...)).
+    before: Any = None
 
 
 mode = _Mode()
@@ -50,16 +53,18 @@ class _RecordingSwitch:
 
     def __init__(self, recording: bool) -> None:
         self._recording = recording
-        self._previous: list[bool] = []
 
     def __enter__(self) -> None:
-        self._previous.append(mode.recording)
+        mode.before = (mode.recording, mode.before)
         mode.recording = self._recording
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        mode.recording = self._previous.pop()
+        mode.recording, mode.before = mode.before
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(function):
+            raise TypeError("no_grad: a generator runs on after its decorator has ended; use `with no_grad():` inside it")
+
         @functools.wraps(function)
         def switched(*args: Any, **kwargs: Any) -> Any:
             with _RecordingSwitch(self._recording):
@@ -129,8 +134,11 @@ class Tensor:
         # What made it: [-time, op, inputs, their arrays, options, pullback]; LEAF; or None if it needs no gradient.
         self._node: list[Any] | None = None
         self._gradient: np.ndarray | None = None
-        if self._array.dtype.kind not in "biuf":
-            raise TypeError(f"Tensor: holds real numbers or booleans, not {self._array.dtype}")
+        kind, size = self._array.dtype.kind, self._array.dtype.itemsize
+        if kind not in "biuf" or (kind == "f" and size not in (4, 8)):
+            raise TypeError(f"Tensor: holds float32, float64, integers or booleans, not {self._array.dtype}")
+        if not self._array.dtype.isnative:
+            self._array = self._array.astype(self._array.dtype.newbyteorder("="))
         if requires_grad:
             self.requires_grad = True
 
@@ -177,6 +185,9 @@ class Tensor:
             raise TypeError(f"requires_grad: gradients need a floating-point dtype, not {self._array.dtype}")
         if self._node is not None and self._node is not LEAF:
             raise RuntimeError("requires_grad: this Tensor was computed from others; use detach() for one without history")
+        if wanted and self._node is None:
+            # Memory of its own, in one piece, which an optimizer can write to without changing another Tensor.
+            self._array = np.array(self._array, order="C")
         self._node = LEAF if wanted else None
 
     shape = property(lambda self: self._array.shape, doc="The length of each axis.")
@@ -225,6 +236,14 @@ class Tensor:
         dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
         return f"Tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
+    def __init_subclass__(cls) -> None:
+        raise TypeError("Tensor can't be subclassed; write ops with differentiable, and layers with nn.Module")
+
+    def __reduce__(self) -> Any:
+        if self._node is not None and self._node is not LEAF:
+            raise TypeError("only a leaf can be pickled; this Tensor was computed from others: use detach()")
+        return Tensor, (self._array, self.requires_grad)
+
     def __copy__(self) -> Tensor:
         raise TypeError("a Tensor isn't copied by copy.copy: use detach(), or Tensor(t, requires_grad=True) for a new leaf")
 
@@ -245,6 +264,8 @@ class Tensor:
             raise TypeError(
                 f"np.{ufunc.__name__}: can't write a Tensor's result into out= or by an in-place operator on an array"
             )
+        if method == "reduce" and len(inputs) == 1:
+            kwargs.setdefault("axis", 0)  # a ufunc's reduce, unlike np.sum, folds the first axis unless told otherwise
         rule = numpy_rules.get(ufunc if method == "__call__" else (ufunc, method))
         if rule is None:
             call = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -19,10 +21,9 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, command: str, description: str, **kwargs: Any) -> None:
         super().__init__(
-            prog=f"python -m zoo.{command}",
+            prog=f"python -m {_module(command)}",
             description=description,
             allow_abbrev=False,
-            formatter_class=argparse.ArgumentDefaultsHelpFormatter,
             **kwargs,
         )
         self.add_argument("--json", action="store_true", help="print one JSON object a line")
@@ -34,12 +35,13 @@ class Parser(argparse.ArgumentParser):
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse the command line. Raises UsageError for an unknown option, naming the nearest that exists."""
+        known = [o for action in self._actions for o in action.option_strings]
+        for word in (a.partition("=")[0] for a in arguments):
+            if word.startswith("--") and word != "--" and word not in known:
+                raise UsageError(f"unknown option {word}{did_you_mean(word, known)}; see {self.prog} --help")
         options, extra = self.parse_known_args(list(arguments))
         if extra:
-            word = extra[0].partition("=")[0]
-            if word.startswith("-"):
-                known = [o for action in self._actions for o in action.option_strings]
-                raise UsageError(f"unknown option {word}{did_you_mean(word, known)}; see {self.prog} --help")
+            word = extra[0]
             raise UsageError(f"unexpected argument {word!r}; see {self.prog} --help")
         return options
 
@@ -75,8 +77,9 @@ def number(at_least: float) -> Callable[[str], float]:
 
 
 def note(text: str) -> None:
-    """A line for the person at the terminal: stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """A line for the person at the terminal: stderr. That nobody reads it is no reason to stop."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def result(options: argparse.Namespace, text: str, figures: dict[str, Any]) -> None:
@@ -87,26 +90,43 @@ def result(options: argparse.Namespace, text: str, figures: dict[str, Any]) -> N
 def run(command: str, main: Callable[[list[str]], int | None]) -> NoReturn:
     """Run a command's main function and leave with its exit code: 0; 1 for bad data; 2 for usage; 130 after Ctrl-C; 143 after
     SIGTERM. A reader that closed the pipe is no error."""
-    debug = "--debug" in sys.argv[1:]
     try:
-        for stream in (sys.stdout, sys.stderr):
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+        # Until there is something to save, Ctrl-C just ends the process, without a traceback from the middle of an import.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by whoever started us
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open)
+            getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
         code = main(sys.argv[1:]) or 0
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more can be said, not even at exit
+        _forget_output()
         code = 0
-    except KeyboardInterrupt:
-        code = 128 + signal.SIGINT
-        note("")
     except UserError as error:
-        if debug:
-            raise
-        note(f"zoo.{command}: error: {error}")
+        _show(command, str(error))
         code = error.exit_code
     except MemoryError:
-        if debug:
-            raise
-        note(f"zoo.{command}: error: not enough memory; try a smaller model or batch")
+        _show(command, "not enough memory; try a smaller model, batch or text")
         code = 1
+    except OSError as error:
+        _show(command, f"can't write the output: {error.strerror}")
+        _forget_output()
+        code = 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there was to do is done, and the exit code decided
     sys.exit(code)
+
+
+def _module(command: str) -> str:
+    return f"zoo.{command}" if command else "zoo"
+
+
+def _show(command: str, message: str) -> None:
+    """An error's one line, after its whole traceback with --debug."""
+    if "--debug" in sys.argv[1:]:
+        traceback.print_exc()
+    note(f"{_module(command)}: error: {message}")
+
+
+def _forget_output() -> None:
+    """Nothing more can be said on stdout, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

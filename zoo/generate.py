@@ -11,11 +11,11 @@ def main(arguments: list[str]) -> int:
     parser = Parser("generate", "Let a trained model continue a text.")
     parser.add_argument("model", metavar="MODEL", help="a model trained in runs/, or a run folder")
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="what to continue")
-    parser.add_argument("--tokens", type=whole_number(0), default=20, metavar="N", help="how many tokens to add")
+    parser.add_argument("--tokens", type=whole_number(0), default=20, metavar="N", help="how many tokens to add (default: 20)")
     parser.add_argument(
-        "--temperature", type=number(0), default=0.8, metavar="T", help="0 takes the likeliest; higher is bolder"
+        "--temperature", type=number(0), default=0.8, metavar="T", help="0 takes the likeliest; higher is bolder (default: 0.8)"
     )
-    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="S", help="chooses what is drawn")
+    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="S", help="chooses what is drawn (default: 0)")
     options = parser.parse(arguments)
 
     import numpy as np

@@ -11,10 +11,10 @@ from zoo.errors import UsageError, did_you_mean
 
 
 def option(
-    default: Any, help: str, *, at_least: float | None = None, above: float | None = None, below: float | None = None
+    default: Any, help: str, *, at_least: float | None = None, above: float | None = None, at_most: float | None = None
 ) -> Any:
     """A field of a recipe: its default, what it means, and which values it can take."""
-    return field(default=default, metadata={"help": help, "at_least": at_least, "above": above, "below": below})
+    return field(default=default, metadata={"help": help, "at_least": at_least, "above": above, "at_most": at_most})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,19 +25,19 @@ class Recipe:
     """
 
     data: str | None = option(None, "a plain text to learn from, instead of the model's own")
-    seed: int = option(0, "chooses all random numbers: the same seed gives the same bits", at_least=0)
-    context: int = option(4, "how many tokens the model sees before it guesses the next", at_least=1)
-    batch_size: int = option(1, "how many examples each step learns from", at_least=1)
-    steps: int = option(1000, "how many times the parameters are changed", at_least=1)
-    learning_rate: float = option(0.1, "how far the parameters move along the gradient", above=0)
+    seed: int = option(0, "chooses all random numbers: the same seed gives the same bits", at_least=0, at_most=2**63 - 1)
+    context: int = option(4, "how many tokens the model sees before it guesses the next", at_least=1, at_most=10**6)
+    batch_size: int = option(1, "how many examples each step learns from", at_least=1, at_most=10**9)
+    steps: int = option(1000, "how many times the parameters are changed", at_least=1, at_most=10**12)
+    learning_rate: float = option(0.1, "how far the parameters move along the gradient", above=0, at_most=1e30)
 
     def __post_init__(self) -> None:
         self.fill_in()
         for f in fields(self):
             value = getattr(self, f.name)
-            if value is None:
-                continue
             kind = str(f.type)  # annotations are strings here
+            if value is None and kind.endswith("None"):
+                continue
             kinds: Any = {"int": int, "float": (int, float)}.get(kind, str)
             if isinstance(value, bool) or not isinstance(value, kinds) or (kinds is not str and not math.isfinite(value)):
                 wanted = {"int": "a whole number", "float": "a finite number"}.get(kind, "a text")
@@ -45,7 +45,7 @@ class Recipe:
             for name, holds, words in (
                 ("at_least", lambda v, limit: v >= limit, "at least"),
                 ("above", lambda v, limit: v > limit, "above"),
-                ("below", lambda v, limit: v < limit, "below"),
+                ("at_most", lambda v, limit: v <= limit, "at most"),
             ):
                 limit = f.metadata.get(name)
                 if limit is not None and not holds(value, limit):

@@ -23,9 +23,8 @@ def list_models() -> list[str]:
 def model_class(name: str) -> type[Model]:
     """The model of that name. Raises UsageError for an unknown one."""
     if name not in list_models():
-        raise UsageError(
-            f"unknown model {name!r}{did_you_mean(name, list_models())}; the models are: {', '.join(list_models())}"
-        )
+        advice = did_you_mean(name, list_models()) or f"; the models are: {', '.join(list_models())}"
+        raise UsageError(f"unknown model {name!r}{advice}")
     module = importlib.import_module(f"zoo.models.{name}")
     own = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Model) and c.__module__ == module.__name__]
     return own[0]

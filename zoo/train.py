@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import signal
+import os
+import shlex
 from dataclasses import fields
 from typing import Any
 
@@ -15,7 +16,9 @@ def _parser(kind: Any = None) -> Parser:
     """The command's options; those of a model's recipe come from its fields."""
     from zoo.recipe import dashed, default_of
 
-    parser = Parser("train", "Train a model and keep it in a run folder.", argument_default=argparse.SUPPRESS)
+    more = "" if kind else " Each model has options of its own: python -m zoo.train MODEL --help lists them."
+    parser = Parser("train", f"Train a model and keep it in a run folder.{more}", argument_default=argparse.SUPPRESS)
+    parser.usage = "python -m zoo.train MODEL [options]"
     parser.add_argument("model", metavar="MODEL", help="which model; python -m zoo lists them")
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/MODEL)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
@@ -36,7 +39,7 @@ def main(arguments: list[str]) -> int:
 
     import numpy as np
 
-    from zoo.recipe import make_recipe, parse_field
+    from zoo.recipe import dashed, make_recipe, parse_field
     from zoo.registry import model_class
     from zoo.training.run_folder import RunFolder, default_folder
     from zoo.training.trainer import RECENT, Interrupted, Trainer
@@ -50,32 +53,31 @@ def main(arguments: list[str]) -> int:
         for f in fields(kind.recipe_class)
         if hasattr(options, f.name)
     }
-    folder = RunFolder(getattr(options, "out", None) or default_folder(name), name)
+    if given.get("data"):
+        given["data"] = os.path.abspath(given["data"])  # so that resuming finds it from any folder
+    out = getattr(options, "out", None)
+    if out == "":
+        raise UsageError("--out: needs the name of a folder")
+    folder = RunFolder(out or default_folder(name), name)
     resuming = hasattr(options, "resume")
 
-    saved = folder.read_config()["recipe"] if resuming else {}
+    saved = folder.saved_recipe(folder.read_config()).to_dict() if resuming else {}
     for field, value in given.items():
-        if field in saved and field != "steps" and saved[field] != value:
-            raise UsageError(f"--{field}: the saved run has {saved[field]}, not {value}; only --steps can change when resuming")
+        if field in saved and field not in ("steps", "data") and saved[field] != value:
+            raise UsageError(f"--{dashed(field)}: the saved run has {saved[field]}, not {value}; start a new run to change it")
     recipe = make_recipe(kind.recipe_class, {**saved, **given})
     text = kind.read_corpus(recipe)
     tokenizer = kind.tokenizer_class.from_text(text)
-    tokens = tokenizer.encode(text)
     model = kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))
-    trainer = Trainer(model, tokenizer, tokens, folder)
+    trainer = Trainer(model, tokenizer, text, folder)
+    folder.open_for_writing(resuming)
     if resuming:
         trainer.resume()
         if trainer.step >= recipe.steps:
-            raise UsageError(
-                f"--resume: the run in {folder.path} has done all its {trainer.step} steps; give more with --steps"
-            )
-    else:
-        moved = folder.prepare()
-        if moved is not None:
-            note(f"The earlier run is kept in {moved}")
+            raise UsageError(f"--resume: {folder.path} has done all its {trainer.step} steps; give more with --steps")
     note(
         f"{name}: {model.num_parameters():,} parameters, {len(trainer.targets):,} examples from "
-        f"{len(tokens):,} {tokenizer.unit} ({len(tokenizer.vocabulary):,} distinct)"
+        f"{len(trainer.tokens):,} {tokenizer.unit} ({len(tokenizer.vocabulary):,} distinct)"
     )
 
     def report(figures: dict[str, Any]) -> None:
@@ -86,8 +88,9 @@ def main(arguments: list[str]) -> int:
         trainer.run(report)
     except Interrupted as stop:
         note(f"\nStopped at step {trainer.step} of {recipe.steps}, saved in {folder.path}; go on with --resume")
-        return 128 + (signal.SIGINT if stop.number == signal.SIGINT else signal.SIGTERM)
-    except BrokenPipeError:
+        _tell_where_the_earlier_run_went(trainer)
+        return 128 + stop.number
+    except OSError:  # nobody reads the output any more, but the training is worth keeping
         trainer.save()
         raise
     except BaseException:
@@ -100,9 +103,21 @@ def main(arguments: list[str]) -> int:
     for sentence, figures in model.summary(trainer.inputs, trainer.targets):
         result(options, sentence, figures)
     _show_sample(options, model, tokenizer, trainer.inputs)
-    opening = tokenizer.decode(tokens[: recipe.context])
-    note(f'Saved in {folder.path}. Try: python -m zoo.generate {getattr(options, "out", name)} --prompt "{opening}"')
+    where = name if out is None else str(folder.path) if os.sep in out else os.path.join(".", out)
+    opening = tokenizer.decode(trainer.tokens[: min(recipe.context, 4)])
+    note(f"Saved in {folder.path}. Try: python -m zoo.generate {shlex.quote(where)} --prompt {_quoted(opening)}")
+    _tell_where_the_earlier_run_went(trainer)
     return 0
+
+
+def _quoted(text: str) -> str:
+    """A text as the shell takes it, in double quotes where those are enough."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
+
+
+def _tell_where_the_earlier_run_went(trainer: Any) -> None:
+    if trainer.moved is not None:
+        note(f"The earlier run is kept in {trainer.moved}")
 
 
 def _show_sample(options: argparse.Namespace, model: Any, tokenizer: Any, inputs: Any) -> None:

@@ -85,7 +85,7 @@ def divide(x: Any, y: Any, /) -> Result:
     """x / y."""
     return x / y, (
         lambda g: unbroadcast(_over(g, y), x),
-        lambda g: unbroadcast(_over(-g * x, y * y), y),
+        lambda g: unbroadcast(_over(_over(-g * x, y), y), y),
     )
 
 
@@ -164,9 +164,9 @@ def tanh(x: Any, /) -> Result:
 
 @differentiable
 def sigmoid(x: Any, /) -> Result:
-    """1 / (1 + e^-x): an S-shaped curve from 0 to 1. Written with tanh, it never overflows."""
-    y = 0.5 * (1 + np.tanh(0.5 * x))
-    return y, lambda g: (g * y * (1 - y),)
+    """1 / (1 + e^-x): an S-shaped curve from 0 to 1. Only powers of e below 1 are taken, so none overflows."""
+    e = np.exp(-np.absolute(x))
+    return np.where(x >= 0, 1, e) / (1 + e), lambda g: (g * e / ((1 + e) * (1 + e)),)
 
 
 @differentiable
@@ -186,6 +186,8 @@ def silu(x: Any, /) -> Result:
 def erf(x: Any, /) -> Result:
     """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x: how a bell curve adds up."""
     flat = np.ascontiguousarray(as_array(x)).reshape(-1)
+    if flat.dtype.kind != "f":
+        flat = flat.astype(np.float64)
     y = np.empty_like(flat)
     kernels.erf(flat, y)
     return y.reshape(x.shape), lambda g: (g * (2 / math.sqrt(math.pi) * np.exp(-x * x)),)

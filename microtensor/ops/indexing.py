@@ -60,6 +60,8 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
     if not -x.ndim <= axis < x.ndim:
         raise ValueError(f"take: axis {axis} is out of range for shape {x.shape}")
     key = indices if isinstance(indices, int | np.integer) else np.asarray(_plain(indices))
+    if np.asarray(key).dtype.kind == "b":
+        raise TypeError("take: indices must be integers; x[mask] chooses by booleans")
     return getitem(x, (slice(None),) * (axis % x.ndim) + (key,))
 
 
@@ -71,6 +73,8 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     indices = np.asarray(_plain(indices))
     if indices.ndim != x.ndim:
         raise ValueError(f"take_along_axis: indices of shape {indices.shape} need as many axes as the array of shape {x.shape}")
+    if not -x.ndim <= axis < x.ndim:
+        raise ValueError(f"take_along_axis: axis {axis} is out of range for shape {x.shape}")
     axis = axis % x.ndim
     key = [np.arange(n).reshape((-1,) + (1,) * (x.ndim - i - 1)) for i, n in enumerate(x.shape)]
     key[axis] = indices

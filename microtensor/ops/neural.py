@@ -15,14 +15,14 @@ from microtensor.differentiable import Result, composed, differentiable
 from microtensor.ops.elementwise import where
 from microtensor.ops.indexing import take_along_axis
 from microtensor.ops.products import matmul
-from microtensor.ops.reduction import largest_finite
+from microtensor.ops.reduction import largest_or_zero
 from microtensor.tensor import Tensor, as_array
 
 
 @differentiable
 def softmax(x: Any, /, axis: Any = -1) -> Result:
     """e^x / sum(e^x): scores turned into probabilities that add up to 1. A row that is all -inf gives zeros."""
-    e = np.exp(x - largest_finite(x, axis))
+    e = np.exp(x - largest_or_zero(x, axis))
     total = np.add.reduce(e, axis=axis, keepdims=True)
     y = e / np.where(total == 0, 1, total)
     return y, lambda g: (y * (g - np.add.reduce(g * y, axis=axis, keepdims=True)),)
@@ -31,7 +31,7 @@ def softmax(x: Any, /, axis: Any = -1) -> Result:
 @differentiable
 def log_softmax(x: Any, /, axis: Any = -1) -> Result:
     """The logarithm of softmax, without underflow; a row that is all -inf stays so."""
-    shifted = x - largest_finite(x, axis)
+    shifted = x - largest_or_zero(x, axis)
     total = np.add.reduce(np.exp(shifted), axis=axis, keepdims=True)
     y = shifted - np.log(np.where(total == 0, 1, total))
     return y, lambda g: (g - np.exp(y) * np.add.reduce(g, axis=axis, keepdims=True),)
@@ -45,7 +45,7 @@ def _cross_entropy_in_ops(
     classes = logits.shape[-1]
     if target.dtype.kind == "f":
         target = (1 - label_smoothing) * target + label_smoothing / classes
-        losses = -where(target == 0, 0.0, target * log_p).sum(axis=-1)
+        losses = -(target * where(_impossible(target, log_p), 0.0, log_p)).sum(axis=-1)
         count = math.prod(losses.shape)
     else:
         counts = np.asarray(target != ignore_index)
@@ -102,20 +102,27 @@ def cross_entropy(
     return dtype.type(total / n), lambda g: (slope.reshape(shape) if n == 1 and g == 1 else slope * (g / n), None)
 
 
+def _impossible(target: Any, log_p: Any) -> np.ndarray:
+    """Where a class neither came nor could come: 0 times -inf, which counts as 0."""
+    return (as_array(target) == 0) & (as_array(log_p) == -np.inf)
+
+
 def _cross_entropy_with_probabilities(logits: Any, target: Any, smoothing: float, reduction: str) -> Any:
     """Cross-entropy's value and pullback where each target is a distribution over the classes."""
     if target.shape != logits.shape:
         raise ValueError("target probabilities must have the shape of the logits")
     log_p = log_softmax(logits)
+    p = np.exp(log_p)
     smooth = ((1 - smoothing) * target + smoothing / logits.shape[-1]).astype(logits.dtype)
-    losses = -np.where(smooth == 0, 0, smooth * log_p).sum(axis=-1)
+    log_p = np.where(_impossible(smooth, log_p), 0, log_p)
+    losses = -(smooth * log_p).sum(axis=-1)
     n = max(losses.size, 1) if reduction == "mean" else 1
 
     def weight(g: Any) -> Any:
         return g[..., None] if reduction == "none" else g / n
 
     return losses if reduction == "none" else losses.sum() / n, (
-        lambda g: weight(g) * (np.exp(log_p) * smooth.sum(axis=-1, keepdims=True) - smooth),
+        lambda g: weight(g) * (p * smooth.sum(axis=-1, keepdims=True) - smooth),
         lambda g: weight(g) * (smoothing - 1) * log_p,
     )
 
@@ -257,6 +264,8 @@ def scaled_dot_product_attention(
     queries, keys = query.shape[-2], key.shape[-2]
     scores = matmul(query, key.swapaxes(-1, -2)) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
     if mask is not None:
+        if mask.dtype.kind not in "bf":
+            raise TypeError(f"scaled_dot_product_attention: the mask must be booleans or floats, not {mask.dtype}")
         scores = where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
     if causal:
         scores = where(np.tri(queries, keys, keys - queries, dtype=bool), scores, -math.inf)

@@ -68,7 +68,7 @@ def _contract(*operands: Any, terms: tuple[str, ...], result: str) -> Result:
             # The gradient is again an einsum: of g with all the other operands. A label that only this operand has was
             # summed, so its gradient is spread evenly (a vector of ones); one it has twice took the diagonal (an identity).
             others = [(t, x) for j, (t, x) in enumerate(zip(terms, operands, strict=True)) if j != i]
-            seen = set(result).union(*(t for t, _ in others))
+            seen = set(result).union(*({c for c, n in zip(t, x.shape, strict=True) if n == sizes[c]} for t, x in others))
             own = list(terms[i])
             fresh = (c for c in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if c not in sizes)
             extra: list[tuple[str, Any]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ from microtensor.tensor import Tensor, as_array
 
 def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
     """The folded axes, counted from the left."""
-    if axis is None:
+    if axis is None or ndim == 0:
         return tuple(range(ndim))
     return tuple([a % ndim for a in (axis if isinstance(axis, tuple) else (axis,))])
 
@@ -62,9 +63,9 @@ def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
 def var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
     """The mean squared distance from the mean, dividing by n - ddof."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
-    degrees = _count(x.shape, axis) - ddof
-    y = np.add.reduce(spread * spread, axis=axis, keepdims=keepdims) / np.float64(degrees).astype(x.dtype)
-    return y, lambda g: (_kept(g, x.shape, axis) * (2 / degrees) * spread,)
+    degrees = builtins.max(_count(x.shape, axis) - ddof, 0)
+    y = np.add.reduce(spread * spread, axis=axis, keepdims=keepdims) / np.asarray(degrees, spread.dtype)
+    return y, lambda g: (_kept(g, x.shape, axis) * (2 / degrees if degrees else np.nan) * spread,)
 
 
 @differentiable(numpy=np.std)
@@ -72,7 +73,7 @@ def std(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> R
     """The square root of the variance. Where all elements are equal the gradient is taken as 0."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
     y = np.sqrt(np.var(x, axis=axis, ddof=ddof, keepdims=True))
-    degrees = _count(x.shape, axis) - ddof
+    degrees = builtins.max(_count(x.shape, axis) - ddof, 0)
     value = y if keepdims else y.reshape(np.add.reduce(as_array(x), axis=axis).shape)
     return value, lambda g: (_kept(g, x.shape, axis) * spread / (degrees * np.where(y == 0, 1, y)),)
 
@@ -134,23 +135,26 @@ def cumsum(x: Any, /, axis: Any = None) -> Result:
     return np.cumsum(x, axis=axis), pullback
 
 
-def largest_finite(x: Any, axis: Any) -> np.ndarray:
-    """What to subtract before taking exponentials, so that none overflows: the largest element, or 0 where that isn't finite.
+def largest_or_zero(x: Any, axis: Any) -> np.ndarray:
+    """What to subtract before taking exponentials, so that none overflows: the largest element, or 0 where all are -inf.
 
-    A plain array even when x is a Tensor, because what it is used for doesn't depend on it.
+    A plain array even when x is a Tensor, because what it is used for doesn't depend on it. Raises TypeError for integers.
     """
+    if x.dtype.kind != "f":
+        raise TypeError(f"needs floats, not {x.dtype}")
     largest = np.maximum.reduce(as_array(x), axis=axis, keepdims=True, initial=-np.inf)
-    return np.where(np.isfinite(largest), largest, 0).astype(x.dtype)
+    return np.where(largest == -np.inf, 0, largest).astype(x.dtype)
 
 
 @differentiable
 def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """log(sum(e^x)), without overflow; -inf where all elements are -inf, with a gradient of 0."""
-    shift = largest_finite(x, axis)
+    shift = largest_or_zero(x, axis)
+    shift = np.where(shift == np.inf, 0, shift)
     y = np.log(np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)) + shift
     value = y if keepdims else y.reshape(np.add.reduce(as_array(x), axis=axis).shape)
-    finite = np.where(np.isfinite(as_array(y)), y, 0)
-    return value, lambda g: (_kept(g, x.shape, axis) * np.exp(x - finite),)
+    total = np.where(as_array(y) == -np.inf, 0, y)
+    return value, lambda g: (_kept(g, x.shape, axis) * np.exp(x - total),)
 
 
 @not_differentiable(numpy=np.argmax)

@@ -112,7 +112,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     return _join(*(expand_dims(a, axis) for a in arrays), axis=axis)
 
 
-@composed(numpy=(np.split, np.array_split))
+@composed(numpy=np.split)
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     """x cut along an axis: into that many equal pieces, or at the given places."""
     (axis,) = _normalized(axis, x.ndim, "split")

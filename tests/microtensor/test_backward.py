@@ -227,3 +227,166 @@ def test_integers_carry_no_gradient():
     y = x.astype(np.int64)
     assert not y.requires_grad and y.tolist() == [1, 2]
     np.testing.assert_array_equal((x * y).data, [1.4, 5.2])
+
+
+# Found by looking for trouble
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_grad_too_refuses_a_stale_graph(create_graph):
+    x = leaf(1.0, 2.0)
+    y = (x * x).sum()
+    x.data = np.array([5.0, 5.0])
+    with pytest.raises(RuntimeError, match="new values"):
+        mt.grad(y, x, create_graph=create_graph)
+
+
+def test_an_input_that_gets_no_gradient_must_not_change_either():
+    condition, x = leaf(1.0, 0.0), leaf(1.0, 1.0)
+    y = np.where(condition, x * 3, 0.0).sum()
+    condition.grad = np.array([1.0, -1.0])
+    optim.SGD([condition], lr=1.0).step()
+    with pytest.raises(RuntimeError, match="where.*new values"):
+        y.backward()
+
+
+def test_a_frozen_parameter_is_not_updated():
+    p = leaf(2.0)
+    p.grad = np.ones(1)
+    optimizer = optim.SGD([p], lr=1.0)
+    p.requires_grad = False
+    optimizer.step()
+    assert p.tolist() == [2]
+
+
+@pytest.mark.parametrize("make", [lambda t: t.T * 0.1, lambda t: t[:1], lambda t: t.detach()])
+def test_what_becomes_a_leaf_gets_memory_of_its_own(make):
+    source = Tensor(np.arange(6.0).reshape(2, 3))
+    hidden = Tensor(np.ones((2, 3)), requires_grad=True) * 2
+    for start in (source, hidden.detach()):
+        w = make(start)
+        w.requires_grad = True
+        before = start.numpy(), hidden.numpy(), w.numpy()
+        w.sum().backward()
+        optim.SGD([w], lr=1.0).step()
+        np.testing.assert_array_equal(w.data, before[2] - 1)
+        np.testing.assert_array_equal(start.data, before[0])
+        np.testing.assert_array_equal(hidden.data, before[1])
+
+
+def test_options_and_odd_arrays_are_copied_too(tmp_path):
+    low = np.zeros(2)
+    x = leaf(1.0, 2.0)
+    y = (mt.clip(x, low) ** 3).sum()
+    mapped = np.memmap(tmp_path / "tokens", float, "w+", shape=(2,))
+    mapped[:] = 2
+    z = (x * mapped).sum()
+    low[:] = mapped[:] = 9
+    assert mt.grad(y, x)[0].tolist() == mt.grad(y, x, create_graph=True)[0].tolist() == [3, 12]
+    assert mt.grad(z, x)[0].tolist() == [2, 2]
+    assert (Tensor(np.ones((2, 2))) * np.matrix([[1.0, 2.0], [3.0, 4.0]])).tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(TypeError, match="masked"):
+        x * np.ma.array([1.0, 2.0], mask=[0, 1])
+
+
+def test_only_real_numbers():
+    with pytest.raises(TypeError, match="complex"):
+        leaf(1.0) * (3 + 4j)
+    with pytest.raises(TypeError, match="float16"):
+        Tensor(np.ones(2, np.float16))
+    assert Tensor(np.array([1.0], ">f4")).dtype.isnative
+
+
+def test_clipping_leaves_what_was_read_before():
+    x = leaf(3.0, 4.0)
+    (x * x).sum().backward()
+    before = x.grad
+    assert optim.clip_grad_norm(x, 1.0) == 10
+    assert before.tolist() == [6, 8]
+    np.testing.assert_allclose(x.grad.data, [0.6, 0.8])
+
+
+def test_small_divisors_do_not_underflow():
+    y = Tensor(np.float32([1e-23]), requires_grad=True)
+    (np.float32([1e-23]) / y).sum().backward()
+    np.testing.assert_allclose(y.grad.data, [-1e23], rtol=1e-5)
+
+
+def test_the_lower_tail_of_sigmoid():
+    x = Tensor(np.float32([-20.0, -15.0, 20.0]), requires_grad=True)
+    y = mt.sigmoid(x)
+    np.testing.assert_allclose(y.data, 1 / (1 + np.exp(-np.float64([-20, -15, 20]))), rtol=1e-6)
+    y.sum().backward()
+    np.testing.assert_allclose(x.grad.data[0], 2.06e-9, rtol=1e-2)
+
+
+def test_a_ufuncs_reduce_folds_the_first_axis():
+    t = Tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert np.add.reduce(t).tolist() == [4, 6] and np.maximum.reduce(t).tolist() == [3, 4]
+    assert np.add.reduce(t, axis=None).tolist() == 10
+
+
+def test_variance_of_integers_and_of_too_few():
+    assert Tensor([True, False, True]).var().item() == pytest.approx(2 / 9)
+    assert Tensor(np.arange(200, dtype=np.uint8)).var().item() == pytest.approx(3333.25)
+    with np.errstate(all="ignore"):
+        assert np.isinf(leaf(3.0, 4.0).var(ddof=3).item())
+
+
+def test_axes_of_a_single_number():
+    x = leaf(2.0).reshape(())
+    for f in (mt.sum, mt.mean, mt.max, mt.min, mt.prod, mt.logsumexp):
+        (g,) = mt.grad(f(x, axis=0) * 1.0, x)
+        assert g.tolist() == 1
+
+
+def test_einsum_with_a_length_that_broadcasts():
+    a, b = np.ones((2, 1)), np.arange(6.0).reshape(2, 3)
+    assert mt.gradcheck(lambda a, b: mt.einsum("ij,ij->i", a, b), [a, b])
+
+
+def test_impossible_classes_have_one_gradient():
+    logits, target = leaf(1.0, 2.0, 3.0), leaf(0.0, 0.4, 0.6)
+    loss = mt.cross_entropy(logits, target)
+    for create_graph in (False, True):
+        found = mt.grad(loss, target, create_graph=create_graph)[0]
+        np.testing.assert_allclose(found.data, [2.40760596, 1.40760596, 0.40760596])
+    assert mt.cross_entropy(np.array([-np.inf, 0.0]), np.array([0.0, 1.0])) == 0
+
+
+def test_grad_of_nothing_keeps_the_graph():
+    x = leaf(1.0)
+    y = x * 2
+    assert mt.grad(y, []) == ()
+    y.backward()
+
+
+def test_infinite_scores():
+    with np.errstate(invalid="ignore"):
+        assert np.isnan(mt.softmax(Tensor([1.0, np.inf])).data).any()
+    with pytest.raises(TypeError, match="softmax.*floats"):
+        mt.softmax(Tensor([1, 2]))
+
+
+def test_no_grad_shared_by_threads_and_generators():
+    switch = mt.no_grad()
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        with mt.no_grad(), switch:
+            inside.set()
+            leave.wait()
+
+    thread = threading.Thread(target=other)
+    with switch:
+        thread.start()
+        inside.wait()
+    assert (leaf(1.0) * 2).requires_grad
+    leave.set()
+    thread.join()
+
+    def numbers():
+        yield 1
+
+    with pytest.raises(TypeError, match="generator"):
+        mt.no_grad()(numbers)

@@ -102,3 +102,34 @@ def test_right_ones_pass_in_both_modes():
         assert gradcheck(lambda x: (x * 2, mt.exp(0.1 * x)), Tensor(SQUARE), fast=fast)
         assert gradgradcheck(lambda x: (x * x, mt.exp(0.1 * x)), [SQUARE.astype(np.float32)], fast=fast)
     assert gradcheck(mt.tanh, 0.5)
+
+
+def test_a_pullback_that_writes_to_its_gradient_is_caught():
+    @differentiable
+    def scribbler(x):
+        def pullback(g):
+            g *= 3
+            return (g,)
+
+        return 3 * x, pullback
+
+    with pytest.raises(GradientError, match="scribbler.*writes"):
+        gradcheck(scribbler, [SQUARE])
+
+
+def test_a_wrong_composite_is_caught():
+    @differentiable(composite=lambda x: 5 * x * x)
+    def square(x, /):
+        return x * x, lambda g: (2 * x * g,)
+
+    assert gradcheck(square, [SQUARE])
+    with pytest.raises(GradientError, match="square.*create_graph"):
+        gradgradcheck(square, [SQUARE])
+
+
+def test_nothing_to_check_is_an_error_and_no_grad_does_not_matter():
+    with pytest.raises(GradientError, match="nothing to check"):
+        gradcheck(lambda i: Tensor(i), [np.array([1, 2])])
+    with mt.no_grad():
+        assert gradcheck(mt.tanh, [SQUARE]) and gradgradcheck(mt.tanh, [SQUARE])
+    assert gradcheck(mt.tanh, np.float32(0.5))

@@ -110,6 +110,12 @@ def _resolve(model, name):
     return owner, leaf
 
 
+def test_what_a_module_remembers_is_no_parameter():
+    model = nn.Linear(2, 2)
+    model.last = model(np.ones((1, 2), np.float32))
+    assert model.num_parameters() == 6 and list(model.state_dict()) == ["weight", "bias"]
+
+
 def test_layers_refuse_what_they_cannot_be():
     with pytest.raises(ValueError, match="below 1"):
         nn.Dropout(1.0)

@@ -23,6 +23,14 @@ def test_round_trip(tmp_path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~_umask()
 
 
+def test_nothing_and_a_reserved_name(tmp_path):
+    save_safetensors(tmp_path / "x", {})
+    assert load_safetensors(tmp_path / "x") == {}
+    with pytest.raises(ValueError, match="__metadata__"):
+        save_safetensors(tmp_path / "y", {"__metadata__": np.ones(2)})
+    assert os.listdir(tmp_path) == ["x"]
+
+
 def _umask():
     mask = os.umask(0)
     os.umask(mask)

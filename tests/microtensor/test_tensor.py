@@ -1,6 +1,7 @@
 """Tensor itself: what it holds, how it refuses, and NumPy's protocols."""
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -128,6 +129,16 @@ def test_a_misspelt_attribute_is_an_error():
         Tensor([1.0]).requires_gard = True
 
 
+def test_pickles_and_subclasses():
+    t = pickle.loads(pickle.dumps(Tensor([1.0, 2.0], requires_grad=True)))
+    (t * t).sum().backward()
+    assert t.grad.tolist() == [2, 4]
+    with pytest.raises(TypeError, match="detach"):
+        pickle.dumps(t * 2)
+    with pytest.raises(TypeError, match="subclassed"):
+        type("Special", (Tensor,), {})
+
+
 def test_copies():
     t = Tensor([1.0], requires_grad=True)
     twin = copy.deepcopy(t)
@@ -156,6 +167,14 @@ def test_copies():
         (lambda: mt.embedding_bag(np.array([[0, 2]]), Tensor(np.ones((2, 3)))), ["embedding_bag", "index 2", "0..1"]),
         (lambda: mt.layer_norm(Tensor(np.ones((2, 3))), np.ones(4)), ["layer_norm", "(4,)", "(3,)"]),
         (lambda: mt.max(Tensor(np.ones((0,)))), ["max", "empty axis"]),
+        (lambda: mt.take(Tensor(np.ones(3)), np.array([True])), ["take", "integers"]),
+        (lambda: mt.take_along_axis(Tensor(np.ones((2, 2))), np.zeros((2, 2), int), axis=5), ["take_along_axis", "axis 5"]),
+        (lambda: mt.clip(Tensor([1.0], requires_grad=True), min=Tensor(0.0)), ["clip", "option", "no gradient"]),
+        (lambda: Tensor(np.ones((2, 2))) @ 2.0, ["matmul"]),
+        (
+            lambda: mt.scaled_dot_product_attention(*[Tensor(np.ones((2, 2)))] * 3, mask=np.ones((2, 2), int)),
+            ["booleans or floats"],
+        ),
         (lambda: mt.dropout(Tensor(1.0), 1.0), ["dropout", "below 1"]),
     ],
 )

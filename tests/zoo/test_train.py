@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -167,6 +168,51 @@ def test_help_lists_every_field_with_its_default(tmp_path, python):
     assert python(tmp_path, "zoo.train", "--help").returncode == 0
 
 
+def test_a_run_that_fails_leaves_the_earlier_one_in_place(tmp_path, python):
+    assert python(tmp_path, "zoo.train", "word_meanpool", *FAST).returncode == 0
+    before = (tmp_path / "runs/word_meanpool/model.safetensors").read_bytes()
+    assert python(tmp_path, "zoo.train", "word_meanpool", "--learning-rate", "1e30").returncode == 1
+    assert os.listdir(tmp_path / "runs") == ["word_meanpool"]
+    assert (tmp_path / "runs/word_meanpool/model.safetensors").read_bytes() == before
+
+
+def test_in_this_folder_twice(tmp_path, python):
+    for _ in range(2):
+        done = python(tmp_path, "zoo.train", "word_meanpool", *FAST, "--out", ".")
+        assert done.returncode == 0, done.stderr
+    aside = tmp_path.with_name(tmp_path.name + "-1")
+    assert files(aside) == files(tmp_path)
+    shutil.rmtree(aside)
+
+
+def test_a_batch_larger_than_the_text(tmp_path, python):
+    done = python(tmp_path, "zoo.train", "word_meanpool", "--batch-size", 466)
+    one_line_error(done, "zoo.train", "--batch-size", "466 is more than the 465 examples", code=2)
+
+
+def test_a_long_text_is_summarized_in_parts(tmp_path, python):
+    rng = np.random.default_rng(0)
+    (tmp_path / "book.txt").write_text(" ".join(f"w{i}" for i in rng.integers(0, 5000, 60_000)))
+    done = python(tmp_path, "zoo.train", "word_meanpool", "--data", "book.txt", "--steps", 50)
+    assert done.returncode == 0 and "of 20000 distinct contexts" in done.stdout, done.stderr
+
+
+def test_output_that_cannot_be_written(tmp_path):
+    command = f"{sys.executable} -m zoo.train word_meanpool --steps 200"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for redirection, code in ((">/dev/full", 1), (">&-", 0), ("2>&-", 0), ("2>/dev/full", 0), ("2>&1 | true", 0)):
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", f"{command} {redirection}"],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code and "Traceback" not in done.stderr + done.stdout, (redirection, done.stderr)
+        assert (tmp_path / "runs/word_meanpool/model.safetensors").exists()
+        shutil.rmtree(tmp_path / "runs")
+
+
 # Stopping and going on
 
 LONG = ("--steps", "3000000", "--context", "3")
@@ -211,13 +257,45 @@ def test_resuming_is_as_if_never_stopped(tmp_path, python):
 
 
 def test_what_cannot_be_resumed(tmp_path, trained, python):
-    folder, _ = trained
-    run = folder / "runs/word_meanpool"
+    run = tmp_path / "run"
+    shutil.copytree(trained[0] / "runs/word_meanpool", run)
     one_line_error(
         python(tmp_path, "zoo.train", "word_meanpool", "--resume", "--out", run), "zoo.train", "1563 steps", "--steps", code=2
     )
     changed = python(tmp_path, "zoo.train", "word_meanpool", "--resume", "--out", run, "--width", 64)
     one_line_error(changed, "zoo.train", "--width", "32, not 64", code=2)
+    (tmp_path / "other.txt").write_text(TEXT * 9)
+    other = python(tmp_path, "zoo.train", "word_meanpool", "--resume", "--out", run, "--data", "other.txt", "--steps", 2000)
+    assert other.returncode == 1 and "another text" in other.stderr
+
+
+def test_two_trainings_in_one_folder(tmp_path, python):
+    first = start(tmp_path, *LONG)
+    assert "examples" in first.stderr.readline()
+    one_line_error(python(tmp_path, "zoo.train", "word_meanpool", *FAST), "zoo.train", "another training", code=1)
+    first.send_signal(signal.SIGINT)
+    first.communicate(timeout=60)
+    assert first.returncode == 130
+
+
+def test_ctrl_c_again_and_again(tmp_path, python):
+    process = start(tmp_path, *LONG)
+    assert "examples" in process.stderr.readline()
+    for _ in range(20):
+        time.sleep(0.03)
+        process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert python(tmp_path, "zoo.generate", "word_meanpool", "--prompt", "see the lights burn").returncode == 0
+
+
+@pytest.mark.parametrize("delay", [0.15, 0.25, 0.35])
+def test_ctrl_c_while_it_starts(tmp_path, delay):
+    process = start(tmp_path, *LONG)
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err, err
 
 
 def test_a_closed_pipe_is_no_error(tmp_path):

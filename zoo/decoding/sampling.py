@@ -17,7 +17,8 @@ def sample(logits: np.ndarray, temperature: float, rng: np.random.Generator) -> 
     """
     if temperature == 0:
         return int(logits.argmax())
-    scaled = (logits - logits.max()).astype(np.float64) / temperature
+    with np.errstate(over="ignore"):  # a tiny temperature makes all but the likeliest impossible, which is what it means
+        scaled = (logits - logits.max()).astype(np.float64) / temperature
     p = np.exp(scaled)
     return int(rng.choice(len(p), p=p / p.sum()))
 

@@ -5,7 +5,7 @@ embeddings of the last four words and average them: that is the *context*, 32 nu
 numbers for every word (a matrix product), which gives a score, a *logit*, for each. Softmax turns scores into probabilities
 p that add up to 1.
 
-    tokens      (batch, 4)             see the lights burn  ->  203 224 140 27
+    tokens      (batch, 4)             see the lights burn  ->  174 206 113 24
     embeddings  (batch, 4, 32)         a row of the table for each word
     context     (batch, 32)            their mean
     logits      (batch, vocabulary)    context @ projection
@@ -19,14 +19,17 @@ against its gradient, one example at a time, 100,000 times.
 wing she painted" is followed by "the", and "wing she painted the" by "windows". Both contexts hold the same four words,
 so their means are the same and so is the guess: one of the two must be wrong, however long we train. Seven bags of the
 verses are followed by different words. One of them, "see the lights burn", ends each chorus with another word, which no
-model that sees four words could foretell; each of the other six costs one context. So 409 of the 415 distinct contexts are
-the most that can be guessed right, and the command says after training how many are. The next models of the zoo keep the
+model that sees four words could foretell (any of the three counts as right). Each of the other six holds two contexts, of
+which one is lost. So 409 of the 415 distinct contexts are the most that can be guessed right, and the command says after
+training how many are. The next models of the zoo keep the
 positions, and attention learns which of them matter.
 
 **Batches.** `--batch-size 64` averages the gradient of 64 examples in each step. The matrices are then large enough to
 keep the processor busy, and the same number of examples takes a fraction of the time. A mean of 64 gradients is steadier
 than one, so the step may be 64 times longer (the linear scaling rule of Goyal et al. 2017, arXiv:1706.02677); unless told
 otherwise the recipe takes 64 times fewer and longer steps.
+
+A prompt may be shorter than four words: the mean is then of those there are, though the model never saw that in training.
 """
 
 from __future__ import annotations
@@ -46,21 +49,25 @@ from zoo.text.words import WordTokenizer
 
 EXAMPLES = 100_000  # how many the default recipe learns from
 LEARNING_RATE = 0.1  # for an example at a time
+SUMMARIZED = 20_000  # of a long text, the summary looks at so many examples from its beginning
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
     """How word_meanpool is trained: plain SGD, an example a step."""
 
-    width: int = option(32, "how many numbers stand for a word", at_least=1)
-    steps: int = option(None, f"how many steps; {EXAMPLES} divided by the batch size unless given", at_least=1)
+    width: int = option(32, "how many numbers stand for a word", at_least=1, at_most=10**5)
+    steps: int = option(None, f"how many steps; {EXAMPLES} divided by the batch size unless given", at_least=1, at_most=10**12)
     learning_rate: float = option(
-        None, f"how far a step moves along the gradient; {LEARNING_RATE} times the batch size unless given", above=0
+        None,
+        f"how far a step moves along the gradient; {LEARNING_RATE} times the batch size unless given",
+        above=0,
+        at_most=1e30,
     )
 
     def fill_in(self) -> None:
         """Derive the number of steps and the learning rate from the batch size."""
-        if isinstance(self.batch_size, int) and self.batch_size > 0:
+        if isinstance(self.batch_size, int) and 0 < self.batch_size <= EXAMPLES:
             self.default("steps", math.ceil(EXAMPLES / self.batch_size))
             self.default("learning_rate", LEARNING_RATE * self.batch_size)
 
@@ -91,8 +98,10 @@ class WordMeanPool(Model):
 
     def summary(self, inputs: np.ndarray, targets: np.ndarray) -> list[tuple[str, Any]]:
         """For how many contexts the likeliest word is right, and how many a mean can't tell apart."""
+        inputs, targets = inputs[:SUMMARIZED], targets[:SUMMARIZED]
         with no_grad():
-            guesses = self(inputs).data.argmax(axis=1)
+            parts = [self(inputs[i : i + 256]).data.argmax(axis=1) for i in range(0, len(inputs), 256)]
+        guesses = np.concatenate(parts)
         right: dict[tuple[int, ...], bool] = {}
         bags: dict[tuple[int, ...], set[int]] = {}
         for context, target, guess in zip(inputs.tolist(), targets.tolist(), guesses.tolist(), strict=True):

@@ -32,6 +32,8 @@ def read_text(path: str | Path) -> str:
         raise DataError(f"not a file: {path} is a folder; name a text file in it") from None
     except OSError as error:
         raise DataError(f"can't be read: {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"not a path: {path!r}: {error}") from None
     if b"\0" in raw:
         raise DataError(f"not a text: {path} has a zero byte at {raw.index(0)}; give a plain UTF-8 text file")
     try:

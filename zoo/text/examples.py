@@ -12,6 +12,8 @@ def next_token_windows(tokens: np.ndarray, context: int, unit: str) -> tuple[np.
 
     Raises DataError, stating both lengths, when the text doesn't hold a single example.
     """
+    if len(tokens) == 0:
+        raise DataError(f"the text is too short: it holds no {unit} (0 {unit}); give a text with some")
     if len(tokens) <= context:
         raise DataError(
             f"the text is too short: it has {len(tokens)} {unit}, and one example takes {context + 1} "

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from zoo.errors import DataError, did_you_mean
 
-_WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
-
 
 def split_words(text: str) -> list[str]:
-    """The words of a text in lower case: letters and digits, with apostrophes and hyphens inside. All else is dropped."""
-    return _WORD.findall(text.lower())
+    """The words of a text in lower case: letters, their accents, and digits, with apostrophes and hyphens inside. All else is
+    dropped, and a typographic apostrophe is a plain one."""
+    text = unicodedata.normalize("NFC", text).lower().replace("\u2019", "'")
+    accents = "".join(c for c in set(text) if unicodedata.category(c).startswith("M"))  # what \w leaves out of many scripts
+    letter = rf"(?:[^\W_]|[{re.escape(accents)}])" if accents else r"[^\W_]"
+    return re.findall(rf"{letter}+(?:['-]{letter}+)*", text)
 
 
 class WordTokenizer:

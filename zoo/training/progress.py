@@ -24,6 +24,7 @@ class Progress:
         from rich.console import Console
         from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
         from rich.text import Text
 
         class Speed(ProgressColumn):
@@ -33,12 +34,12 @@ class Progress:
                 return Text(f"{task.speed or 0:,.0f} steps/s")
 
         self._bar = Bar(
-            TextColumn("step {task.completed:,} of {task.total:,}"),
-            BarColumn(bar_width=None),
-            TextColumn("loss {task.fields[loss]}"),
-            Speed(),
+            TextColumn("step {task.completed:,} of {task.total:,}", table_column=Column(no_wrap=True)),
+            BarColumn(bar_width=None, table_column=Column(min_width=4)),
+            TextColumn("loss {task.fields[loss]}", table_column=Column(no_wrap=True)),
+            Speed(table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
             TextColumn("left"),
-            TimeRemainingColumn(),
             console=Console(file=sys.stderr),
             auto_refresh=False,
             redirect_stdout=sys.stdout.isatty(),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from microtensor import cross_entropy
 from microtensor.optim import SGD
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 from zoo.model import Model
 from zoo.text.words import WordTokenizer
 from zoo.training.progress import Progress
@@ -40,33 +42,50 @@ class Trainer:
     Args:
         model: the model, whose recipe says how.
         tokenizer: made from the text.
-        tokens: the text, encoded.
+        text: what to learn from.
         folder: where the run is saved.
+
+    Raises DataError when the text is too short, and UsageError when a batch is larger than the text.
     """
 
-    def __init__(self, model: Model, tokenizer: WordTokenizer, tokens: np.ndarray, folder: RunFolder) -> None:
+    def __init__(self, model: Model, tokenizer: WordTokenizer, text: str, folder: RunFolder) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.folder = folder
-        self.inputs, self.targets = model.examples(tokens, tokenizer.unit)
         self.recipe = model.recipe
+        self.tokens = tokenizer.encode(text)
+        self.inputs, self.targets = model.examples(self.tokens, tokenizer.unit)
+        if self.recipe.batch_size > len(self.targets):
+            raise UsageError(
+                f"--batch-size: {self.recipe.batch_size} is more than the {len(self.targets)} examples of the text"
+            )
         self.optimizer = SGD(model.parameters(), lr=self.recipe.learning_rate)
         self.step = 0
         self.recent: deque[float] = deque(maxlen=RECENT)
         self.metrics: list[dict[str, Any]] = []
+        #: Where an earlier run in the folder went, once it had to make room.
+        self.moved: Path | None = None
+        self._text = hashlib.sha256(text.encode()).hexdigest()
         self._saved = -1
 
     def resume(self) -> None:
         """Take up the saved run in the folder. Raises DataError when it doesn't fit."""
-        model, _ = self.folder.load()
-        state, self.metrics = self.folder.load_state()
+        if self.folder.read_config()["text"] != self._text:
+            raise DataError(
+                f"another text: the run in {self.folder.path} learned from a text that has changed since; start afresh"
+            )
+        state, metrics = self.folder.load_state()
+        file = self.folder.path / "state.safetensors"
         try:
-            self.model.load_state_dict(model.state_dict())
-            self.optimizer.load_state_dict({k[10:]: a for k, a in state.items() if k.startswith("optimizer.")})
             self.step = int(state["step"])
             self.recent.extend(state["recent_losses"].tolist())
-        except (KeyError, ValueError) as error:
-            raise DataError(f"damaged: {self.folder.path / 'state.safetensors'}: {error}; train again") from None
+            self.model.load_state_dict(_within(state, "model."))
+            self.optimizer.load_state_dict(_within(state, "optimizer."))
+        except KeyError as error:
+            raise DataError(f"damaged: {file} has no {error.args[0]}; train again") from None
+        except (ValueError, TypeError) as error:
+            raise DataError(f"damaged: {file}: {error}; train again") from None
+        self.metrics = [m for m in metrics if m.get("step", self.step + 1) <= self.step]
         self._saved = self.step
 
     def save(self) -> None:
@@ -75,7 +94,7 @@ class Trainer:
             return
         optimizer = {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
         state = {"step": np.array(self.step), "recent_losses": np.array(list(self.recent)), **optimizer}
-        self.folder.save(self.model, self.tokenizer, state, self.metrics)
+        self.moved = self.folder.save(self.model, self.tokenizer, self._text, state, self.metrics) or self.moved
         self._saved = self.step
 
     @property
@@ -93,7 +112,8 @@ class Trainer:
         marks = {steps * tenth // 10 for tenth in range(1, 11)}
         saved_at = time.monotonic()
         parameters = self.model.train()
-        with _signals() as received, Progress(steps, self.step) as progress:
+        # Numbers that overflow on the way to a loss of infinity or NaN need no warnings: the loss is checked at each step.
+        with np.errstate(all="ignore"), _signals() as received, Progress(steps, self.step) as progress:
             for chosen in self._batches():
                 logits = parameters(self.inputs[chosen])
                 loss = cross_entropy(logits, self.targets[chosen])
@@ -125,7 +145,7 @@ class Trainer:
     def _batches(self) -> Iterator[np.ndarray]:
         """For each step left, which examples it learns from. Every pass over the text has an order of its own, drawn from the
         seed and the pass's number: nothing of it needs saving."""
-        size = min(self.recipe.batch_size, len(self.targets))
+        size = self.recipe.batch_size
         per_pass = len(self.targets) // size
         order, current = np.arange(0), -1
         while self.step < self.recipe.steps:
@@ -146,19 +166,18 @@ class Trainer:
         }
 
 
+def _within(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+
+
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list, so that training stops between two steps; a second Ctrl-C acts at once."""
+    """Collect Ctrl-C and SIGTERM in a list, so that training stops between two steps and what it saves is whole."""
     received: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if received:
-            raise KeyboardInterrupt
-        received.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {n: signal.signal(n, lambda number, _: received.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)
