@@ -20,35 +20,37 @@ def run(quick: bool) -> list[Row]:
     repeats = 1 if quick else 5
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        cold = [_first_line(folder, cache=tempfile.mkdtemp(dir=folder)) for _ in range(repeats)]
+        cold = [_until_line(1, folder, cache=tempfile.mkdtemp(dir=folder)) for _ in range(repeats)]
         cache = tempfile.mkdtemp(dir=folder)
-        _first_line(folder, cache)
-        warm = [_first_line(folder, cache) for _ in range(repeats)]
-        imported = [
-            _seconds([sys.executable, "-c", "import microtensor"], folder, cache, first_line=False) for _ in range(repeats)
-        ]
+        _until_line(1, folder, cache)
+        warm = [_until_line(1, folder, cache) for _ in range(repeats)]
+        later = [_until_line(2, folder, cache) for _ in range(repeats)]
+        imported = [_seconds([sys.executable, "-c", "import microtensor"], None, folder, cache) for _ in range(repeats)]
     for case, seconds, goal in (
         ("first training line, nothing compiled yet", cold, "at most 6 s"),
         ("first training line, compiled before", warm, "at most 1.5 s"),
+        ("the line of step 10,000, compiled before", later, ""),
         ("import microtensor, the whole process", imported, ""),
     ):
         rows.append(Row(case, "s", statistics.median(seconds), goal=goal, details={"all": seconds}))
     return rows
 
 
-def _first_line(folder: str, cache: str) -> float:
-    return _seconds([sys.executable, "-m", "zoo.train", "word_meanpool", "--out", tempfile.mkdtemp(dir=folder)], folder, cache)
+def _until_line(number: int, folder: str, cache: str) -> float:
+    """Seconds from starting a training to its first, second, ... line."""
+    command = [sys.executable, "-m", "zoo.train", "word_meanpool", "--out", tempfile.mkdtemp(dir=folder)]
+    return _seconds(command, number, folder, cache)
 
 
-def _seconds(command: list[str], folder: str, cache: str, first_line: bool = True) -> float:
-    """From starting the command to its first line on stdout, or to its end."""
+def _seconds(command: list[str], lines: int | None, folder: str, cache: str) -> float:
+    """Seconds from starting a command to so many lines on its stdout, or to its end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": cache}
     start = time.perf_counter()
     with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdout is not None
-        if first_line and not process.stdout.readline():
-            raise RuntimeError(f"{' '.join(command)} printed nothing")
-        if not first_line:
+        if not all(process.stdout.readline() for _ in range(lines or 0)):
+            raise RuntimeError(f"{' '.join(command)} printed fewer than {lines} lines")
+        if lines is None:
             process.wait()
         seconds = time.perf_counter() - start
         process.kill()

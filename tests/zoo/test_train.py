@@ -30,14 +30,15 @@ def test_word_meanpool_learns_its_verses_one_example_at_a_time(tmp_path, python)
     lines = done.stdout.splitlines()
     steps = [
         re.fullmatch(r"Step (\d+) \| Input: (\S+ ){4}\| Target: \S+ \| Pred: \S+ \| Loss: (\d+\.\d{4})", line)
-        for line in lines[:10]
+        for line in lines[:11]
     ]
-    assert [int(m[1]) for m in steps] == list(range(10_000, 100_001, 10_000))
+    assert [int(m[1]) for m in steps] == [1, *range(10_000, 100_001, 10_000)]
+    assert float(steps[0][3]) > 4
     assert float(steps[-1][3]) < 0.1
-    assert lines[10].startswith("Mean loss of the last 1000 steps: 0.0")
-    right, contexts = map(int, re.search(r"(\d+) of (\d+) distinct contexts", lines[11]).groups())
+    assert lines[11].startswith("Mean loss of the last 1000 steps: 0.0")
+    right, contexts = map(int, re.search(r"(\d+) of (\d+) distinct contexts", lines[12]).groups())
     assert right / contexts >= 0.95
-    assert lines[13].startswith("Generated: ") and len(lines[13].split()) == 1 + 4 + 12
+    assert lines[14].startswith("Generated: ") and len(lines[14].split()) == 1 + 4 + 12
     assert files(tmp_path / "runs") == [
         f"word_meanpool/{f}" for f in ("config.json", "metrics.jsonl", "model.safetensors", "state.safetensors")
     ]
@@ -72,7 +73,7 @@ def test_an_own_text_and_json(tmp_path, python):
     done = python(tmp_path, "zoo.train", "word_meanpool", "--data", "my.txt", *FAST, "--json", "--width", 8, "--context", 2)
     assert done.returncode == 0, done.stderr
     objects = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [o["step"] for o in objects[:10]] == list(range(20, 201, 20)) and objects[0].keys() == {
+    assert [o["step"] for o in objects[:11]] == [1, *range(20, 201, 20)] and objects[0].keys() == {
         "step",
         "input",
         "target",
@@ -300,7 +301,7 @@ def test_ctrl_c_while_it_starts(tmp_path, delay):
 
 def test_a_closed_pipe_is_no_error(tmp_path):
     process = start(tmp_path, "--steps", 20_000)
-    assert process.stdout.readline().startswith("Step 2000 ")
+    assert process.stdout.readline().startswith("Step 1 ")
     process.stdout.close()
     err = process.stderr.read()
     assert process.wait(timeout=60) == 0 and "Traceback" not in err and "rror" not in err

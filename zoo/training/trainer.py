@@ -103,13 +103,14 @@ class Trainer:
         return sum(self.recent) / len(self.recent) if self.recent else math.nan
 
     def run(self, report: Callable[[dict[str, Any]], None]) -> None:
-        """Train to the recipe's last step, calling `report` with the figures ten times on the way, and save.
+        """Train to the recipe's last step, calling `report` at the first step and ten times on the way, and save.
 
         Raises Interrupted after a signal, when what was learned so far has been saved; and DataError when the loss is no longer
         a number, before that step changes anything.
         """
         steps = self.recipe.steps
-        marks = {steps * tenth // 10 for tenth in range(1, 11)}
+        # The first step shows what the untrained model guesses, and the loss it starts from.
+        marks = {1, *(steps * tenth // 10 for tenth in range(1, 11))}
         saved_at = time.monotonic()
         parameters = self.model.train()
         # Numbers that overflow on the way to a loss of infinity or NaN need no warnings: the loss is checked at each step.
