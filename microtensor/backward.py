@@ -122,8 +122,8 @@ def propagate(
         # One function for all the gradients, or a function for each.
         separate = type(pullback) is tuple
         parts = pullback if separate else pullback(g)
-        proven = op.proven
-        if len(parts) != len(inputs):
+        checked = create_graph or not op.proven
+        if checked and len(parts) != len(inputs):
             raise TypeError(
                 f"{op.__name__}: its pullback gave {len(parts)} gradients for {len(inputs)} array inputs "
                 "(the parameters before the slash, or all when there is none)"
@@ -138,12 +138,8 @@ def propagate(
                 continue
             if separate:
                 part = part(g)
-            if type(part) is not kind:
-                part = _converted(part, kind)
-            if not proven and part.shape != x._array.shape:
-                raise ValueError(
-                    f"{op.__name__}: its pullback gave a gradient of shape {part.shape} for an input of shape {x.shape}"
-                )
+            if checked:
+                part = _checked(part, x, op, kind)
             if part.dtype is not x._array.dtype:
                 part = part.astype(x._array.dtype)
             if source is LEAF:
@@ -180,9 +176,13 @@ def raise_stale(op: Any, x: Tensor) -> None:
     )
 
 
-def _converted(gradient: Any, kind: type) -> Any:
-    """A gradient as the kind of thing that backward carries: an array, or a Tensor when it is itself recorded."""
-    return np.asarray(gradient) if kind is np.ndarray else Tensor(gradient)
+def _checked(part: Any, x: Tensor, op: Any, kind: type) -> Any:
+    """The gradient of an input, as an array (or as a Tensor, when it is itself recorded) of the input's shape."""
+    if type(part) is not kind:
+        part = np.asarray(part) if kind is np.ndarray else Tensor(part)
+    if part.shape != x.shape:
+        raise ValueError(f"{op.__name__}: its pullback gave a gradient of shape {part.shape} for an input of shape {x.shape}")
+    return part
 
 
 def _twice(part: Any, parts: tuple[Any, ...]) -> bool:

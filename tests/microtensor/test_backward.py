@@ -284,7 +284,9 @@ def test_options_and_odd_arrays_are_copied_too(tmp_path):
     low[:] = mapped[:] = 9
     assert mt.grad(y, x)[0].tolist() == mt.grad(y, x, create_graph=True)[0].tolist() == [3, 12]
     assert mt.grad(z, x)[0].tolist() == [2, 2]
-    assert (Tensor(np.ones((2, 2))) * np.matrix([[1.0, 2.0], [3.0, 4.0]])).tolist() == [[1, 2], [3, 4]]
+    with pytest.warns(PendingDeprecationWarning):
+        matrix = np.matrix([[1.0, 2.0], [3.0, 4.0]])
+    assert (Tensor(np.ones((2, 2))) * matrix).tolist() == [[1, 2], [3, 4]]
     with pytest.raises(TypeError, match="masked"):
         x * np.ma.array([1.0, 2.0], mask=[0, 1])
 
