@@ -7,6 +7,8 @@
 Tensor([2., 4.])
 """
 
+from types import ModuleType as _Module
+
 from microtensor.backward import grad
 from microtensor.differentiable import differentiable, not_differentiable
 from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
@@ -80,4 +82,4 @@ from microtensor.ops.shape import (
 from microtensor.tensor import Tensor, enable_grad, no_grad
 
 __version__ = "0.1.0"
-__all__ = [name for name in dir() if not name.startswith("_") and name not in ("kernels", "ops", "tensor")]
+__all__ = [name for name, value in list(globals().items()) if not name.startswith("_") and not isinstance(value, _Module)]

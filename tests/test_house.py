@@ -5,7 +5,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 
-# From the ground up. A file may import only from earlier lines, or from its own line where that is marked.
+# From the ground up. A file imports only from earlier lines, or from a neighbour in its folder on the same line; that no two
+# files import each other is tested apart.
 FLOORS = [
     ["microtensor.kernels.jit"],
     ["microtensor.kernels.*"],
@@ -68,7 +69,6 @@ def test_no_arrow_points_up():
             if imported.partition(".")[0] in ("microtensor", "zoo") and imported != module and module != "zoo":
                 same_room = module.rpartition(".")[0] == imported.rpartition(".")[0]
                 below = floor(imported) < floor(module) or (floor(imported) == floor(module) and same_room)
-                # `import zoo.models` to list them is how the registry finds models.
                 assert below, f"{module} imports {imported}, which is not below it"
 
 

@@ -15,7 +15,8 @@ from zoo.text.words import WordTokenizer
 class Model(nn.Module):
     """A language model: `logits = model(tokens)`, scores for the token that comes after each row of tokens.
 
-    A subclass is one file in `zoo/models/`. It sets the class attributes and defines `forward`, `examples` and `progress_line`.
+    A subclass is one file in `zoo/models/`. It sets the class attributes and defines `forward` and `examples`, and
+    `progress_line` or `summary` where it has something of its own to say.
     """
 
     #: One line for the table of models.

@@ -53,7 +53,9 @@ def main(arguments: list[str]) -> int:
         for f in fields(kind.recipe_class)
         if hasattr(options, f.name)
     }
-    if given.get("data"):
+    if given.get("data") == "":
+        raise UsageError("--data: needs the name of a text file")
+    if "data" in given:
         given["data"] = os.path.abspath(given["data"])  # so that resuming finds it from any folder
     out = getattr(options, "out", None)
     if out == "":

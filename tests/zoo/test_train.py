@@ -115,6 +115,8 @@ def test_an_earlier_run_is_kept(tmp_path, python):
         (("word_meanpool", "--seed", "-1"), ["--seed"], 2),
         (("word_meanpool", "--data", "missing.txt"), ["no such file", "missing.txt"], 1),
         (("word_meanpool", "--data", "."), ["folder"], 1),
+        (("word_meanpool", "--data", ""), ["--data", "text file"], 2),
+        (("word_meanpool", "--out", ""), ["--out", "folder"], 2),
         (("word_meanpool", "--data", "empty.txt"), ["empty", "empty.txt"], 1),
         (("word_meanpool", "--data", "binary.txt"), ["zero byte at 3"], 1),
         (("word_meanpool", "--data", "latin.txt"), ["not UTF-8", "0xe9 at 3"], 1),

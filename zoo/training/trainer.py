@@ -112,11 +112,11 @@ class Trainer:
         # The first step shows what the untrained model guesses, and the loss it starts from.
         marks = {1, *(steps * tenth // 10 for tenth in range(1, 11))}
         saved_at = time.monotonic()
-        parameters = self.model.train()
+        model = self.model.train()
         # Numbers that overflow on the way to a loss of infinity or NaN need no warnings: the loss is checked at each step.
         with np.errstate(all="ignore"), _signals() as received, Progress(steps, self.step) as progress:
             for chosen in self._batches():
-                logits = parameters(self.inputs[chosen])
+                logits = model(self.inputs[chosen])
                 loss = cross_entropy(logits, self.targets[chosen])
                 value = float(loss)
                 if not math.isfinite(value):
