@@ -25,13 +25,17 @@ from numba.core import caching
 config: Any = numba.config
 
 
-def kernel(function: Callable[..., Any]) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, sums: bool = False) -> Any:
     """Compile a function of arrays when it is first called with each combination of dtypes.
 
     Division follows NumPy (x / 0 is inf), and multiplications and additions may be fused; nothing else about floating
-    point is relaxed, so NaN and infinity behave. The interpreter lock is released while a kernel runs.
+    point is relaxed, so NaN and infinity behave. With `sums`, the terms of a sum may also be added in another order, several
+    at a time. The interpreter lock is released while a kernel runs.
     """
-    compiled: Any = numba.njit(error_model="numpy", fastmath={"contract"}, nogil=True)(function)
+    if function is None:
+        return functools.partial(kernel, sums=sums)
+    relaxed = {"contract", "reassoc"} if sums else {"contract"}
+    compiled: Any = numba.njit(error_model="numpy", fastmath=relaxed, nogil=True)(function)
     if cache_folder() is not None and not config.DISABLE_JIT:
         compiled._cache = _Cache(function)
     return compiled

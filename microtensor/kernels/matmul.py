@@ -1,0 +1,320 @@
+"""The matrix product, which is nearly all the work of a neural network.
+
+c = a @ b is a sum for each row of a and each column of b. Computed one after the other, each sum waits for memory: every number
+of a and b would be fetched again for every sum it is part of. The three ideas that make it 20 times as fast are all about
+fetching less (Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication"):
+
+*A tile.* A processor with AVX-512 has 32 vector registers, each of 16 floats. A tile of c, twelve rows by two vectors (32
+columns), fills 24 of them. Along the inner axis, each step fetches two vectors of b and twelve single numbers of a, and does 12 x
+32 products with them; 24 sums are under way at once, so that none has to wait for its last addition. Why twelve rows: the sums, two
+vectors of b and what is needed to spread a number of a fill the 32 registers, and a tile that doesn't fit would be written
+to memory and read back at every step. Processors with 16 registers get 6 rows. (`vectors.tile` is this inner loop.)
+
+*Packed panels.* Rows of b are far apart in memory, and a tile needs 32 columns of each. So a *panel*, 32 columns of b, is first
+copied to one piece of memory in the order in which it will be read. That is worth it because every tile below reads it again. It
+also settles the question of whether b is transposed: only the copying differs. a is read where it lies, at any strides: a
+tile uses each of its numbers right after fetching it, for all panels in turn, while they are near.
+
+*Blocks.* What was packed should still be in the core's own cache (L2) when it is read again, so b is taken in blocks of
+at most `BLOCK` bytes.
+
+Threads divide the columns (each then packs only its own panels), or the rows when there are too few columns, or the matrices of a
+batch. No sum is ever divided, so the result is the same bits with any number of threads.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+
+from microtensor.kernels import threads
+from microtensor.kernels.elementary import gelu, gelu_tanh
+from microtensor.kernels.jit import config, kernel
+from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, copy_tile_row, half_tile, quarter_tile, tile
+
+#: How many bytes of packed panels are used at a time: half of a small L2 cache.
+BLOCK = 2**19
+
+#: The longest inner axis that is summed in one go.
+DEPTH = 1024
+
+
+#: What may follow a product while it is still near.
+NOTHING, GELU, GELU_TANH = range(3)
+_ACTIVATIONS = {None: NOTHING, "gelu": GELU, "gelu_tanh": GELU_TANH}
+
+
+@kernel
+def _activate(x, activation, out):
+    """out = gelu(x), of the kind that is asked for."""
+    if activation == GELU:
+        for i in range(x.size):
+            out[i] = gelu(x[i])
+    else:
+        for i in range(x.size):
+            out[i] = gelu_tanh(x[i])
+
+
+@kernel
+def _tile_width(columns, width):
+    """The narrowest of the three tiles that has room for so many columns."""
+    if columns > width // 2:
+        return width
+    return width // 2 if columns > width // 4 else width // 4
+
+
+@kernel
+def _pack(b, b_row, b_col, depth, columns, panels):
+    """Copy b (depth, columns), at an address and with strides in numbers, to panels: for each 2 vectors of columns, for each
+    row, that row's numbers; zeros where the last panel is wider than b."""
+    size = panels.itemsize
+    width = 2 * VECTOR_BYTES // size
+    whole = columns // width
+    if b_col == 1:
+        for k in range(depth):
+            row = b + k * b_row * size
+            for p in range(whole):
+                copy_tile_row(row + p * width * size, panels, (p * depth + k) * width)
+    else:
+        for p in range(whole):
+            for j in range(width):
+                column = at_address(b + (p * width + j) * b_col * size, (depth - 1) * b_row + 1, panels)
+                at = p * depth * width + j
+                for k in range(depth):
+                    panels[at + k * width] = column[k * b_row]
+    rest = columns - whole * width
+    if rest:
+        wide = _tile_width(rest, width)
+        for k in range(depth):
+            row = at_address(b + (k * b_row + whole * width * b_col) * size, (rest - 1) * b_col + 1, panels)
+            at = whole * depth * width + k * wide
+            for j in range(rest):
+                panels[at + j] = row[j * b_col]
+            for j in range(rest, wide):
+                panels[at + j] = 0
+
+
+@kernel
+def _multiply(a, a_row, a_col, b, b_row, b_col, c, c_at, columns, row, last_row, column, last_column, depth, add, bias, activation, activated):
+    """c[row:last_row, column:last_column] = a @ b there, for c flat with `columns` numbers in a row.
+
+    Args:
+        a, b: addresses, with the strides of their rows and columns in numbers.
+        add: add to what c holds.
+        bias: (columns,) to be added, or empty.
+        activation: GELU or GELU_TANH, to fill `activated`, flat like c, with gelu(c); or NOTHING.
+    """
+    size = c.itemsize
+    width = 2 * VECTOR_BYTES // size
+    blocks = max((depth + DEPTH - 1) // DEPTH, 1)
+    deep = (depth + blocks - 1) // blocks
+    wide = max(BLOCK // (max(deep, 1) * size) // width, 1) * width
+    panels = np.empty(deep * ((min(wide, last_column - column) + width - 1) // width) * width, c.dtype)
+    edge_rows = np.empty(ROWS * deep, c.dtype)
+    edge = np.empty(ROWS * width, c.dtype)
+    edge_rows_at = edge_rows.ctypes.data
+    for j0 in range(column, last_column, wide):
+        j1 = min(j0 + wide, last_column)
+        for block in range(blocks):
+            k0 = block * deep
+            steps = min(deep, depth - k0)
+            _pack(b + (k0 * b_row + j0 * b_col) * size, b_row, b_col, steps, j1 - j0, panels)
+            for i in range(row, last_row, ROWS):
+                rows = min(ROWS, last_row - i)
+                left = a + (i * a_row + k0 * a_col) * size
+                left_row, left_step = a_row, a_col
+                if rows < ROWS:
+                    # The tile reads ROWS rows: give it that many.
+                    edge_rows[:] = 0
+                    for r in range(rows):
+                        given = at_address(left + r * a_row * size, (steps - 1) * a_col + 1, c)
+                        for k in range(steps):
+                            edge_rows[r * steps + k] = given[k * a_col]
+                    left, left_row, left_step = edge_rows_at, steps, 1
+                if block == 0 and bias.size > 0:
+                    for r in range(rows):
+                        at = c_at + (i + r) * columns
+                        c[at + j0 : at + j1] = bias[j0:j1]
+                more = add or block > 0 or bias.size > 0
+                for j in range(j0, j1, width):
+                    panel = (j - j0) * steps
+                    at = c_at + i * columns + j
+                    here = min(width, j1 - j)
+                    if here == width and rows == ROWS:
+                        tile(left, left_row, left_step, panels, panel, c, at, columns, steps, more)
+                        continue
+                    # At the edges of c the tile goes to a place of its own, and what belongs to c is copied.
+                    if more:
+                        for r in range(rows):
+                            for q in range(here):
+                                edge[r * width + q] = c[at + r * columns + q]
+                    wide_enough = _tile_width(here, width)
+                    if wide_enough == width:
+                        tile(left, left_row, left_step, panels, panel, edge, 0, width, steps, more)
+                    elif wide_enough == width // 2:
+                        half_tile(left, left_row, left_step, panels, panel, edge, 0, width, steps, more)
+                    else:
+                        quarter_tile(left, left_row, left_step, panels, panel, edge, 0, width, steps, more)
+                    for r in range(rows):
+                        for q in range(here):
+                            c[at + r * columns + q] = edge[r * width + q]
+                if block == blocks - 1 and activation != NOTHING:
+                    for r in range(rows):
+                        start = c_at + (i + r) * columns
+                        _activate(c[start + j0 : start + j1], activation, activated[start + j0 : start + j1])
+
+
+@kernel
+def _multiply_batch(a, a_at, a_row, a_col, b, b_at, b_row, b_col, c, rows, columns, depth, first, last, add):
+    """c[n] = a[n] @ b[n] for n from first to last, where matrix n of a begins a_at[n] numbers after the address a."""
+    size = c.itemsize
+    for n in range(first, last):
+        _multiply(
+            a + a_at[n] * size, a_row, a_col, b + b_at[n] * size, b_row, b_col,
+            c, n * rows * columns, columns, 0, rows, 0, columns, depth, add, c[:0], NOTHING, c[:0],
+        )  # fmt: skip
+
+
+#: Products of fewer multiplications than this are left to NumPy: they end before ours would have begun.
+SMALL = 2**20
+#: And from this many on, threads share them.
+LARGE = 2**21
+
+_numpy = os.environ.get("MICROTENSOR_MATMUL", "") == "numpy" or bool(config.DISABLE_JIT)
+
+
+def use_numpy_matmul(chosen: bool = True) -> None:
+    """Let NumPy's BLAS do all products of matrices from now on; so does the environment variable MICROTENSOR_MATMUL=numpy.
+
+    Worth trying on processors whose BLAS uses units that ordinary code doesn't reach, as Apple's Accelerate does. Elsewhere
+    it is slower here: OpenBLAS's threads go on spinning after each product, and keep the cores from everything else.
+    """
+    global _numpy
+    _numpy = chosen
+
+
+def by_numpy(rows: int, depth: int, columns: int) -> bool:
+    """Whether a product of these sizes is left to NumPy."""
+    return rows * depth * columns < SMALL or rows < ROWS // 2 or _numpy
+
+
+def matmul(
+    a: np.ndarray,
+    b: np.ndarray,
+    bias: np.ndarray | None = None,
+    activation: str | None = None,
+    add_to: np.ndarray | None = None,
+) -> Any:
+    """a @ b + bias, for a (..., rows, depth) and b (..., depth, columns), whose leading axes broadcast.
+
+    Args:
+        a, b: both float32 or both float64, in any order in memory: a transposed array is read where it lies.
+        bias: (columns,), or None.
+        activation: "gelu" or "gelu_tanh": return (c, gelu(c)), the second computed while the first is near.
+        add_to: a contiguous array of the result's shape; the product is added to it, in place, and it is returned.
+
+    The result is the same bits every time, with any number of threads.
+    """
+    if a.ndim == 2 and b.ndim == 2 and a.size * b.shape[1] < SMALL and bias is activation is add_to is None:
+        return a.dot(b)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if b.ndim > 2 else a.shape[:-2]
+    shape = (*batch, a.shape[-2], b.shape[-1])
+    depth = a.shape[-1]
+    if depth != b.shape[-2]:
+        raise ValueError(f"the rows of the first have {depth} elements and the columns of the second {b.shape[-2]}")
+    if add_to is not None and (add_to.shape != shape or not add_to.flags.c_contiguous or add_to.dtype != a.dtype):
+        raise ValueError(f"add_to must be a contiguous array of shape {shape} and the dtype {a.dtype}")
+    if b.ndim == 2 and a.ndim > 2:  # one tall product instead of many small ones
+        a = a.reshape((-1, depth))
+    rows, columns = a.shape[-2], b.shape[-1]
+    if a.ndim == 2 and b.ndim == 2 and not by_numpy(rows, depth, columns):
+        c = np.empty(shape, a.dtype) if add_to is None else add_to
+        activated = np.empty(shape, a.dtype) if activation else None
+        _single(a, b, bias, activation, c, activated, add_to is not None)
+        return c if activated is None else (c, activated)
+    if bias is None and activation is None and rows * depth * columns * math.prod(shape[:-2]) >= SMALL and not _numpy:
+        c = np.empty(shape, a.dtype) if add_to is None else add_to
+        _batch(a, b, c, add_to is not None)
+        return c
+    c = np.matmul(a, b).reshape(shape)
+    if bias is not None:
+        c += bias
+    if add_to is not None:
+        add_to += c
+        c = add_to
+    if activation is None:
+        return c
+    activated = np.empty_like(c)
+    _activate(c.reshape(-1), _ACTIVATIONS[activation], activated.reshape(-1))
+    return c, activated
+
+
+def _readable(x: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """x, copied if its numbers don't lie at whole steps forward, and its strides in numbers."""
+    size = x.itemsize
+    for stride in x.strides:
+        if stride < 0 or stride % size:
+            return _readable(np.ascontiguousarray(x))
+    return x, [stride // size for stride in x.strides]
+
+
+def _single(a: Any, b: Any, bias: Any, activation: str | None, c: Any, activated: Any, add: bool) -> None:
+    """One product of two matrices, its columns or rows divided among the threads."""
+    (a, (a_row, a_col)), (b, (b_row, b_col)) = _readable(a), _readable(b)
+    rows, depth = a.shape
+    columns = b.shape[1]
+    flat = c.reshape(-1)
+    nothing = flat[:0]
+    bias = nothing if bias is None else np.ascontiguousarray(bias)
+    after = nothing if activated is None else activated.reshape(-1)
+    kind = _ACTIVATIONS[activation]
+    a_at, b_at = a.ctypes.data, b.ctypes.data
+    width = 2 * VECTOR_BYTES // c.itemsize
+    n = threads.get_num_threads() if rows * depth * columns >= LARGE else 1
+    panels, bands = -(-columns // width), -(-rows // ROWS)
+    if panels >= 2 * n:
+        pieces, many, last = n, panels, columns
+    else:
+        pieces, many, last = min(bands, n), bands, rows
+        width = ROWS
+
+    def part(i: int) -> None:
+        start, stop = i * many // pieces * width, min((i + 1) * many // pieces * width, last)
+        area = (0, rows, start, stop) if last == columns and many == panels else (start, stop, 0, columns)
+        _multiply(a_at, a_row, a_col, b_at, b_row, b_col, flat, 0, columns, *area, depth, add, bias, kind, after)
+
+    threads.share(part, pieces)
+
+
+def _batch(a: Any, b: Any, c: Any, add: bool) -> None:
+    """Many products of matrices, divided among the threads."""
+    a, (*a_batch, a_row, a_col) = _readable(a)
+    b, (*b_batch, b_row, b_col) = _readable(b)
+    *batch, rows, columns = c.shape
+    depth = a.shape[-1]
+    flat = c.reshape(-1)
+    a_places, b_places = _places(batch, a, a_batch), _places(batch, b, b_batch)
+    a_at, b_at = a.ctypes.data, b.ctypes.data
+    n = len(a_places)
+    pieces = min(n, 4 * threads.get_num_threads()) if c.size * depth >= LARGE else 1
+
+    def part(i: int) -> None:
+        first, last = i * n // pieces, (i + 1) * n // pieces
+        _multiply_batch(
+            a_at, a_places, a_row, a_col, b_at, b_places, b_row, b_col, flat, rows, columns, depth, first, last, add
+        )
+
+    threads.share(part, pieces)
+
+
+def _places(batch: list[int], x: np.ndarray, strides: list[int]) -> np.ndarray:
+    """Where each matrix of a batch begins, in numbers from the first; axes that x lacks, or of length 1, repeat."""
+    places = np.zeros(1, np.int64)
+    missing = len(batch) - len(strides)
+    for i, n in enumerate(batch):
+        stride = strides[i - missing] if i >= missing and x.shape[i - missing] > 1 else 0
+        places = (places[:, None] + np.arange(n) * stride).reshape(-1)
+    return places
