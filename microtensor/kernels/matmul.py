@@ -252,18 +252,18 @@ def matmul(
     return c, activated
 
 
-def _readable(x: np.ndarray) -> tuple[np.ndarray, list[int]]:
+def readable(x: np.ndarray) -> tuple[np.ndarray, list[int]]:
     """x, copied if its numbers don't lie at whole steps forward, and its strides in numbers."""
     size = x.itemsize
     for stride in x.strides:
         if stride < 0 or stride % size:
-            return _readable(np.ascontiguousarray(x))
+            return readable(np.ascontiguousarray(x))
     return x, [stride // size for stride in x.strides]
 
 
 def _single(a: Any, b: Any, bias: Any, activation: str | None, c: Any, activated: Any, add: bool) -> None:
     """One product of two matrices, its columns or rows divided among the threads."""
-    (a, (a_row, a_col)), (b, (b_row, b_col)) = _readable(a), _readable(b)
+    (a, (a_row, a_col)), (b, (b_row, b_col)) = readable(a), readable(b)
     rows, depth = a.shape
     columns = b.shape[1]
     flat = c.reshape(-1)
@@ -291,26 +291,26 @@ def _single(a: Any, b: Any, bias: Any, activation: str | None, c: Any, activated
 
 def _batch(a: Any, b: Any, c: Any, add: bool) -> None:
     """Many products of matrices, divided among the threads."""
-    a, (*a_batch, a_row, a_col) = _readable(a)
-    b, (*b_batch, b_row, b_col) = _readable(b)
+    a, (*a_batch, a_row, a_col) = readable(a)
+    b, (*b_batch, b_row, b_col) = readable(b)
     *batch, rows, columns = c.shape
     depth = a.shape[-1]
     flat = c.reshape(-1)
-    a_places, b_places = _places(batch, a, a_batch), _places(batch, b, b_batch)
+    a_starts, b_starts = places(batch, a, a_batch), places(batch, b, b_batch)
     a_at, b_at = a.ctypes.data, b.ctypes.data
-    n = len(a_places)
+    n = len(a_starts)
     pieces = min(n, 4 * threads.get_num_threads()) if c.size * depth >= LARGE else 1
 
     def part(i: int) -> None:
         first, last = i * n // pieces, (i + 1) * n // pieces
         _multiply_batch(
-            a_at, a_places, a_row, a_col, b_at, b_places, b_row, b_col, flat, rows, columns, depth, first, last, add
+            a_at, a_starts, a_row, a_col, b_at, b_starts, b_row, b_col, flat, rows, columns, depth, first, last, add
         )
 
     threads.share(part, pieces)
 
 
-def _places(batch: list[int], x: np.ndarray, strides: list[int]) -> np.ndarray:
+def places(batch: list[int], x: np.ndarray, strides: list[int]) -> np.ndarray:
     """Where each matrix of a batch begins, in numbers from the first; axes that x lacks, or of length 1, repeat."""
     places = np.zeros(1, np.int64)
     missing = len(batch) - len(strides)
