@@ -12,6 +12,7 @@ from types import ModuleType as _Module
 from microtensor.backward import grad
 from microtensor.differentiable import differentiable, not_differentiable
 from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
+from microtensor.kernels import get_num_threads, set_num_threads, use_numpy_matmul
 from microtensor.ops.elementwise import (
     abs,
     add,
@@ -49,18 +50,8 @@ from microtensor.ops.elementwise import (
     where,
 )
 from microtensor.ops.indexing import getitem, one_hot, take, take_along_axis
-from microtensor.ops.neural import (
-    cross_entropy,
-    dropout,
-    embedding,
-    embedding_bag,
-    layer_norm,
-    linear,
-    log_softmax,
-    rms_norm,
-    scaled_dot_product_attention,
-    softmax,
-)
+from microtensor.ops.layers import dropout, layer_norm, linear, rms_norm, scaled_dot_product_attention
+from microtensor.ops.neural import cross_entropy, embedding, embedding_bag, log_softmax, softmax
 from microtensor.ops.products import dot, einsum, matmul
 from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from microtensor.ops.shape import (

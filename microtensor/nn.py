@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops import neural
+from microtensor.ops import layers, neural
 from microtensor.tensor import LEAF, Tensor
 
 
@@ -126,7 +126,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Tensor:
         """(..., inputs) to (..., outputs)."""
-        return neural.linear(x, self.weight, self.bias)
+        return layers.linear(x, self.weight, self.bias)
 
 
 class Embedding(Module):
@@ -150,7 +150,7 @@ class LayerNorm(Module):
 
     def forward(self, x: Any) -> Tensor:
         """(..., width) to the same shape."""
-        return neural.layer_norm(x, self.weight, self.bias, self.eps)
+        return layers.layer_norm(x, self.weight, self.bias, self.eps)
 
 
 class RMSNorm(Module):
@@ -162,7 +162,7 @@ class RMSNorm(Module):
 
     def forward(self, x: Any) -> Tensor:
         """(..., width) to the same shape."""
-        return neural.rms_norm(x, self.weight, self.eps)
+        return layers.rms_norm(x, self.weight, self.eps)
 
 
 class Dropout(Module):
@@ -176,4 +176,4 @@ class Dropout(Module):
 
     def forward(self, x: Any) -> Any:
         """Any shape to the same shape."""
-        return neural.dropout(x, self.p, self.rng) if self.training else x
+        return layers.dropout(x, self.p, self.rng) if self.training else x

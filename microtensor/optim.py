@@ -60,14 +60,14 @@ class Optimizer:
     def step(self, lr_factor: float = 1.0) -> None:
         """Change every parameter that has a gradient; `lr_factor`, from a schedule, scales the learning rates."""
         for group in self.groups:
-            lr = group["lr"] * lr_factor
-            for p in group["params"]:
-                if p._gradient is not None and p._node is LEAF:  # it may have been frozen since
-                    self._update(p, p._gradient, lr, group)
-                    p._time = clock()  # a graph that still needs the old values must notice
+            # (A parameter may have been frozen since.)
+            ready = [p for p in group["params"] if p._gradient is not None and p._node is LEAF]
+            self._update(ready, group["lr"] * lr_factor, group)
+            for p in ready:
+                p._time = clock()  # a graph that still needs the old values must notice
 
-    def _update(self, p: Tensor, gradient: np.ndarray, lr: float, group: Mapping[str, Any]) -> None:
-        """Change one parameter's array in place."""
+    def _update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
+        """Change the arrays of parameters that have a gradient, in place."""
         raise TypeError(f"{type(self).__name__} doesn't define _update")
 
     def zero_grad(self) -> None:
@@ -125,7 +125,15 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
 
-    def _update(self, p: Tensor, gradient: np.ndarray, lr: float, group: Mapping[str, Any]) -> None:
+    def _update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
+        plain = not (group["weight_decay"] or group["momentum"])
+        for p in parameters:
+            gradient = p._gradient if plain else self._direction(p, group)
+            kernels.sgd(p._array.reshape(-1), gradient.reshape(-1), lr)  # type: ignore[union-attr]
+
+    def _direction(self, p: Tensor, group: Mapping[str, Any]) -> np.ndarray:
+        """The gradient with weight decay and momentum."""
+        gradient: Any = p._gradient
         if group["weight_decay"]:
             gradient = gradient + group["weight_decay"] * p._array
         if group["momentum"]:
@@ -136,7 +144,7 @@ class SGD(Optimizer):
             velocity *= group["momentum"]
             velocity += gradient
             gradient = gradient + group["momentum"] * velocity if group["nesterov"] else velocity
-        kernels.sgd(p._array.reshape(-1), gradient.reshape(-1), lr)
+        return gradient
 
 
 class AdamW(Optimizer):
@@ -162,22 +170,28 @@ class AdamW(Optimizer):
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    def _update(self, p: Tensor, gradient: np.ndarray, lr: float, group: Mapping[str, Any]) -> None:
+    def _update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
         beta1, beta2 = group["betas"]
-        state = self.state[p]
-        if not state:
-            state["mean"], state["square"] = np.zeros_like(p._array), np.zeros_like(p._array)
-            state["updates"] = np.zeros((), np.int64)
-        mean, square = state["mean"], state["square"]
-        state["updates"] += 1
-        updates = int(state["updates"])
-        mean += (1 - beta1) * (gradient - mean)
-        square += (1 - beta2) * (gradient * gradient - square)
-        corrected = np.sqrt(square / (1 - beta2**updates)) + group["eps"]
-        values = p._array
-        if group["weight_decay"]:
-            values *= 1 - lr * group["weight_decay"]
-        values -= (lr / (1 - beta1**updates)) * mean / corrected
+        shrink = 1 - lr * group["weight_decay"]
+        for dtype in {p.dtype for p in parameters}:
+            arrays, gradients, means, squares, factors = [], [], [], [], []
+            for p in parameters:
+                if p.dtype != dtype:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["mean"], state["square"] = np.zeros_like(p._array), np.zeros_like(p._array)
+                    state["updates"] = np.zeros((), np.int64)
+                state["updates"] += 1
+                updates = int(state["updates"])
+                # The running means start at 0; what that lacks is corrected.
+                rate, correction = lr / (1 - beta1**updates), 1 / math.sqrt(1 - beta2**updates)
+                arrays.append(p._array)
+                gradients.append(np.ascontiguousarray(p._gradient))
+                means.append(state["mean"])
+                squares.append(state["square"])
+                factors.append((1 - beta1, 1 - beta2, shrink, rate, correction, group["eps"]))
+            kernels.adamw(arrays, gradients, means, squares, factors)
 
 
 def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> float:
@@ -189,7 +203,10 @@ def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> fl
         raise ValueError(f"clip_grad_norm: max_norm must be above 0, not {max_norm}")
     tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     gradients = {p: p._gradient for p in tensors if p._gradient is not None}
-    norm = math.sqrt(sum(float(np.vdot(g, g)) for g in gradients.values()))
+    by_dtype: dict[Any, list[np.ndarray]] = {}
+    for g in gradients.values():
+        by_dtype.setdefault(g.dtype, []).append(np.ascontiguousarray(g))
+    norm = math.sqrt(sum(kernels.norm_of_all(arrays) ** 2 for arrays in by_dtype.values()))
     if max_norm < norm < math.inf:
         for p, g in gradients.items():
             p._gradient = np.asarray(g * (max_norm / norm), g.dtype)

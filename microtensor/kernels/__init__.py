@@ -10,13 +10,29 @@ import importlib
 from typing import Any
 
 _FILES = {
+    "activate": "elementwise",
+    "activate_backward": "elementwise",
+    "adamw": "updates",
+    "attention": "flash_attention",
+    "attention_backward": "flash_attention",
+    "bias_backward": "elementwise",
     "cross_entropy": "losses",
+    "dropout": "elementwise",
     "erf": "special",
     "gather": "tables",
     "gather_mean": "tables",
+    "get_num_threads": "settings",
+    "matmul": "gemm",
+    "norm": "norms",
+    "norm_backward": "norms",
+    "norm_of_all": "updates",
     "scatter_add": "tables",
     "scatter_mean": "tables",
+    "set_num_threads": "settings",
     "sgd": "updates",
+    "softmax": "rows",
+    "softmax_backward": "rows",
+    "use_numpy_matmul": "settings",
 }
 
 

@@ -2,10 +2,57 @@
 
 import numpy as np
 
+from microtensor.kernels import threads
 from microtensor.kernels.jit import kernel
+from microtensor.kernels.rows import TOGETHER, padded, softmax_of_block, total
 
 
 @kernel
+def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, first, last):
+    """`cross_entropy` for rows first to last."""
+    classes = logits.size // max(target.size, 1)
+    one = logits.dtype.type(1)
+    spread = logits.dtype.type(smoothing / max(classes, 1))
+    sharp = logits.dtype.type(1 - smoothing)
+    together = max(min(TOGETHER, last - first), 1)
+    n = padded(classes)
+    raw = np.full(together * n, -np.inf, logits.dtype)
+    powers = np.empty(raw.size, logits.dtype)
+    shifts, totals = np.empty(together, logits.dtype), np.empty(together, logits.dtype)
+    all_losses = 0.0
+    count = 0
+    for start in range(first, last, together):
+        rows = min(together, last - start)
+        softmax_of_block(logits, start * classes, classes, rows, raw, powers, shifts, totals)
+        for r in range(rows):
+            i = start + r
+            t = target[i]
+            y = slope[i * classes : (i + 1) * classes]
+            if t == ignore_index:
+                y[:] = 0
+                losses[i] = 0
+                continue
+            if t < 0 or t >= classes:
+                return all_losses, count, i
+            x, p = raw[r * n : r * n + classes], powers[r * n : r * n + classes]
+            _slope(p, one / totals[r], spread, y)
+            y[t] -= sharp
+            log_total = shifts[r] + np.log(totals[r])
+            loss = sharp * (log_total - x[t])
+            if smoothing != 0:
+                loss += spread * (classes * log_total - total(x))
+            losses[i] = loss
+            all_losses += loss
+            count += 1
+    return all_losses, count, -1
+
+
+@kernel
+def _slope(powers, factor, spread, out):
+    for j in range(powers.size):
+        out[j] = powers[j] * factor - spread
+
+
 def cross_entropy(logits, target, ignore_index, smoothing, losses, slope):
     """The loss of each row, and its slope in the logits, which falls out of the same exponentials.
 
@@ -20,46 +67,17 @@ def cross_entropy(logits, target, ignore_index, smoothing, losses, slope):
 
     Returns the sum of the losses, how many rows count, and the first row with a bad target or -1.
     """
+    logits = np.ascontiguousarray(logits)
     rows = target.size
-    classes = logits.size // max(rows, 1)
-    one = logits.dtype.type(1)
-    spread = logits.dtype.type(smoothing / max(classes, 1))
-    sharp = logits.dtype.type(1 - smoothing)
-    total = 0.0
-    count = 0
-    for i in range(rows):
-        t = target[i]
-        x = logits[i * classes : (i + 1) * classes]
-        y = slope[i * classes : (i + 1) * classes]
-        if t == ignore_index:
-            y[:] = 0
-            losses[i] = 0
-            continue
-        if t < 0 or t >= classes:
-            return total, count, i
-        largest = x[0]
-        for j in range(1, classes):
-            if x[j] > largest:
-                largest = x[j]
-        if largest == -np.inf:
-            largest = one - one  # nothing is possible: all probabilities are 0, and the loss is infinite
-        weight = one - one
-        for j in range(classes):
-            e = np.exp(x[j] - largest)
-            y[j] = e
-            weight += e
-        if weight == 0:
-            weight = one
-        scale = one / weight
-        for j in range(classes):
-            y[j] = y[j] * scale - spread
-        y[t] -= sharp
-        log_weight = np.log(weight)
-        loss = sharp * (log_weight - (x[t] - largest))
-        if smoothing != 0:
-            for j in range(classes):
-                loss += spread * (log_weight - (x[j] - largest))
-        losses[i] = loss
-        total += loss
-        count += 1
-    return total, count, -1
+    pieces = threads.parts(rows, 4 * logits.size // rows) if logits.size >= threads.PART else 1
+    if pieces == 1:
+        return _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, 0, rows)
+    results = [(0.0, 0, -1)] * pieces
+
+    def part(i):
+        first, last = i * rows // pieces, (i + 1) * rows // pieces
+        results[i] = _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, first, last)
+
+    threads.share(part, pieces)
+    sums, counts, bad = zip(*results, strict=True)
+    return sum(sums), sum(counts), min((b for b in bad if b >= 0), default=-1)

@@ -167,7 +167,7 @@ def _softmax_slopes(y, g, width, logarithm, out, first, last):
 
 def softmax(x: np.ndarray, logarithm: bool = False) -> np.ndarray:
     """e^x / sum(e^x) over the last axis of x (..., width), or its logarithm. A row that is all -inf gives zeros (or stays)."""
-    x = np.ascontiguousarray(x)
+    x = np.asarray(x, order="C")
     out = np.empty_like(x)
     width = x.shape[-1]
     if x.size:
@@ -177,7 +177,7 @@ def softmax(x: np.ndarray, logarithm: bool = False) -> np.ndarray:
 
 def softmax_backward(y: np.ndarray, g: np.ndarray, logarithm: bool = False) -> np.ndarray:
     """The gradient of x, from y = softmax(x) or its logarithm, and the gradient g of y."""
-    g = np.ascontiguousarray(g)
+    g = np.asarray(g, order="C")
     out = np.empty_like(y)
     width = y.shape[-1]
     if y.size:

@@ -25,6 +25,7 @@ import numpy as np
 from numba.extending import intrinsic
 
 from microtensor.kernels.jit import kernel
+from microtensor.kernels.settings import CORES, get_num_threads
 
 #: One part of shared work should take about this many elementary operations at least (some 20 microseconds).
 PART = 100_000
@@ -108,7 +109,7 @@ class _Worker:
         """Keep off the caller's core. A system that wakes a thread where its waker runs would have both share that one core,
         for longer than our parts last."""
         self.avoids = core
-        others = _cores - {core}
+        others = CORES - {core}
         if others and self.thread.native_id is not None:
             try:
                 os.sched_setaffinity(self.thread.native_id, others)
@@ -126,28 +127,7 @@ class _Worker:
 
 
 _workers: list[_Worker] = []
-_cores: set[int] = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
 _busy = _thread.allocate_lock()
-_threads = 0
-
-
-def get_num_threads() -> int:
-    """How many threads compute: MICROTENSOR_NUM_THREADS, or the number of cores that this process may use."""
-    global _threads
-    if _threads == 0:
-        given = os.environ.get("MICROTENSOR_NUM_THREADS", "")
-        if given and not (given.isdecimal() and int(given) > 0):
-            raise ValueError(f"MICROTENSOR_NUM_THREADS is {given!r}; it must be a number of threads, 1 or more")
-        _threads = int(given) if given else len(_cores) or os.cpu_count() or 1
-    return _threads
-
-
-def set_num_threads(n: int) -> None:
-    """Compute with `n` threads from now on; with 1, in the caller's own thread alone. Raises ValueError below 1."""
-    global _threads
-    if not isinstance(n, int) or n < 1:
-        raise ValueError(f"set_num_threads: the number of threads must be an integer of at least 1, not {n!r}")
-    _threads = n
 
 
 def parts(n: int, cost: int) -> int:
@@ -166,7 +146,7 @@ def _no_core() -> int:
 
 try:
     #: The number of the core that the caller runs on, where the system tells (Linux).
-    _core: Callable[[], int] = ctypes.CDLL(None).sched_getcpu if _cores else _no_core
+    _core: Callable[[], int] = ctypes.CDLL(None).sched_getcpu if CORES else _no_core
 except (AttributeError, OSError, TypeError):
     _core = _no_core
 
@@ -178,9 +158,9 @@ def share(work: Callable[[int], object], n: int) -> None:
             work(i)
         return
     try:
-        while len(_workers) < min(n, _threads) - 1:
+        while len(_workers) < min(n, get_num_threads()) - 1:
             _workers.append(_Worker())
-        helpers = _workers[: min(n, _threads) - 1]
+        helpers = _workers[: min(n, get_num_threads()) - 1]
         core = _core()
         if helpers[0].avoids != core:
             for worker in _workers:

@@ -1,6 +1,21 @@
-"""Optimizer updates, in place: the only kernels that write to what they are given."""
+"""Optimizer updates, in place: the only kernels that write to what they are given; and the norm for clipping.
 
+Each takes all parameters at once, as their addresses, so that a model of many small arrays costs one call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from microtensor.kernels import threads
 from microtensor.kernels.jit import kernel
+from microtensor.kernels.vectors import at_address
+
+#: The arrays are taken in pieces of at most this many numbers.
+PIECE = 2**14
 
 
 @kernel
@@ -9,3 +24,90 @@ def sgd(parameter, gradient, lr):
     rate = parameter.dtype.type(lr)
     for i in range(parameter.size):
         parameter[i] -= rate * gradient[i]
+
+
+@kernel
+def _adamw_pieces(pieces, addresses, factors, like, first, last):
+    """AdamW on pieces first to last.
+
+    Args:
+        pieces: (n, 3), integers: the array that a piece belongs to, where in it it begins, and its length.
+        addresses: (arrays, 4), integers: of the parameter, its gradient, its running mean and its running square.
+        factors: (arrays, 6), in the parameters' type: see `adamw`.
+        like: an array of that type.
+    """
+    for n in range(first, last):
+        array, start, length = pieces[n]
+        at = start * like.itemsize
+        parameter, gradient = at_address(addresses[array, 0] + at, length, like), at_address(addresses[array, 1] + at, length, like)
+        mean, square = at_address(addresses[array, 2] + at, length, like), at_address(addresses[array, 3] + at, length, like)
+        _adamw(parameter, gradient, mean, square, factors[array])
+
+
+@kernel
+def _adamw(parameter, gradient, mean, square, factors):
+    forget_mean, forget_square, shrink, rate, correction, eps = factors
+    for i in range(parameter.size):
+        g = gradient[i]
+        m = mean[i] + forget_mean * (g - mean[i])
+        s = square[i] + forget_square * (g * g - square[i])
+        mean[i] = m
+        square[i] = s
+        parameter[i] = parameter[i] * shrink - rate * m / (np.sqrt(s) * correction + eps)
+
+
+def adamw(
+    parameters: Sequence[np.ndarray],
+    gradients: Sequence[np.ndarray],
+    means: Sequence[np.ndarray],
+    squares: Sequence[np.ndarray],
+    factors: Sequence[tuple[float, ...]],
+) -> None:
+    """Update contiguous arrays of one type in place.
+
+    `factors` has for each array (1 - beta1, 1 - beta2, shrink, rate, correction, eps), and the update is
+        mean += (1 - beta1) (gradient - mean);  square += (1 - beta2) (gradient^2 - square)
+        parameter = shrink * parameter - rate * mean / (correction * sqrt(square) + eps)
+    """
+    addresses = np.array([[a.ctypes.data for a in four] for four in zip(parameters, gradients, means, squares, strict=True)])
+    like = parameters[0].reshape(-1)[:0]
+    numbers = np.array(factors, like.dtype)
+    pieces = _pieces(parameters)
+    threads.share_rows(len(pieces), 4 * PIECE, _adamw_pieces, pieces, addresses, numbers, like)
+
+
+@kernel
+def _squares_of_pieces(pieces, addresses, like, sums, first, last):
+    """sums[n] = the sum of the squares of piece n, in float64, from blocks short enough for float32."""
+    for n in range(first, last):
+        array, start, length = pieces[n]
+        result = 0.0
+        for at in range(start, start + length, 256):
+            x = at_address(addresses[array] + at * like.itemsize, min(256, start + length - at), like)
+            result += _square_sum(x)
+        sums[n] = result
+
+
+@kernel(sums=True)
+def _square_sum(x):
+    result = x.dtype.type(0)
+    for i in range(x.size):
+        result += x[i] * x[i]
+    return result
+
+
+def norm_of_all(arrays: Sequence[np.ndarray]) -> float:
+    """The square root of the sum of all squares, of contiguous arrays of one type."""
+    pieces = _pieces(arrays)
+    sums = np.empty(len(pieces))
+    addresses = np.array([a.ctypes.data for a in arrays])
+    like = arrays[0].reshape(-1)[:0]
+    threads.share_rows(len(pieces), PIECE, _squares_of_pieces, pieces, addresses, like, sums)
+    return math.sqrt(float(sums.sum()))
+
+
+def _pieces(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """All arrays, cut to pieces: (n, 3), the array's number, the start and the length of each piece."""
+    return np.array(
+        [(i, start, min(PIECE, a.size - start)) for i, a in enumerate(arrays) for start in range(0, a.size, PIECE)], np.int64
+    ).reshape((-1, 3))

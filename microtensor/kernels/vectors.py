@@ -53,6 +53,8 @@ ROWS = 12 if REGISTERS == 32 else 6
 
 def array_pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
     """Where element `offset` of a flat array lies."""
+    if kind.layout != "C":
+        raise TypeError("an array with gaps was given where a contiguous one is needed")
     return builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
 
 

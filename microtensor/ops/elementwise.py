@@ -34,6 +34,11 @@ def _over(g: Any, denominator: Any) -> Any:
     return g / np.where(neither, 1, denominator)
 
 
+def _for_kernel(x: Any) -> bool:
+    """Whether x is an array of floats, which a kernel can take. (A Tensor comes when gradients are recorded themselves.)"""
+    return type(x) is np.ndarray and x.dtype.kind == "f"
+
+
 def _shapes_match(*inputs: Any) -> str:
     shapes = [np.shape(x) for x in inputs]
     if any(not isinstance(n, int) for s in shapes for n in s):
@@ -158,6 +163,8 @@ def cos(x: Any, /) -> Result:
 @differentiable(numpy=np.tanh)
 def tanh(x: Any, /) -> Result:
     """The hyperbolic tangent: an S-shaped curve from -1 to 1."""
+    if _for_kernel(x) and x.size > 2**14:
+        return kernels.activate("tanh", x), lambda g: (kernels.activate_backward("tanh", x, g),)
     y = np.tanh(x)
     return y, lambda g: (g * (1 - y * y),)
 
@@ -176,13 +183,6 @@ def relu(x: Any, /) -> Result:
 
 
 @differentiable
-def silu(x: Any, /) -> Result:
-    """x * sigmoid(x), also called swish (Elfwing et al. 2017, arXiv:1702.03118)."""
-    s = sigmoid(x)
-    return x * s, lambda g: (g * s * (1 + x * (1 - s)),)
-
-
-@differentiable
 def erf(x: Any, /) -> Result:
     """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x: how a bell curve adds up."""
     flat = np.ascontiguousarray(as_array(x)).reshape(-1)
@@ -193,17 +193,40 @@ def erf(x: Any, /) -> Result:
     return y.reshape(x.shape), lambda g: (g * (2 / math.sqrt(math.pi) * np.exp(-x * x)),)
 
 
+def _activate_in_ops(x: Any, name: str) -> Any:
+    """The activations in other ops."""
+    if name == "silu":
+        return x * sigmoid(x)
+    if name == "gelu":
+        return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
+    return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+@differentiable(name="activation", composite=_activate_in_ops)
+def _activate(x: Any, /, name: str) -> Result:
+    """The activations by a kernel."""
+    return kernels.activate(name, x), lambda g: (kernels.activate_backward(name, x, g),)
+
+
+def _activation(x: Any, name: str) -> Any:
+    return _activate(x, name=name) if getattr(x, "dtype", None) in (np.float32, np.float64) else _activate_in_ops(x, name)
+
+
+@composed
+def silu(x: Any) -> Any:
+    """x * sigmoid(x), also called swish (Elfwing et al. 2017, arXiv:1702.03118)."""
+    return _activation(x, "silu")
+
+
 @composed
 def gelu(x: Any, approximate: str = "none") -> Any:
     """x times the chance that a standard normal number is below x (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
     `approximate` is "none" (exact, by erf) or "tanh" (the approximation that GPT-2 used; it differs by at most 0.0005).
     """
-    if approximate == "none":
-        return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
-    if approximate == "tanh":
-        return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-    raise ValueError(f'gelu: approximate is "none" or "tanh", not {approximate!r}')
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f'gelu: approximate is "none" or "tanh", not {approximate!r}')
+    return _activation(x, "gelu" if approximate == "none" else "gelu_tanh")
 
 
 @differentiable(numpy=np.logaddexp, fits=_shapes_match)

@@ -1,4 +1,4 @@
-"""What neural networks are made of, beyond arithmetic: softmax, losses, embeddings, normalisation, attention.
+"""What turns scores into probabilities and a loss, and tokens into vectors: softmax, cross-entropy, embeddings.
 
 Features lie on the last axis: x is (..., features), logits are (..., classes).
 """
@@ -14,14 +14,21 @@ from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.ops.elementwise import where
 from microtensor.ops.indexing import take_along_axis
-from microtensor.ops.products import matmul
 from microtensor.ops.reduction import largest_or_zero
 from microtensor.tensor import Tensor, as_array
+
+
+def _by_kernel(x: Any, axis: Any) -> bool:
+    """Whether the softmax of x is the kernel's: rows of an array of floats."""
+    return type(x) is np.ndarray and x.dtype.kind == "f" and x.size > 0 and axis in (-1, x.ndim - 1)
 
 
 @differentiable
 def softmax(x: Any, /, axis: Any = -1) -> Result:
     """e^x / sum(e^x): scores turned into probabilities that add up to 1. A row that is all -inf gives zeros."""
+    if _by_kernel(x, axis):
+        p = kernels.softmax(x)
+        return p, lambda g: (kernels.softmax_backward(p, g),)
     e = np.exp(x - largest_or_zero(x, axis))
     total = np.add.reduce(e, axis=axis, keepdims=True)
     y = e / np.where(total == 0, 1, total)
@@ -31,6 +38,9 @@ def softmax(x: Any, /, axis: Any = -1) -> Result:
 @differentiable
 def log_softmax(x: Any, /, axis: Any = -1) -> Result:
     """The logarithm of softmax, without underflow; a row that is all -inf stays so."""
+    if _by_kernel(x, axis):
+        log_p = kernels.softmax(x, logarithm=True)
+        return log_p, lambda g: (kernels.softmax_backward(log_p, g, logarithm=True),)
     shifted = x - largest_or_zero(x, axis)
     total = np.add.reduce(np.exp(shifted), axis=axis, keepdims=True)
     y = shifted - np.log(np.where(total == 0, 1, total))
@@ -195,78 +205,3 @@ def embedding_bag(indices: Any, table: Any) -> Any:
         return _embedding_bag(indices, table)
     flat = indices.reshape((-1, indices.shape[-1]))
     return _embedding_bag(flat, table).reshape((*indices.shape[:-1], table.shape[-1]))
-
-
-@composed
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """x @ weight + bias: x (..., in), weight (in, out), bias (out,) or None; the result is (..., out)."""
-    y = matmul(x, weight)
-    return y if bias is None else y + bias
-
-
-@composed
-def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
-    """Each row of x (..., features) shifted to mean 0 and scaled to variance 1, then scaled by weight and shifted by
-    bias, both (features,) or None (Ba et al. 2016, arXiv:1607.06450). `eps` keeps a constant row finite."""
-    spread = x - np.mean(x, axis=-1, keepdims=True)
-    y = spread / np.sqrt(np.mean(spread * spread, axis=-1, keepdims=True) + eps)
-    return _scaled(y, weight, bias, "layer_norm")
-
-
-@composed
-def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
-    """Each row of x (..., features) divided by its root mean square, then scaled by weight (features,) or None (Zhang and
-    Sennrich 2019, arXiv:1910.07467)."""
-    y = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
-    return _scaled(y, weight, None, "rms_norm")
-
-
-def _scaled(y: Any, weight: Any, bias: Any, name: str) -> Any:
-    for part, what in ((weight, "weight"), (bias, "bias")):
-        if part is not None and part.shape != y.shape[-1:]:
-            raise ValueError(
-                f"{name}: {what} of shape {part.shape} doesn't fit x of shape {y.shape}; it must be {y.shape[-1:]}"
-            )
-    if weight is not None:
-        y = y * weight
-    return y if bias is None else y + bias
-
-
-@composed
-def dropout(x: Any, p: float = 0.5, rng: np.random.Generator | None = None) -> Any:
-    """x with each element set to 0 with chance p and the others scaled by 1 / (1 - p), which keeps the mean (Srivastava et
-    al. 2014). `rng` draws the elements; a fresh one is made when None."""
-    if not 0 <= p < 1:
-        raise ValueError(f"dropout: p must be at least 0 and below 1, not {p}")
-    if p == 0:
-        return x
-    rng = np.random.default_rng() if rng is None else rng
-    kept = rng.random(x.shape, dtype=np.float32) >= p
-    return x * (kept * (1 / (1 - p))).astype(x.dtype)
-
-
-@composed
-def scaled_dot_product_attention(
-    query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False, scale: float | None = None
-) -> Any:
-    """For each query, the mean of the values, weighted by softmax(query . key * scale) (Vaswani et al. 2017,
-    arXiv:1706.03762).
-
-    Args:
-        query: (..., queries, width).
-        key, value: (..., keys, width); value's width may differ.
-        mask: broadcast to (..., queries, keys); booleans (True: may be looked at) or floats to add to the scores.
-        causal: a query sees no key that comes after it; the last query and the last key are aligned.
-        scale: 1 / sqrt(width) unless given.
-
-    Returns (..., queries, value width). A query that may look at nothing gets zeros.
-    """
-    queries, keys = query.shape[-2], key.shape[-2]
-    scores = matmul(query, key.swapaxes(-1, -2)) * (1 / math.sqrt(query.shape[-1]) if scale is None else scale)
-    if mask is not None:
-        if mask.dtype.kind not in "bf":
-            raise TypeError(f"scaled_dot_product_attention: the mask must be booleans or floats, not {mask.dtype}")
-        scores = where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
-    if causal:
-        scores = where(np.tri(queries, keys, keys - queries, dtype=bool), scores, -math.inf)
-    return matmul(softmax(scores), value)

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
+from microtensor.kernels.settings import SMALL_PRODUCT
 from microtensor.ops.elementwise import unbroadcast
 
 
@@ -20,27 +22,36 @@ def _matmul_fits(x: Any, y: Any) -> str:
     return "the axes before the last two must be equal, or one of them 1"
 
 
+def _product(x: Any, y: Any) -> Any:
+    """x @ y, by our kernel where it is faster."""
+    if type(x) is type(y) is np.ndarray and x.ndim > 1 and y.ndim > 1 and x.dtype == y.dtype and x.dtype.kind == "f":
+        return kernels.matmul(x, y)
+    return np.matmul(x, y)
+
+
 @differentiable(numpy=np.matmul, fits=_matmul_fits)
 def matmul(x: Any, y: Any, /) -> Result:
     """The matrix product x @ y, over the last two axes; the axes before them broadcast. A vector is a row on the left and
     a column on the right."""
     if y.ndim == 2:
         if x.ndim == 2:
-            return np.matmul(x, y), (lambda g: g.dot(y.T), x.T.dot)
+            if x.size * y.shape[1] < SMALL_PRODUCT:
+                return np.matmul(x, y), (lambda g: g.dot(y.T), x.T.dot)
+            return _product(x, y), (lambda g: _product(g, y.T), lambda g: _product(x.T, g))
         if x.ndim > 2 and 0 not in y.shape:
             # One tall product instead of many small ones.
             rows = x.reshape((-1, x.shape[-1]))
-            return np.matmul(rows, y).reshape((*x.shape[:-1], y.shape[-1])), (
-                lambda g: g.reshape((-1, y.shape[-1])).dot(y.T).reshape(x.shape),
-                lambda g: rows.T.dot(g.reshape((-1, y.shape[-1]))),
+            return _product(rows, y).reshape((*x.shape[:-1], y.shape[-1])), (
+                lambda g: _product(g.reshape((-1, y.shape[-1])), y.T).reshape(x.shape),
+                lambda g: _product(rows.T, g.reshape((-1, y.shape[-1]))),
             )
-    z = np.matmul(x, y)
+    z = _product(x, y)
     row = x.reshape((1, -1)) if x.ndim == 1 else x
     column = y.reshape((-1, 1)) if y.ndim == 1 else y
     whole = np.broadcast_shapes(row.shape[:-2], column.shape[:-2]) + (row.shape[-2], column.shape[-1])
     return z, (
-        lambda g: unbroadcast(np.matmul(g.reshape(whole), column.swapaxes(-1, -2)), row).reshape(x.shape),
-        lambda g: unbroadcast(np.matmul(row.swapaxes(-1, -2), g.reshape(whole)), column).reshape(y.shape),
+        lambda g: unbroadcast(_product(g.reshape(whole), column.swapaxes(-1, -2)), row).reshape(x.shape),
+        lambda g: unbroadcast(_product(row.swapaxes(-1, -2), g.reshape(whole)), column).reshape(y.shape),
     )
 
 

@@ -81,6 +81,14 @@ def rms_norm(x, weight=1.0, eps=1e-6):
     return x / np.sqrt((x**2).mean(-1, keepdims=True) + eps) * weight
 
 
+def dropout(x, p, key):
+    h = np.arange(x.size, dtype=np.uint32) ^ np.uint32(key)
+    h = (h ^ (h >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    h = (h ^ (h >> np.uint32(15))) * np.uint32(0x846CA68B)
+    h = h ^ (h >> np.uint32(16))
+    return x * (h.reshape(x.shape) >= p * 2**32) / (1 - p)
+
+
 def attention(q, k, v, mask=None, causal=False, scale=None):
     out = np.zeros((*q.shape[:-1], v.shape[-1]))
     for place in np.ndindex(q.shape[:-1]):
@@ -198,6 +206,6 @@ CASES = [
     Case("layer_norm", normalised(), layer_norm, float32_tolerance=1e-2),
     Case("rms_norm", normalised(bias=False), rms_norm, float32_tolerance=1e-2),
     Case("dropout", SMOOTH, None, lambda x: mt.dropout(x, 0.4, np.random.default_rng(3)),
-         lambda x: x * (np.random.default_rng(3).random(x.shape, dtype=np.float32) >= 0.4) / 0.6),
+         lambda x: dropout(x, 0.4, np.random.default_rng(3).integers(2**32))),
     Case("scaled_dot_product_attention", attended(), attention),
 ]  # fmt: skip

@@ -25,13 +25,12 @@ batch. No sum is ever divided, so the result is the same bits with any number of
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import numpy as np
 
-from microtensor.kernels import threads
-from microtensor.kernels.elementary import gelu, gelu_tanh
+from microtensor.kernels import settings, threads
+from microtensor.kernels.elementwise import KINDS, NOTHING, apply
 from microtensor.kernels.jit import config, kernel
 from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, copy_tile_row, half_tile, quarter_tile, tile
 
@@ -40,22 +39,6 @@ BLOCK = 2**19
 
 #: The longest inner axis that is summed in one go.
 DEPTH = 1024
-
-
-#: What may follow a product while it is still near.
-NOTHING, GELU, GELU_TANH = range(3)
-_ACTIVATIONS = {None: NOTHING, "gelu": GELU, "gelu_tanh": GELU_TANH}
-
-
-@kernel
-def _activate(x, activation, out):
-    """out = gelu(x), of the kind that is asked for."""
-    if activation == GELU:
-        for i in range(x.size):
-            out[i] = gelu(x[i])
-    else:
-        for i in range(x.size):
-            out[i] = gelu_tanh(x[i])
 
 
 @kernel
@@ -105,7 +88,7 @@ def _multiply(a, a_row, a_col, b, b_row, b_col, c, c_at, columns, row, last_row,
         a, b: addresses, with the strides of their rows and columns in numbers.
         add: add to what c holds.
         bias: (columns,) to be added, or empty.
-        activation: GELU or GELU_TANH, to fill `activated`, flat like c, with gelu(c); or NOTHING.
+        activation: what to fill `activated`, flat like c, with, computed from c (a kind of `elementwise`); or NOTHING.
     """
     size = c.itemsize
     width = 2 * VECTOR_BYTES // size
@@ -164,7 +147,7 @@ def _multiply(a, a_row, a_col, b, b_row, b_col, c, c_at, columns, row, last_row,
                 if block == blocks - 1 and activation != NOTHING:
                     for r in range(rows):
                         start = c_at + (i + r) * columns
-                        _activate(c[start + j0 : start + j1], activation, activated[start + j0 : start + j1])
+                        apply(activation, c[start + j0 : start + j1], activated[start + j0 : start + j1])
 
 
 @kernel
@@ -178,27 +161,13 @@ def _multiply_batch(a, a_at, a_row, a_col, b, b_at, b_row, b_col, c, rows, colum
         )  # fmt: skip
 
 
-#: Products of fewer multiplications than this are left to NumPy: they end before ours would have begun.
-SMALL = 2**20
-#: And from this many on, threads share them.
+#: Products of at least this many multiplications are shared by the threads.
 LARGE = 2**21
-
-_numpy = os.environ.get("MICROTENSOR_MATMUL", "") == "numpy" or bool(config.DISABLE_JIT)
-
-
-def use_numpy_matmul(chosen: bool = True) -> None:
-    """Let NumPy's BLAS do all products of matrices from now on; so does the environment variable MICROTENSOR_MATMUL=numpy.
-
-    Worth trying on processors whose BLAS uses units that ordinary code doesn't reach, as Apple's Accelerate does. Elsewhere
-    it is slower here: OpenBLAS's threads go on spinning after each product, and keep the cores from everything else.
-    """
-    global _numpy
-    _numpy = chosen
 
 
 def by_numpy(rows: int, depth: int, columns: int) -> bool:
     """Whether a product of these sizes is left to NumPy."""
-    return rows * depth * columns < SMALL or rows < ROWS // 2 or _numpy
+    return rows * depth * columns < settings.SMALL_PRODUCT or rows < ROWS // 2 or settings.numpy_matmul() or config.DISABLE_JIT
 
 
 def matmul(
@@ -213,12 +182,12 @@ def matmul(
     Args:
         a, b: both float32 or both float64, in any order in memory: a transposed array is read where it lies.
         bias: (columns,), or None.
-        activation: "gelu" or "gelu_tanh": return (c, gelu(c)), the second computed while the first is near.
+        activation: "gelu", say (a name that `elementwise` knows): return (c, gelu(c)), the second computed while the first is near.
         add_to: a contiguous array of the result's shape; the product is added to it, in place, and it is returned.
 
     The result is the same bits every time, with any number of threads.
     """
-    if a.ndim == 2 and b.ndim == 2 and a.size * b.shape[1] < SMALL and bias is activation is add_to is None:
+    if a.ndim == 2 and b.ndim == 2 and a.size * b.shape[1] < settings.SMALL_PRODUCT and bias is activation is add_to is None:
         return a.dot(b)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if b.ndim > 2 else a.shape[:-2]
     shape = (*batch, a.shape[-2], b.shape[-1])
@@ -228,14 +197,14 @@ def matmul(
     if add_to is not None and (add_to.shape != shape or not add_to.flags.c_contiguous or add_to.dtype != a.dtype):
         raise ValueError(f"add_to must be a contiguous array of shape {shape} and the dtype {a.dtype}")
     if b.ndim == 2 and a.ndim > 2:  # one tall product instead of many small ones
-        a = a.reshape((-1, depth))
+        a = a.reshape((math.prod(shape[:-1]), depth))
     rows, columns = a.shape[-2], b.shape[-1]
     if a.ndim == 2 and b.ndim == 2 and not by_numpy(rows, depth, columns):
         c = np.empty(shape, a.dtype) if add_to is None else add_to
         activated = np.empty(shape, a.dtype) if activation else None
         _single(a, b, bias, activation, c, activated, add_to is not None)
         return c if activated is None else (c, activated)
-    if bias is None and activation is None and rows * depth * columns * math.prod(shape[:-2]) >= SMALL and not _numpy:
+    if bias is None and activation is None and not by_numpy(rows * math.prod(shape[:-2]), depth, columns):
         c = np.empty(shape, a.dtype) if add_to is None else add_to
         _batch(a, b, c, add_to is not None)
         return c
@@ -248,7 +217,7 @@ def matmul(
     if activation is None:
         return c
     activated = np.empty_like(c)
-    _activate(c.reshape(-1), _ACTIVATIONS[activation], activated.reshape(-1))
+    apply(KINDS[activation], c.reshape(-1), activated.reshape(-1))
     return c, activated
 
 
@@ -270,10 +239,10 @@ def _single(a: Any, b: Any, bias: Any, activation: str | None, c: Any, activated
     nothing = flat[:0]
     bias = nothing if bias is None else np.ascontiguousarray(bias)
     after = nothing if activated is None else activated.reshape(-1)
-    kind = _ACTIVATIONS[activation]
+    kind = KINDS[activation]
     a_at, b_at = a.ctypes.data, b.ctypes.data
     width = 2 * VECTOR_BYTES // c.itemsize
-    n = threads.get_num_threads() if rows * depth * columns >= LARGE else 1
+    n = settings.get_num_threads() if rows * depth * columns >= LARGE else 1
     panels, bands = -(-columns // width), -(-rows // ROWS)
     if panels >= 2 * n:
         pieces, many, last = n, panels, columns
@@ -299,7 +268,7 @@ def _batch(a: Any, b: Any, c: Any, add: bool) -> None:
     a_starts, b_starts = places(batch, a, a_batch), places(batch, b, b_batch)
     a_at, b_at = a.ctypes.data, b.ctypes.data
     n = len(a_starts)
-    pieces = min(n, 4 * threads.get_num_threads()) if c.size * depth >= LARGE else 1
+    pieces = min(n, 4 * settings.get_num_threads()) if c.size * depth >= LARGE else 1
 
     def part(i: int) -> None:
         first, last = i * n // pieces, (i + 1) * n // pieces

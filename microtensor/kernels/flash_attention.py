@@ -20,7 +20,7 @@ import numpy as np
 from microtensor.kernels import threads
 from microtensor.kernels.elementary import exp
 from microtensor.kernels.jit import kernel
-from microtensor.kernels.matmul import places, readable
+from microtensor.kernels.gemm import places, readable
 from microtensor.kernels.rows import dot, largest, total
 from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, tile
 

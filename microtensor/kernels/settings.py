@@ -1,0 +1,55 @@
+"""What a user can choose about how kernels run. Nothing here needs the compiler."""
+
+from __future__ import annotations
+
+import os
+
+#: The cores that this process may use, where the system tells.
+CORES: frozenset[int] = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
+
+#: Products of fewer multiplications than this are left to NumPy: they end before ours would have begun. (Not more: from about here
+#: on, OpenBLAS uses threads of its own, which go on spinning when they are done and keep the cores from everything else.)
+SMALL_PRODUCT = 2**20
+
+_threads = 0
+_numpy_matmul = os.environ.get("MICROTENSOR_MATMUL", "") == "numpy"
+
+
+def get_num_threads() -> int:
+    """How many threads compute: what was set, or MICROTENSOR_NUM_THREADS, or the number of cores that this process may use.
+
+    Raises ValueError when that variable isn't a number of threads.
+    """
+    global _threads
+    if _threads == 0:
+        given = os.environ.get("MICROTENSOR_NUM_THREADS", "")
+        if given and not (given.isdecimal() and int(given) > 0):
+            raise ValueError(f"MICROTENSOR_NUM_THREADS is {given!r}; it must be a number of threads, 1 or more")
+        _threads = int(given) if given else len(CORES) or os.cpu_count() or 1
+    return _threads
+
+
+def set_num_threads(n: int) -> None:
+    """Compute with `n` threads from now on; with 1, in the caller's own thread alone. Raises ValueError below 1.
+
+    Results are the same bits with any number. NumPy's own threads, if it has some, aren't counted.
+    """
+    global _threads
+    if not isinstance(n, int) or isinstance(n, bool) or n < 1:
+        raise ValueError(f"set_num_threads: the number of threads must be an integer of at least 1, not {n!r}")
+    _threads = n
+
+
+def use_numpy_matmul(chosen: bool = True) -> None:
+    """Let NumPy's BLAS do all products of matrices from now on; so does the environment variable MICROTENSOR_MATMUL=numpy.
+
+    Worth trying on processors whose BLAS uses units that ordinary code doesn't reach, as Apple's Accelerate does. Elsewhere
+    it is slower here: OpenBLAS's threads go on spinning after each product, and keep the cores from everything else.
+    """
+    global _numpy_matmul
+    _numpy_matmul = chosen
+
+
+def numpy_matmul() -> bool:
+    """Whether that was chosen."""
+    return _numpy_matmul
