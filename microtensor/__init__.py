@@ -50,7 +50,7 @@ from microtensor.ops.elementwise import (
     where,
 )
 from microtensor.ops.indexing import getitem, one_hot, take, take_along_axis
-from microtensor.ops.layers import dropout, layer_norm, linear, rms_norm, scaled_dot_product_attention
+from microtensor.ops.layers import dropout, layer_norm, linear, multi_head_attention, rms_norm, scaled_dot_product_attention
 from microtensor.ops.neural import cross_entropy, embedding, embedding_bag, log_softmax, softmax
 from microtensor.ops.products import dot, einsum, matmul
 from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var

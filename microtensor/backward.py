@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from microtensor import kernels
+from microtensor.kernels.settings import LARGE_SUM
 from microtensor.tensor import LEAF, Tensor, as_array, enable_grad, ops, wrap
 
 
@@ -156,7 +158,7 @@ def propagate(
                 gradients[source[0]] = part
                 heappush(heap, source)
             else:
-                gradients[source[0]] = before + part
+                gradients[source[0]] = _sum(before, part, g, op.proven and (separate or not _twice(part, parts)))
         if not (wanted or retain_graph):
             node[2:] = (), (), {}, None
 
@@ -183,6 +185,17 @@ def _checked(part: Any, x: Tensor, op: Any, kind: type) -> Any:
     if part.shape != x.shape:
         raise ValueError(f"{op.__name__}: its pullback gave a gradient of shape {part.shape} for an input of shape {x.shape}")
     return part
+
+
+def _sum(before: Any, part: Any, g: Any, fresh: bool) -> Any:
+    """before + part; where `part` is large and nobody else's (the op is ours, and made it just now), it is written over."""
+    if type(part) is np.ndarray and part.size > LARGE_SUM and type(before) is np.ndarray:
+        alike = part.dtype == before.dtype and part.flags.c_contiguous and before.flags.c_contiguous
+        if alike and fresh and part is not g and part.base is None and part.flags.writeable:
+            return kernels.add_to(before, part)
+        if alike:
+            return kernels.add(before, part)
+    return before + part
 
 
 def _twice(part: Any, parts: tuple[Any, ...]) -> bool:

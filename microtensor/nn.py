@@ -109,24 +109,32 @@ def normal(shape: tuple[int, ...], scale: float, rng: np.random.Generator | None
 
 
 class Linear(Module):
-    """x @ weight + bias: (..., inputs) to (..., outputs).
+    """f(x @ weight + bias): (..., inputs) to (..., outputs).
 
     Args:
         inputs, outputs: the widths. weight is (inputs, outputs), so that the formula reads as it is written.
         bias: whether there is one, (outputs,), starting at 0.
         scale: the standard deviation that weights start with; 1 / sqrt(inputs) unless given, which keeps the size of x.
         rng: draws them.
+        activation: what is applied to the result: "gelu", "gelu_tanh", "silu", "tanh", or None for nothing.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, bias: bool = True, scale: float | None = None, rng: np.random.Generator | None = None
+        self,
+        inputs: int,
+        outputs: int,
+        bias: bool = True,
+        scale: float | None = None,
+        rng: np.random.Generator | None = None,
+        activation: str | None = None,
     ) -> None:
+        self.activation = activation
         self.weight = normal((inputs, outputs), 1 / math.sqrt(inputs) if scale is None else scale, rng)
         self.bias = Tensor(np.zeros(outputs, np.float32), requires_grad=True) if bias else None
 
     def forward(self, x: Any) -> Tensor:
         """(..., inputs) to (..., outputs)."""
-        return layers.linear(x, self.weight, self.bias)
+        return layers.linear(x, self.weight, self.bias, self.activation)
 
 
 class Embedding(Module):

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent.parent
 # From the ground up. A file imports only from earlier lines, or from a neighbour in its folder on the same line; that no two
 # files import each other is tested apart.
 FLOORS = [
-    ["microtensor.kernels.jit", "microtensor.kernels.settings"],
+    ["microtensor.kernels.jit", "microtensor.kernels.settings", "microtensor.kernels.memory"],
     ["microtensor.kernels.vectors", "microtensor.kernels.threads", "microtensor.kernels.elementary"],
     ["microtensor.kernels.elementwise", "microtensor.kernels.rows"],
     ["microtensor.kernels.gemm"],

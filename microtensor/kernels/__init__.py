@@ -11,8 +11,9 @@ from typing import Any
 
 _FILES = {
     "activate": "elementwise",
-    "activate_backward": "elementwise",
     "adamw": "updates",
+    "add": "elementwise",
+    "add_to": "elementwise",
     "attention": "flash_attention",
     "attention_backward": "flash_attention",
     "bias_backward": "elementwise",

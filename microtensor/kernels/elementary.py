@@ -143,57 +143,42 @@ def erf(x):
     return below + below - constant(x, 1.0)
 
 
+# The activations return their value and their derivative, which share the expensive parts. (Where a caller wants only one,
+# the compiler leaves the other out.) Far from 0 one factor overflows while the other is 0, and the product would be NaN.
+
+
+@kernel
+def tanh_both(x):
+    """tanh(x) and its derivative."""
+    y = tanh(x)
+    return y, constant(x, 1.0) - y * y
+
+
 @kernel
 def gelu(x):
-    """x times the chance that a standard normal number is below x."""
-    below, _ = _normal(x)
-    return x * below if not x < constant(x, -40.0) else constant(x, 0.0)
-
-
-@kernel
-def gelu_slope(x):
-    """The derivative of gelu."""
+    """x times the chance that a standard normal number is below x, and the derivative of that."""
     below, e = _normal(x)
-    return below + x * e * constant(x, 0.3989422804014327) if abs(x) < constant(x, 40.0) else below
-
-
-@kernel
-def _gelu_tanh_inner(x):
-    """2 u, for gelu's approximation x (1 + tanh(u)) / 2 = x sigmoid(2 u)."""
-    return constant(x, 1.5957691216057308) * (x + constant(x, 0.044715) * x * x * x)
+    y = x * below if not x < constant(x, -40.0) else constant(x, 0.0)
+    slope = below + x * e * constant(x, 0.3989422804014327) if not abs(x) > constant(x, 40.0) else below
+    return y, slope
 
 
 @kernel
 def gelu_tanh(x):
-    """GPT-2's approximation of gelu."""
-    return x * sigmoid(_gelu_tanh_inner(x)) if not x < constant(x, -40.0) else constant(x, 0.0)
-
-
-@kernel
-def gelu_tanh_slope(x):
-    """The derivative of gelu_tanh."""
-    s = sigmoid(_gelu_tanh_inner(x))
-    inner_slope = constant(x, 1.5957691216057308) * (constant(x, 1.0) + constant(x, 3 * 0.044715) * x * x)
-    y = s + x * s * (constant(x, 1.0) - s) * inner_slope
-    return y if abs(x) < constant(x, 40.0) else s
+    """GPT-2's approximation of gelu, x (1 + tanh(u)) / 2 = x sigmoid(2 u), and its derivative."""
+    one = constant(x, 1.0)
+    s = sigmoid(constant(x, 1.5957691216057308) * (x + constant(x, 0.044715) * x * x * x))
+    inner_slope = constant(x, 1.5957691216057308) * (one + constant(x, 3 * 0.044715) * x * x)
+    y = x * s if not x < constant(x, -40.0) else constant(x, 0.0)
+    slope = s + x * s * (one - s) * inner_slope if not abs(x) > constant(x, 40.0) else s
+    return y, slope
 
 
 @kernel
 def silu(x):
-    """x * sigmoid(x)."""
-    return x * sigmoid(x) if not x < constant(x, -700.0) else constant(x, 0.0)
-
-
-@kernel
-def silu_slope(x):
-    """The derivative of silu."""
+    """x * sigmoid(x), and its derivative."""
+    one = constant(x, 1.0)
     s = sigmoid(x)
-    y = s * (constant(x, 1.0) + x * (constant(x, 1.0) - s))
-    return y if abs(x) < constant(x, 700.0) else s
-
-
-@kernel
-def tanh_slope(x):
-    """The derivative of tanh."""
-    y = tanh(x)
-    return constant(x, 1.0) - y * y
+    y = x * s if not x < constant(x, -700.0) else constant(x, 0.0)
+    slope = s * (one + x * (one - s)) if not abs(x) > constant(x, 700.0) else s
+    return y, slope

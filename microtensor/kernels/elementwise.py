@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from microtensor.kernels import threads
-from microtensor.kernels.elementary import gelu, gelu_slope, gelu_tanh, gelu_tanh_slope, silu, silu_slope, tanh, tanh_slope
+from microtensor.kernels.elementary import gelu, gelu_tanh, silu, tanh_both
 from microtensor.kernels.jit import kernel
 
 #: The activations, as kernels know them.
@@ -17,62 +17,46 @@ BLOCK = 128
 
 
 @kernel
-def apply(kind, x, out):
-    """out = f(x), for flat arrays."""
+def apply_in_place(kind, x, out):
+    """out = f(x), and x becomes f'(x), for flat arrays: all that backward will need."""
     if kind == GELU:
         for i in range(x.size):
-            out[i] = gelu(x[i])
+            out[i], x[i] = gelu(x[i])
     elif kind == GELU_TANH:
         for i in range(x.size):
-            out[i] = gelu_tanh(x[i])
+            out[i], x[i] = gelu_tanh(x[i])
     elif kind == SILU:
         for i in range(x.size):
-            out[i] = silu(x[i])
+            out[i], x[i] = silu(x[i])
     elif kind == TANH:
         for i in range(x.size):
-            out[i] = tanh(x[i])
-
-
-@kernel
-def apply_slope(kind, x, g, out):
-    """out = g * f'(x), for flat arrays."""
-    if kind == GELU:
-        for i in range(x.size):
-            out[i] = g[i] * gelu_slope(x[i])
-    elif kind == GELU_TANH:
-        for i in range(x.size):
-            out[i] = g[i] * gelu_tanh_slope(x[i])
-    elif kind == SILU:
-        for i in range(x.size):
-            out[i] = g[i] * silu_slope(x[i])
-    elif kind == TANH:
-        for i in range(x.size):
-            out[i] = g[i] * tanh_slope(x[i])
+            out[i], x[i] = tanh_both(x[i])
 
 
 @kernel
 def _apply_part(kind, x, out, first, last):
-    apply(kind, x[first:last], out[first:last])
+    apply_in_place(kind, x[first:last], out[first:last])
 
 
 @kernel
-def _slope_part(kind, x, g, out, first, last):
-    apply_slope(kind, x[first:last], g[first:last], out[first:last])
-
-
-@kernel
-def _bias_part(kind, x, g, out, parts, first, last):
-    """Blocks first to last, each of BLOCK rows: out = g * f'(x), and parts[block] = the sum of out's rows (of g's, for NOTHING)."""
+def _bias_part(slopes, g, out, parts, first, last):
+    """Blocks first to last, each of BLOCK rows: out = g * slopes, and parts[block] = the sum of out's rows (of g's, without slopes)."""
     rows = g.shape[0]
     for block in range(first, last):
         sums = parts[block]
         sums[:] = 0
         for i in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
-            if kind == NOTHING:
-                _add(g[i], sums)
-            else:
-                apply_slope(kind, x[i], g[i], out[i])
+            if slopes.size > 0:
+                _multiply(g[i], slopes[i], out[i])
                 _add(out[i], sums)
+            else:
+                _add(g[i], sums)
+
+
+@kernel
+def _multiply(x, y, out):
+    for j in range(x.size):
+        out[j] = x[j] * y[j]
 
 
 @kernel
@@ -81,34 +65,53 @@ def _add(x, out):
         out[j] += x[j]
 
 
-def activate(name: str, x: np.ndarray) -> np.ndarray:
-    """The activation of that name ("gelu", "gelu_tanh", "silu", "tanh"), of each number of x."""
-    x = np.asarray(x, order="C")
+@kernel
+def _add_part(x, y, out, first, last):
+    x, y, out = x[first:last], y[first:last], out[first:last]
+    for i in range(x.size):
+        out[i] = x[i] + y[i]
+
+
+@kernel
+def _add_to_part(x, y, first, last):
+    x, y = x[first:last], y[first:last]
+    for i in range(x.size):
+        y[i] += x[i]
+
+
+def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x + y, for large contiguous arrays of the same shape and type."""
     out = np.empty_like(x)
-    threads.share_rows(x.size, 4, _apply_part, KINDS[name], x.reshape(-1), out.reshape(-1))
+    threads.share_rows(x.size, 1, _add_part, x.reshape(-1), y.reshape(-1), out.reshape(-1))
     return out
 
 
-def activate_backward(name: str, x: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """The gradient of x, from g, that of activate(name, x)."""
-    x, g = np.asarray(x, order="C"), np.asarray(g, order="C")
-    out = np.empty_like(x)
-    threads.share_rows(x.size, 4, _slope_part, KINDS[name], x.reshape(-1), g.reshape(-1), out.reshape(-1))
-    return out
+def add_to(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """y += x, for large contiguous arrays of the same shape and type; returns y."""
+    threads.share_rows(x.size, 1, _add_to_part, x.reshape(-1), y.reshape(-1))
+    return y
 
 
-def bias_backward(g: np.ndarray, name: str | None = None, x: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """(gradient of h, gradient of b) for y = f(h), h = ... + b, from g, that of y; all (rows, width) but b, (width,).
+def activate(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(f(x), f'(x)) for f "gelu", "gelu_tanh", "silu" or "tanh", of each number of x."""
+    slopes = np.array(x, order="C")
+    out = np.empty_like(slopes)
+    threads.share_rows(x.size, 4, _apply_part, KINDS[name], slopes.reshape(-1), out.reshape(-1))
+    return out, slopes
 
-    `name` is f and x is h; without them f changes nothing, and g itself comes back.
+
+def bias_backward(g: np.ndarray, slopes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """(gradient of h, gradient of b) for y = f(h), h = ... + b, from g, that of y; all (..., width) but b, (width,).
+
+    `slopes` are f'(h); without them f changes nothing, and g itself comes back.
     """
     g = np.asarray(g, order="C")
-    rows, width = g.shape
-    x = g if x is None else np.asarray(x, order="C")
-    out = g if name is None else np.empty_like(g)
+    width = g.shape[-1]
+    rows = g.size // width
+    out = g if slopes is None else np.empty_like(g)
     parts = np.empty((-(-rows // BLOCK), width), g.dtype)
-    cost = BLOCK * width * (1 if name is None else 4)
-    threads.share_rows(len(parts), cost, _bias_part, KINDS[name], x, g, out, parts)
+    flat = [(a.reshape((-1, width)) if a is not None else np.empty((0, width), g.dtype)) for a in (slopes, g, out)]
+    threads.share_rows(len(parts), BLOCK * width, _bias_part, *flat, parts)
     return out, parts.sum(axis=0)
 
 

@@ -81,7 +81,8 @@ def _product(left, left_row, left_step, depth, panels, panel_depth, columns, out
     size = out.itemsize
     for r in range(0, rows, ROWS):
         for j in range(0, columns, width):
-            tile(left + r * left_row * size, left_row, left_step, panels, j * panel_depth, out, r * out_row + j, out_row, depth, add)
+            at = r * out_row + j
+            tile(left + r * left_row * size, left_row, left_step, panels, j * panel_depth, out, at, out_row, out, at, out_row, depth, add)
 
 
 @kernel
@@ -168,30 +169,30 @@ def _forward(q, k, v, places, strides, sizes, scale, causal, out, logs, first_he
 
 
 @kernel
-def _backward(q, k, v, g, places, strides, sizes, scale, causal, logs, dq, dk, dv, first_head, last_head):
+def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, logs, first_head, last_head):
     """The gradients of heads first_head to last_head, from g, that of the result.
 
     With p the probabilities and s the scores, s = scale q k^T: dv = p^T g; dp = g v^T; ds = p (dp - d), where d is the sum of p dp
     for each query; dq = scale ds k; dk = scale ds^T q.
 
     Args:
-        q, k, v, places, strides, sizes, scale, causal, logs: as in `_forward`; the address g goes with row 3 of places and strides.
-        dq, dk, dv: flat, filled; rows 4, 5 and 6 of places and strides say where.
+        q, k, v, places, strides, sizes, scale, causal, logs: as in `_forward`.
+        g, dq, dk, dv: addresses, with rows 3 to 6 of places and strides; the last three are filled.
     """
     queries, keys, width, values_width = sizes
-    size = dq.itemsize
+    size = logs.itemsize
     lanes = 2 * VECTOR_BYTES // size
     keys_wide = (keys + lanes - 1) // lanes * lanes
     values_wide, wide_width = (values_width + lanes - 1) // lanes * lanes, (width + lanes - 1) // lanes * lanes
     tall = (keys + ROWS - 1) // ROWS * ROWS
-    key_panels, key_rows = np.empty(keys_wide * width, dq.dtype), np.empty(keys * wide_width, dq.dtype)
-    value_panels = np.empty(keys_wide * values_width, dq.dtype)
-    query_panels, slope_panels = np.empty(STRIP * wide_width, dq.dtype), np.empty(STRIP * values_wide, dq.dtype)
-    some, slopes = np.empty(STRIP * width, dq.dtype), np.empty(STRIP * values_width, dq.dtype)
+    key_panels, key_rows = np.empty(keys_wide * width, logs.dtype), np.empty(keys * wide_width, logs.dtype)
+    value_panels = np.empty(keys_wide * values_width, logs.dtype)
+    query_panels, slope_panels = np.empty(STRIP * wide_width, logs.dtype), np.empty(STRIP * values_wide, logs.dtype)
+    some, slopes = np.empty(STRIP * width, logs.dtype), np.empty(STRIP * values_width, logs.dtype)
     row = _row_length(keys_wide, tall)
-    p, ds = np.zeros(STRIP * row, dq.dtype), np.zeros(STRIP * row, dq.dtype)
-    one_dq = np.empty(STRIP * wide_width, dq.dtype)
-    all_dk, all_dv = np.empty(tall * wide_width, dq.dtype), np.empty(tall * values_wide, dq.dtype)
+    p, ds = np.zeros(STRIP * row, logs.dtype), np.zeros(STRIP * row, logs.dtype)
+    one_dq = np.empty(STRIP * wide_width, logs.dtype)
+    all_dk, all_dv = np.empty(tall * wide_width, logs.dtype), np.empty(tall * values_wide, logs.dtype)
     offset = keys - queries
     for h in range(first_head, last_head):
         _panels(k + places[1, h] * size, strides[1, 0], strides[1, 1], keys, width, True, size, key_panels)
@@ -206,7 +207,7 @@ def _backward(q, k, v, g, places, strides, sizes, scale, causal, logs, dq, dk, d
             here_q = q + (places[0, h] + i * strides[0, 0]) * size
             here_g = g + (places[3, h] + i * strides[3, 0]) * size
             _rows_of(here_q, strides[0, 0], strides[0, 1], 0, rows, width, size, scale, some)
-            _rows_of(here_g, strides[3, 0], strides[3, 1], 0, rows, values_width, size, dq.dtype.type(1), slopes)
+            _rows_of(here_g, strides[3, 0], strides[3, 1], 0, rows, values_width, size, logs.dtype.type(1), slopes)
             _panels(here_g, strides[3, 0], strides[3, 1], rows, values_width, False, size, slope_panels)
             _panels(here_q, strides[0, 0], strides[0, 1], rows, width, False, size, query_panels)
             _product(some.ctypes.data, width, 1, width, key_panels, width, wide, p, row, rows, False)
@@ -221,9 +222,9 @@ def _backward(q, k, v, g, places, strides, sizes, scale, causal, logs, dq, dk, d
             _product(p.ctypes.data, 1, row, rows, slope_panels, rows, values_wide, all_dv, values_wide, deep, True)
             _product(ds.ctypes.data, 1, row, rows, query_panels, rows, wide_width, all_dk, wide_width, deep, True)
             _product(ds.ctypes.data, row, 1, seen, key_rows, keys, wide_width, one_dq, wide_width, rows, False)
-            _place(one_dq, wide_width, rows, width, dq, places[4, h] + i * strides[4, 0], strides[4, 0], strides[4, 1])
-        _place(all_dk, wide_width, keys, width, dk, places[5, h], strides[5, 0], strides[5, 1])
-        _place(all_dv, values_wide, keys, values_width, dv, places[6, h], strides[6, 0], strides[6, 1])
+            _place(one_dq, wide_width, rows, width, dq + (places[4, h] + i * strides[4, 0]) * size, strides[4, 0], strides[4, 1])
+        _place(all_dk, wide_width, keys, width, dk + places[5, h] * size, strides[5, 0], strides[5, 1])
+        _place(all_dv, values_wide, keys, values_width, dv + places[6, h] * size, strides[6, 0], strides[6, 1])
 
 
 @kernel
@@ -236,11 +237,11 @@ def _slopes_of_scores(p, ds, log, scale):
 
 
 @kernel
-def _place(x, x_row, rows, columns, out, at, out_row, out_column):
-    """out[...] = x, for a matrix at out[at] with its strides."""
+def _place(x, x_row, rows, columns, out, out_row, out_column):
+    """A matrix at the address out, with its strides, becomes x."""
     for r in range(rows):
         here = x[r * x_row : r * x_row + columns]
-        there = out[at + r * out_row : at + r * out_row + (columns - 1) * out_column + 1]
+        there = at_address(out + r * out_row * x.itemsize, (columns - 1) * out_column + 1, x)
         if out_column == 1:
             for c in range(columns):
                 there[c] = here[c]
@@ -274,18 +275,27 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool, scale: 
 
 
 def attention_backward(
-    q: np.ndarray, k: np.ndarray, v: np.ndarray, g: np.ndarray, logs: np.ndarray, causal: bool, scale: float
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    g: np.ndarray,
+    logs: np.ndarray,
+    causal: bool,
+    scale: float,
+    into: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The gradients of q, k and v, from g, that of the result; each in the memory order of its own."""
+    """The gradients of q, k and v, from g, that of the result.
+
+    They are written to the arrays `into`, which may be parts of a larger one; or to new ones, in the memory order of their own.
+    """
     q, k, v, g = (readable(x)[0] for x in (q, k, v, g))
-    dq, dk, dv = (_in_order_of(x, x.shape) for x in (q, k, v))
+    dq, dk, dv = (_in_order_of(x, x.shape) for x in (q, k, v)) if into is None else into
     heads, strides = _layout(q, k, v, g, dq, dk, dv)
     sizes = (q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1])
-    addresses = [x.ctypes.data for x in (q, k, v, g)]
-    flats = [_flat(x) for x in (dq, dk, dv)]
+    addresses = [x.ctypes.data for x in (q, k, v, g, dq, dk, dv)]
     threads.share_rows(
         heads.shape[1], 3 * _cost(sizes, causal), _backward,
-        *addresses, heads, strides, sizes, q.dtype.type(scale), causal, logs.reshape(-1), *flats,
+        *addresses, heads, strides, sizes, q.dtype.type(scale), causal, logs.reshape(-1),
     )  # fmt: skip
     return dq, dk, dv
 

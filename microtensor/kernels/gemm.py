@@ -18,8 +18,7 @@ tile uses each of its numbers right after fetching it, for all panels in turn, w
 *Blocks.* What was packed should still be in the core's own cache (L2) when it is read again, so b is taken in blocks of
 at most `BLOCK` bytes.
 
-Threads divide the columns (each then packs only its own panels), or the rows when there are too few columns, or the matrices of a
-batch. No sum is ever divided, so the result is the same bits with any number of threads.
+Threads divide the rows of c, or its columns when there are more of those, or the matrices of a batch. No sum is ever divided, so the result is the same bits with any number of threads.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.kernels import settings, threads
-from microtensor.kernels.elementwise import KINDS, NOTHING, apply
+from microtensor.kernels.elementwise import KINDS, NOTHING, apply_in_place
 from microtensor.kernels.jit import config, kernel
 from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, copy_tile_row, half_tile, quarter_tile, tile
 
@@ -88,7 +87,7 @@ def _multiply(a, a_row, a_col, b, b_row, b_col, c, c_at, columns, row, last_row,
         a, b: addresses, with the strides of their rows and columns in numbers.
         add: add to what c holds.
         bias: (columns,) to be added, or empty.
-        activation: what to fill `activated`, flat like c, with, computed from c (a kind of `elementwise`); or NOTHING.
+        activation: f, a kind of `elementwise`: `activated`, flat like c, becomes f(c), and c becomes f'(c); or NOTHING.
     """
     size = c.itemsize
     width = 2 * VECTOR_BYTES // size
@@ -117,37 +116,38 @@ def _multiply(a, a_row, a_col, b, b_row, b_col, c, c_at, columns, row, last_row,
                         for k in range(steps):
                             edge_rows[r * steps + k] = given[k * a_col]
                     left, left_row, left_step = edge_rows_at, steps, 1
-                if block == 0 and bias.size > 0:
-                    for r in range(rows):
-                        at = c_at + (i + r) * columns
-                        c[at + j0 : at + j1] = bias[j0:j1]
-                more = add or block > 0 or bias.size > 0
+                # What the sums start from: the bias, or what is there.
+                biased = block == 0 and bias.size > 0
+                more = add or block > 0 or biased
                 for j in range(j0, j1, width):
                     panel = (j - j0) * steps
                     at = c_at + i * columns + j
                     here = min(width, j1 - j)
                     if here == width and rows == ROWS:
-                        tile(left, left_row, left_step, panels, panel, c, at, columns, steps, more)
+                        if biased:
+                            tile(left, left_row, left_step, panels, panel, bias, j, 0, c, at, columns, steps, more)
+                        else:
+                            tile(left, left_row, left_step, panels, panel, c, at, columns, c, at, columns, steps, more)
                         continue
                     # At the edges of c the tile goes to a place of its own, and what belongs to c is copied.
                     if more:
                         for r in range(rows):
                             for q in range(here):
-                                edge[r * width + q] = c[at + r * columns + q]
+                                edge[r * width + q] = bias[j + q] if biased else c[at + r * columns + q]
                     wide_enough = _tile_width(here, width)
                     if wide_enough == width:
-                        tile(left, left_row, left_step, panels, panel, edge, 0, width, steps, more)
+                        tile(left, left_row, left_step, panels, panel, edge, 0, width, edge, 0, width, steps, more)
                     elif wide_enough == width // 2:
-                        half_tile(left, left_row, left_step, panels, panel, edge, 0, width, steps, more)
+                        half_tile(left, left_row, left_step, panels, panel, edge, 0, width, edge, 0, width, steps, more)
                     else:
-                        quarter_tile(left, left_row, left_step, panels, panel, edge, 0, width, steps, more)
+                        quarter_tile(left, left_row, left_step, panels, panel, edge, 0, width, edge, 0, width, steps, more)
                     for r in range(rows):
                         for q in range(here):
                             c[at + r * columns + q] = edge[r * width + q]
                 if block == blocks - 1 and activation != NOTHING:
                     for r in range(rows):
                         start = c_at + (i + r) * columns
-                        apply(activation, c[start + j0 : start + j1], activated[start + j0 : start + j1])
+                        apply_in_place(activation, c[start + j0 : start + j1], activated[start + j0 : start + j1])
 
 
 @kernel
@@ -182,7 +182,7 @@ def matmul(
     Args:
         a, b: both float32 or both float64, in any order in memory: a transposed array is read where it lies.
         bias: (columns,), or None.
-        activation: "gelu", say (a name that `elementwise` knows): return (c, gelu(c)), the second computed while the first is near.
+        activation: "gelu", say (a name that `elementwise` knows): return (f'(c), f(c)) for c = a @ b + bias, computed while c is near.
         add_to: a contiguous array of the result's shape; the product is added to it, in place, and it is returned.
 
     The result is the same bits every time, with any number of threads.
@@ -194,6 +194,8 @@ def matmul(
     depth = a.shape[-1]
     if depth != b.shape[-2]:
         raise ValueError(f"the rows of the first have {depth} elements and the columns of the second {b.shape[-2]}")
+    if add_to is not None and (bias is not None or activation is not None):
+        raise ValueError("add_to goes without bias and activation")
     if add_to is not None and (add_to.shape != shape or not add_to.flags.c_contiguous or add_to.dtype != a.dtype):
         raise ValueError(f"add_to must be a contiguous array of shape {shape} and the dtype {a.dtype}")
     if b.ndim == 2 and a.ndim > 2:  # one tall product instead of many small ones
@@ -217,7 +219,7 @@ def matmul(
     if activation is None:
         return c
     activated = np.empty_like(c)
-    apply(KINDS[activation], c.reshape(-1), activated.reshape(-1))
+    apply_in_place(KINDS[activation], c.reshape(-1), activated.reshape(-1))
     return c, activated
 
 
@@ -241,18 +243,16 @@ def _single(a: Any, b: Any, bias: Any, activation: str | None, c: Any, activated
     after = nothing if activated is None else activated.reshape(-1)
     kind = KINDS[activation]
     a_at, b_at = a.ctypes.data, b.ctypes.data
-    width = 2 * VECTOR_BYTES // c.itemsize
     n = settings.get_num_threads() if rows * depth * columns >= LARGE else 1
-    panels, bands = -(-columns // width), -(-rows // ROWS)
-    if panels >= 2 * n:
-        pieces, many, last = n, panels, columns
-    else:
-        pieces, many, last = min(bands, n), bands, rows
-        width = ROWS
+    # Each piece packs its columns of b, and reads its rows of a: divide what is larger.
+    by_rows = rows > columns
+    unit, length = (ROWS, rows) if by_rows else (2 * VECTOR_BYTES // c.itemsize, columns)
+    units = -(-length // unit)
+    pieces = min(n, units)
 
     def part(i: int) -> None:
-        start, stop = i * many // pieces * width, min((i + 1) * many // pieces * width, last)
-        area = (0, rows, start, stop) if last == columns and many == panels else (start, stop, 0, columns)
+        start, stop = i * units // pieces * unit, min((i + 1) * units // pieces * unit, length)
+        area = (start, stop, 0, columns) if by_rows else (0, rows, start, stop)
         _multiply(a_at, a_row, a_col, b_at, b_row, b_col, flat, 0, columns, *area, depth, add, bias, kind, after)
 
     threads.share(part, pieces)

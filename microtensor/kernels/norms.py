@@ -93,15 +93,17 @@ def _slope(normal, h, factor, mean, projection, out):
 def norm(
     x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, centre: bool, eps: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """LayerNorm (centre) or RMSNorm of each row of x (rows, width), times weight (width,), plus bias (width,).
+    """LayerNorm (centre) or RMSNorm of each row of x (..., width), times weight (width,), plus bias (width,).
 
     Returns the result, and the rows' means and factors for `norm_backward`.
     """
     x = np.asarray(x, order="C")
-    rows, width = x.shape
+    width = x.shape[-1]
+    rows = x.size // width
     out, means, factors = np.empty_like(x), np.empty(rows, x.dtype), np.empty(rows, x.dtype)
     weight, bias = _given(weight, x), _given(bias, x)
-    threads.share_rows(rows, 2 * width, _norm_rows, x, weight, bias, centre, eps, out, means, factors)
+    flat, flat_out = x.reshape((rows, width)), out.reshape((rows, width))
+    threads.share_rows(rows, 2 * width, _norm_rows, flat, weight, bias, centre, eps, flat_out, means, factors)
     return out, means, factors
 
 
@@ -110,12 +112,14 @@ def norm_backward(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gradients of x, weight and bias, from g, that of the result."""
     x, g = np.asarray(x, order="C"), np.asarray(g, order="C")
-    rows, width = x.shape
+    width = x.shape[-1]
+    rows = x.size // width
     dx = np.empty_like(x)
+    flat, flat_g, flat_dx = x.reshape((rows, width)), g.reshape((rows, width)), dx.reshape((rows, width))
     blocks = -(-rows // BLOCK)
     parts = np.zeros((blocks, 2, width), x.dtype)
     threads.share_rows(
-        blocks, 4 * width * BLOCK, _norm_slopes, x, _given(weight, x), _given(bias, x), centre, means, factors, g, dx, parts
+        blocks, 4 * width * BLOCK, _norm_slopes, flat, _given(weight, x), _given(bias, x), centre, means, factors, flat_g, flat_dx, parts
     )
     sums = parts.sum(axis=0)
     return dx, sums[0], sums[1]

@@ -11,6 +11,9 @@ CORES: frozenset[int] = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched
 #: on, OpenBLAS uses threads of its own, which go on spinning when they are done and keep the cores from everything else.)
 SMALL_PRODUCT = 2**20
 
+#: Sums of more numbers than this are ours, by several threads.
+LARGE_SUM = 2**17
+
 _threads = 0
 _numpy_matmul = os.environ.get("MICROTENSOR_MATMUL", "") == "numpy"
 

@@ -2,7 +2,7 @@
 
 The workers are ordinary Python threads. A compiled kernel releases Python's lock while it runs, so they compute side by
 side, and nothing has to be compiled specially for it. Waking a sleeping thread takes some 30 microseconds, so a worker that has
-finished first looks out for more work for `LOOKOUT` rounds (a fraction of a millisecond); then starting it takes 5.
+finished first looks out for more work for `LOOKOUT` rounds (half a millisecond); then starting it takes 5.
 
 What a part computes depends on its number alone, never on who runs it or when: results are the same bits every time. When the
 pool is busy for another Python thread, or the caller is itself a worker, the caller does all the parts. A forked child has no
@@ -25,6 +25,7 @@ import numpy as np
 from numba.extending import intrinsic
 
 from microtensor.kernels.jit import kernel
+from microtensor.kernels.memory import keep_freed_memory
 from microtensor.kernels.settings import CORES, get_num_threads
 
 #: One part of shared work should take about this many elementary operations at least (some 20 microseconds).
@@ -32,9 +33,9 @@ PART = 100_000
 
 
 #: How often a worker looks for new work before it sleeps, and how often the caller looks for the end of a worker's.
-LOOKOUT = 2**18
+LOOKOUT = 2**20
 #: How often a worker looks after it has found work: until the caller is inside its own part, and has released Python's lock.
-PAUSE = 2**11
+PAUSE = 2**14
 
 
 @intrinsic
@@ -87,7 +88,7 @@ class _Worker:
     def wait(self) -> None:
         """Return when it has finished."""
         while self.done < self.asked:
-            if not _look_out(self.flags, 1, self.done, LOOKOUT, PAUSE):
+            if not _look_out(self.flags, 1, self.done, LOOKOUT, PAUSE // 8):
                 time.sleep(0)  # it may be waiting for this very core
 
     def _run(self) -> None:
@@ -125,6 +126,8 @@ class _Worker:
                 pass
         self.start(None)
 
+
+keep_freed_memory()
 
 _workers: list[_Worker] = []
 _busy = _thread.allocate_lock()

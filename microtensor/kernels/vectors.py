@@ -74,28 +74,40 @@ def _tile(vectors: int, share: int = 1) -> Any:
     """Make `tile` for tiles that are `vectors` vectors wide, each a `share`-th of a register."""
 
     @intrinsic
-    def tile(typing: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_at: Any, c: Any, c_at: Any, c_row: Any, depth: Any, add: Any) -> Any:
+    def tile(
+        typing: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_at: Any,
+        start: Any, start_at: Any, start_row: Any, c: Any, c_at: Any, c_row: Any, depth: Any, add: Any,
+    ) -> Any:  # fmt: skip
         number = c.dtype
         place = types.intp
-        signature = types.void(place, place, place, b, place, c, place, place, place, types.boolean)
+        signature = types.void(
+            place, place, place, b, place, start, place, place, c, place, place, place, types.boolean
+        )  # fmt: skip
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            a, a_row, a_step, b, b_at, c, c_at, c_row, depth, add = arguments
+            a, a_row, a_step, b, b_at, start, start_at, start_row, c, c_at, c_row, depth, add = arguments
             size = number.bitwidth // 8
             lanes = VECTOR_BYTES // size // share
             vector = ir.VectorType(context.get_value_type(number), lanes)
             scalar = vector.element
             a = builder.inttoptr(a, scalar.as_pointer())
             b = array_pointer(context, builder, signature.args[3], b, b_at)
-            c = array_pointer(context, builder, signature.args[5], c, c_at)
-            rows = [(r, v, builder.gep(c, [builder.add(builder.mul(c_row, _INT(r)), _INT(v * lanes))])) for r in range(ROWS) for v in range(vectors)]
+            start = array_pointer(context, builder, signature.args[5], start, start_at)
+            c = array_pointer(context, builder, signature.args[8], c, c_at)
+            places = [(r, v) for r in range(ROWS) for v in range(vectors)]
+
+            def place_in(pointer: Any, row: Any, r: int, v: int) -> Any:
+                return builder.gep(pointer, [builder.add(builder.mul(row, _INT(r)), _INT(v * lanes))])
+
             # Variables, which LLVM keeps in registers: their addresses are never taken.
-            sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in rows]
-            for total in sums:
-                builder.store(ir.Constant(vector, None), total)
-            with builder.if_then(add):
-                for total, (_, _, pointer) in zip(sums, rows, strict=True):
-                    builder.store(load_vector(builder, pointer, vector, size), total)
+            sums = [cgutils.alloca_once(builder, vector) for _ in places]
+            with builder.if_else(add) as (given, nothing):
+                with given:
+                    for total, (r, v) in zip(sums, places, strict=True):
+                        builder.store(load_vector(builder, place_in(start, start_row, r, v), vector, size), total)
+                with nothing:
+                    for total in sums:
+                        builder.store(ir.Constant(vector, None), total)
             starts = [builder.mul(a_row, _INT(r)) for r in range(ROWS)]
             everywhere = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
             with cgutils.for_range(builder, depth) as loop:
@@ -112,8 +124,8 @@ def _tile(vectors: int, share: int = 1) -> Any:
                         # `contract` lets LLVM fuse the two where the processor can.
                         product = builder.fmul(left, right[v], flags=("contract",))
                         builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
-            for total, (_, _, pointer) in zip(sums, rows, strict=True):
-                store_vector(builder, builder.load(total), pointer, size)
+            for total, (r, v) in zip(sums, places, strict=True):
+                store_vector(builder, builder.load(total), place_in(c, c_row, r, v), size)
             return context.get_dummy_value()
 
         return signature, generate
@@ -121,11 +133,12 @@ def _tile(vectors: int, share: int = 1) -> Any:
     return tile
 
 
-#: tile(a, a_row, a_step, b, b_at, c, c_at, c_row, depth, add): a tile of the product c = a @ b, or of c + a @ b.
+#: tile(a, a_row, a_step, b, b_at, start, start_at, start_row, c, c_at, c_row, depth, add): a tile of c = a @ b, or start + a @ b.
 #:
 #: a is the address of a number, with a_row numbers from one row to the next and a_step along a row. b is a packed panel: flat,
-#: for each of the `depth` steps two vectors of numbers. c is flat, with c_row numbers from one row to the next. For each step,
-#: each of the ROWS numbers of a is multiplied by both vectors of b, and added to sums that stay in registers throughout.
+#: for each of the `depth` steps two vectors of numbers. c and start are flat, with c_row and start_row numbers from one row to the
+#: next (start may be c; a start_row of 0 adds one row, a bias, to all). For each step, each of the ROWS numbers of a is multiplied
+#: by both vectors of b, and added to sums that stay in registers throughout.
 tile = _tile(2)
 
 #: The same, one vector and half a vector wide, for the right edge.

@@ -13,6 +13,7 @@ import numpy as np
 
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable, not_differentiable
+from microtensor.kernels.settings import LARGE_SUM
 from microtensor.tensor import as_array
 
 
@@ -37,6 +38,14 @@ def _over(g: Any, denominator: Any) -> Any:
 def _for_kernel(x: Any) -> bool:
     """Whether x is an array of floats, which a kernel can take. (A Tensor comes when gradients are recorded themselves.)"""
     return type(x) is np.ndarray and x.dtype.kind == "f"
+
+
+def _large_and_alike(x: Any, y: Any) -> bool:
+    """Whether two arrays are large, and of the same shape, type and order."""
+    if type(x) is not np.ndarray or x.size <= LARGE_SUM or type(y) is not np.ndarray:
+        return False
+    contiguous = x.flags.c_contiguous and y.flags.c_contiguous
+    return x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind == "f" and contiguous
 
 
 def _shapes_match(*inputs: Any) -> str:
@@ -70,6 +79,8 @@ def astype(x: Any, /, dtype: Any) -> Result:
 @differentiable(numpy=np.add, fits=_shapes_match)
 def add(x: Any, y: Any, /) -> Result:
     """x + y."""
+    if _large_and_alike(x, y):
+        return kernels.add(x, y), (lambda g: g, lambda g: g)
     return x + y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(g, y))
 
 
@@ -164,7 +175,8 @@ def cos(x: Any, /) -> Result:
 def tanh(x: Any, /) -> Result:
     """The hyperbolic tangent: an S-shaped curve from -1 to 1."""
     if _for_kernel(x) and x.size > 2**14:
-        return kernels.activate("tanh", x), lambda g: (kernels.activate_backward("tanh", x, g),)
+        y, slopes = kernels.activate("tanh", x)
+        return y, lambda g: (g * slopes,)
     y = np.tanh(x)
     return y, lambda g: (g * (1 - y * y),)
 
@@ -205,7 +217,8 @@ def _activate_in_ops(x: Any, name: str) -> Any:
 @differentiable(name="activation", composite=_activate_in_ops)
 def _activate(x: Any, /, name: str) -> Result:
     """The activations by a kernel."""
-    return kernels.activate(name, x), lambda g: (kernels.activate_backward(name, x, g),)
+    y, slopes = kernels.activate(name, x)
+    return y, lambda g: (g * slopes,)
 
 
 def _activation(x: Any, name: str) -> Any:

@@ -39,19 +39,16 @@ def _linear_in_ops(x: Any, weight: Any, bias: Any = None, activation: str | None
 def _linear(x: Any, weight: Any, bias: Any = None, /, activation: str | None = None) -> Result:
     """`linear` by kernels."""
     rows = x.reshape((-1, x.shape[-1]))
-    shape = (*x.shape[:-1], weight.shape[1])
-    result = kernels.matmul(rows, weight, bias, activation)
-    h, y = (None, result) if activation is None else result
+    result = kernels.matmul(x, weight, bias, activation)
+    slopes, y = (None, result) if activation is None else result
 
     def pullback(g: Any) -> Any:
-        g = g.reshape((-1, weight.shape[1]))
         db = None
-        if bias is not None or activation is not None:
-            g, db = kernels.bias_backward(g, activation, h)
-        dx = kernels.matmul(g, weight.T).reshape(x.shape)
-        return dx, kernels.matmul(rows.T, g), db
+        if bias is not None or slopes is not None:
+            g, db = kernels.bias_backward(g, slopes)
+        return kernels.matmul(g, weight.T), kernels.matmul(rows.T, g.reshape((-1, weight.shape[1]))), db
 
-    return y.reshape(shape), pullback
+    return y, pullback
 
 
 @composed
@@ -83,15 +80,13 @@ def _norm_in_ops(x: Any, weight: Any = None, bias: Any = None, centre: bool = Tr
 @differentiable(name="norm", composite=_norm_in_ops)
 def _norm(x: Any, weight: Any = None, bias: Any = None, /, centre: bool = True, eps: float = 1e-5) -> Result:
     """`layer_norm` and `rms_norm` by a kernel."""
-    rows = x.reshape((-1, x.shape[-1]))
-    y, means, factors = kernels.norm(rows, weight, bias, centre, eps)
+    y, means, factors = kernels.norm(x, weight, bias, centre, eps)
 
     def pullback(g: Any) -> Any:
-        g = g.reshape(rows.shape)
-        dx, dweight, dbias = kernels.norm_backward(rows, weight, bias, centre, means, factors, g)
-        return dx.reshape(x.shape), None if weight is None else dweight, None if bias is None else dbias
+        dx, dweight, dbias = kernels.norm_backward(x, weight, bias, centre, means, factors, g)
+        return dx, None if weight is None else dweight, None if bias is None else dbias
 
-    return y.reshape(x.shape), pullback
+    return y, pullback
 
 
 def _normalise(name: str, x: Any, weight: Any, bias: Any, centre: bool, eps: float) -> Any:
@@ -190,3 +185,54 @@ def scaled_dot_product_attention(
             f"(..., keys, value width), not {query.shape}, {key.shape}, {value.shape}"
         )
     return _attention(query, key, value, causal=causal, scale=float(1 / math.sqrt(query.shape[-1]) if scale is None else scale))
+
+
+def _heads(packed: Any, heads: int) -> list[Any]:
+    """Queries, keys and values, (..., heads, time, width / heads), of (..., time, 3 width)."""
+    *batch, time, width = packed.shape
+    parts = packed.reshape((*batch, time, 3, heads, width // 3 // heads))
+    return [parts[..., i, :, :].swapaxes(-2, -3) for i in range(3)]
+
+
+def _joined(y: Any) -> Any:
+    """(..., heads, time, width) to (..., time, heads * width)."""
+    y = y.swapaxes(-2, -3)
+    return y.reshape((*y.shape[:-2], y.shape[-2] * y.shape[-1]))
+
+
+def _multi_head_in_ops(packed: Any, heads: int, causal: bool = False) -> Any:
+    """`multi_head_attention` in other ops."""
+    query, key, value = _heads(packed, heads)
+    return _joined(_attention_in_ops(query, key, value, None, causal))
+
+
+@differentiable(name="multi_head_attention", composite=_multi_head_in_ops)
+def _multi_head(packed: Any, /, heads: int, causal: bool = False) -> Result:
+    """`multi_head_attention` by a kernel."""
+    query, key, value = _heads(packed, heads)
+    scale = 1 / math.sqrt(query.shape[-1])
+    y, logs = kernels.attention(query, key, value, causal, scale)
+
+    def pullback(g: Any) -> Any:
+        slope = np.empty(packed.shape, packed.dtype)
+        g = g.reshape((*g.shape[:-1], heads, g.shape[-1] // heads)).swapaxes(-2, -3)
+        kernels.attention_backward(query, key, value, g, logs, causal, scale, tuple(_heads(slope, heads)))
+        return (slope,)
+
+    return _joined(y), pullback
+
+
+@composed
+def multi_head_attention(packed: Any, heads: int, causal: bool = False) -> Any:
+    """Attention of several heads, each with its own share of the features: (..., time, 3 width) to (..., time, width).
+
+    `packed` holds queries, keys and values side by side, as one linear layer makes them; heads must divide width. It is
+    `scaled_dot_product_attention` of their parts, without taking them apart and joining their gradients.
+    """
+    if np.ndim(packed) < 2 or heads < 1 or packed.shape[-1] % (3 * heads):
+        raise ValueError(
+            f"multi_head_attention: needs (..., time, 3 width) with a width that {heads} heads divide, not {np.shape(packed)}"
+        )
+    if not _fits_a_kernel(packed):
+        return _multi_head_in_ops(packed, heads, causal)
+    return _multi_head(packed, heads=heads, causal=causal)
