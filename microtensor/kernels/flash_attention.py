@@ -60,11 +60,11 @@ def _panels(x, row, column, rows, columns, transposed, size, out):
 
 
 @kernel
-def _rows_of(x, row, column, first, rows, columns, size, factor, out):
+def _rows_of(x, row, column, rows, columns, size, factor, out):
     """out[:rows * columns] = factor * rows of a matrix at address x, and zeros up to whole tiles."""
     out[rows * columns : (rows + ROWS - 1) // ROWS * ROWS * columns] = 0
     for r in range(rows):
-        given = at_address(x + (first + r) * row * size, (columns - 1) * column + 1, out)
+        given = at_address(x + r * row * size, (columns - 1) * column + 1, out)
         here = out[r * columns : (r + 1) * columns]
         if column == 1:
             for c in range(columns):
@@ -75,14 +75,23 @@ def _rows_of(x, row, column, first, rows, columns, size, factor, out):
 
 
 @kernel
-def _product(left, left_row, left_step, depth, panels, panel_depth, columns, out, out_row, rows, add):
-    """out (+)= left @ panels, in whole tiles: left at an address, panels of `panel_depth` rows of which `depth` are used."""
+def _tiles(left, left_row, left_step, depth, panels, panel_at, panel_depth, columns, out, out_at, out_row, add):
+    """A row of tiles: out[out_at:] (+)= left @ panels, for ROWS rows at the address left.
+
+    The panels are `panel_depth` rows deep, of which `depth` are used, from number panel_at of the first panel on.
+    """
     width = 2 * VECTOR_BYTES // out.itemsize
-    size = out.itemsize
-    for r in range(0, rows, ROWS):
-        for j in range(0, columns, width):
-            at = r * out_row + j
-            tile(left + r * left_row * size, left_row, left_step, panels, j * panel_depth, out, at, out_row, out, at, out_row, depth, add)
+    for j in range(0, columns, width):
+        at = out_at + j
+        tile(left, left_row, left_step, panels, panel_at + j * panel_depth, out, at, out_row, out, at, out_row, depth, add)
+
+
+@kernel
+def _hide(scores, at, mine, wide):
+    """-inf for the keys that a query doesn't see: scores[at + mine : at + wide]."""
+    here = scores[at + max(mine, 0) : at + wide]
+    for j in range(here.size):
+        here[j] = -np.inf
 
 
 @kernel
@@ -93,20 +102,16 @@ def _powers(x, shift):
 
 
 @kernel
-def _scores(strip, rows, first, keys, seen, row, causal, offset):
-    """Hide the keys that a query must not see: -inf up to the end of the strip's row."""
-    for r in range(rows):
-        mine = min(keys, first + r + 1 + offset) if causal else keys
-        here = strip[r * row : r * row + seen]
-        for j in range(max(mine, 0), seen):
-            here[j] = -np.inf
-
-
-@kernel
 def _row_length(wide, tall):
     """How far apart the rows of a strip lie: whole panels fit, and whole tiles of the transpose. And 16 more, as rows that are
     a power of two apart would push each other out of the cache."""
     return max(wide, tall) + 16
+
+
+@kernel
+def _whole(n, unit):
+    """The next multiple of a unit."""
+    return (n + unit - 1) // unit * unit
 
 
 @kernel
@@ -123,26 +128,26 @@ def _forward(q, k, v, places, strides, sizes, scale, causal, out, logs, first_he
     queries, keys, width, values_width = sizes
     size = out.itemsize
     lanes = 2 * VECTOR_BYTES // size
-    keys_wide = (keys + lanes - 1) // lanes * lanes
-    values_wide = (values_width + lanes - 1) // lanes * lanes
-    key_panels = np.empty(keys_wide * width, out.dtype)
+    values_wide = _whole(values_width, lanes)
+    key_panels = np.empty(_whole(keys, lanes) * width, out.dtype)
     value_panels = np.empty(keys * values_wide, out.dtype)
-    some = np.empty(STRIP * width, out.dtype)
-    row = _row_length(keys_wide, keys_wide)
-    strip = np.zeros(STRIP * row, out.dtype)
-    result = np.empty(STRIP * values_wide, out.dtype)
+    scaled = np.empty(_whole(queries, ROWS) * width, out.dtype)
+    row = _row_length(_whole(keys, lanes), keys)
+    strip = np.zeros(ROWS * row, out.dtype)
+    result = np.empty(ROWS * values_wide, out.dtype)
     offset = keys - queries
     one = out.dtype.type(1)
     for h in range(first_head, last_head):
         _panels(k + places[1, h] * size, strides[1, 0], strides[1, 1], keys, width, True, size, key_panels)
         _panels(v + places[2, h] * size, strides[2, 0], strides[2, 1], keys, values_width, False, size, value_panels)
-        for i in range(0, queries, STRIP):
-            rows = min(STRIP, queries - i)
+        _rows_of(q + places[0, h] * size, strides[0, 0], strides[0, 1], queries, width, size, scale, scaled)
+        for i in range(0, queries, ROWS):
+            rows = min(ROWS, queries - i)
             seen = max(min(keys, i + rows + offset), 0) if causal else keys
-            wide = (seen + lanes - 1) // lanes * lanes
-            _rows_of(q + places[0, h] * size, strides[0, 0], strides[0, 1], i, rows, width, size, scale, some)
-            _product(some.ctypes.data, width, 1, width, key_panels, width, wide, strip, row, rows, False)
-            _scores(strip, rows, i, keys, wide, row, causal, offset)
+            wide = _whole(seen, lanes)
+            _tiles(scaled.ctypes.data + i * width * size, width, 1, width, key_panels, 0, width, wide, strip, 0, row, False)
+            for r in range(rows):
+                _hide(strip, r * row, min(i + r + 1 + offset, keys) if causal else keys, wide)
             for r in range(rows):
                 shift = largest(strip, r * row, wide)
                 if wide == 0 or shift == -np.inf:
@@ -150,22 +155,25 @@ def _forward(q, k, v, places, strides, sizes, scale, causal, out, logs, first_he
                 logs[h * queries + i + r] = shift
             for r in range(rows):
                 _powers(strip[r * row : r * row + wide], logs[h * queries + i + r])
-            _product(strip.ctypes.data, row, 1, seen, value_panels, keys, values_wide, result, values_wide, rows, False)
+            _tiles(strip.ctypes.data, row, 1, seen, value_panels, 0, keys, values_wide, result, 0, values_wide, False)
             for r in range(rows):
-                sum_of = total(strip[r * row : r * row + wide])
-                if sum_of == 0:
-                    sum_of = one
-                logs[h * queries + i + r] += np.log(sum_of)
-                factor = one / sum_of
+                denominator = total(strip[r * row : r * row + wide])
+                if denominator == 0:
+                    denominator = one
+                logs[h * queries + i + r] += np.log(denominator)
                 at = places[3, h] + (i + r) * strides[3, 0]
                 there = out[at : at + (values_width - 1) * strides[3, 1] + 1]
-                here = result[r * values_wide : r * values_wide + values_width]
-                if strides[3, 1] == 1:
-                    for c in range(values_width):
-                        there[c] = here[c] * factor
-                else:
-                    for c in range(values_width):
-                        there[c * strides[3, 1]] = here[c] * factor
+                _scale_to(result[r * values_wide : r * values_wide + values_width], one / denominator, there, strides[3, 1])
+
+
+@kernel
+def _scale_to(x, factor, out, step):
+    if step == 1:
+        for c in range(x.size):
+            out[c] = x[c] * factor
+    else:
+        for c in range(x.size):
+            out[c * step] = x[c] * factor
 
 
 @kernel
@@ -182,18 +190,18 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
     queries, keys, width, values_width = sizes
     size = logs.itemsize
     lanes = 2 * VECTOR_BYTES // size
-    keys_wide = (keys + lanes - 1) // lanes * lanes
-    values_wide, wide_width = (values_width + lanes - 1) // lanes * lanes, (width + lanes - 1) // lanes * lanes
-    tall = (keys + ROWS - 1) // ROWS * ROWS
-    key_panels, key_rows = np.empty(keys_wide * width, logs.dtype), np.empty(keys * wide_width, logs.dtype)
-    value_panels = np.empty(keys_wide * values_width, logs.dtype)
-    query_panels, slope_panels = np.empty(STRIP * wide_width, logs.dtype), np.empty(STRIP * values_wide, logs.dtype)
-    some, slopes = np.empty(STRIP * width, logs.dtype), np.empty(STRIP * values_width, logs.dtype)
-    row = _row_length(keys_wide, tall)
+    values_wide, width_wide = _whole(values_width, lanes), _whole(width, lanes)
+    tall = _whole(keys, ROWS)
+    key_panels, key_rows = np.empty(_whole(keys, lanes) * width, logs.dtype), np.empty(keys * width_wide, logs.dtype)
+    value_panels = np.empty(_whole(keys, lanes) * values_width, logs.dtype)
+    query_panels, slope_panels = np.empty(STRIP * width_wide, logs.dtype), np.empty(STRIP * values_wide, logs.dtype)
+    scaled, slopes = np.empty(STRIP * width, logs.dtype), np.empty(STRIP * values_width, logs.dtype)
+    row = _row_length(_whole(keys, lanes), tall)
     p, ds = np.zeros(STRIP * row, logs.dtype), np.zeros(STRIP * row, logs.dtype)
-    one_dq = np.empty(STRIP * wide_width, logs.dtype)
-    all_dk, all_dv = np.empty(tall * wide_width, logs.dtype), np.empty(tall * values_wide, logs.dtype)
+    one_dq = np.empty(STRIP * width_wide, logs.dtype)
+    all_dk, all_dv = np.empty(tall * width_wide, logs.dtype), np.empty(tall * values_wide, logs.dtype)
     offset = keys - queries
+    one = logs.dtype.type(1)
     for h in range(first_head, last_head):
         _panels(k + places[1, h] * size, strides[1, 0], strides[1, 1], keys, width, True, size, key_panels)
         _panels(k + places[1, h] * size, strides[1, 0], strides[1, 1], keys, width, False, size, key_rows)
@@ -202,28 +210,38 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
         all_dv[:] = 0
         for i in range(0, queries, STRIP):
             rows = min(STRIP, queries - i)
-            seen = max(min(keys, i + rows + offset), 0) if causal else keys
-            wide = (seen + lanes - 1) // lanes * lanes
             here_q = q + (places[0, h] + i * strides[0, 0]) * size
             here_g = g + (places[3, h] + i * strides[3, 0]) * size
-            _rows_of(here_q, strides[0, 0], strides[0, 1], 0, rows, width, size, scale, some)
-            _rows_of(here_g, strides[3, 0], strides[3, 1], 0, rows, values_width, size, logs.dtype.type(1), slopes)
+            _rows_of(here_q, strides[0, 0], strides[0, 1], rows, width, size, scale, scaled)
+            _rows_of(here_g, strides[3, 0], strides[3, 1], rows, values_width, size, one, slopes)
             _panels(here_g, strides[3, 0], strides[3, 1], rows, values_width, False, size, slope_panels)
             _panels(here_q, strides[0, 0], strides[0, 1], rows, width, False, size, query_panels)
-            _product(some.ctypes.data, width, 1, width, key_panels, width, wide, p, row, rows, False)
-            _scores(p, rows, i, keys, wide, row, causal, offset)
-            _product(slopes.ctypes.data, values_width, 1, values_width, value_panels, values_width, wide, ds, row, rows, False)
-            for r in range(rows):
-                _slopes_of_scores(p[r * row : r * row + wide], ds[r * row : r * row + wide], logs[h * queries + i + r], scale)
-            deep = (seen + ROWS - 1) // ROWS * ROWS
-            for r in range(rows):
-                p[r * row + wide : r * row + deep] = 0
-                ds[r * row + wide : r * row + deep] = 0
-            _product(p.ctypes.data, 1, row, rows, slope_panels, rows, values_wide, all_dv, values_wide, deep, True)
-            _product(ds.ctypes.data, 1, row, rows, query_panels, rows, wide_width, all_dk, wide_width, deep, True)
-            _product(ds.ctypes.data, row, 1, seen, key_rows, keys, wide_width, one_dq, wide_width, rows, False)
-            _place(one_dq, wide_width, rows, width, dq + (places[4, h] + i * strides[4, 0]) * size, strides[4, 0], strides[4, 1])
-        _place(all_dk, wide_width, keys, width, dk + places[5, h] * size, strides[5, 0], strides[5, 1])
+            deep = _whole(max(min(keys, i + rows + offset), 0) if causal else keys, ROWS)
+            for t in range(0, rows, ROWS):
+                seen = max(min(keys, i + min(t + ROWS, rows) + offset), 0) if causal else keys
+                wide = _whole(seen, lanes)
+                at = scaled.ctypes.data + t * width * size
+                _tiles(at, width, 1, width, key_panels, 0, width, wide, p, t * row, row, False)
+                at = slopes.ctypes.data + t * values_width * size
+                _tiles(at, values_width, 1, values_width, value_panels, 0, values_width, wide, ds, t * row, row, False)
+                for r in range(t, min(t + ROWS, rows)):
+                    _hide(p, r * row, min(i + r + 1 + offset, keys) if causal else keys, wide)
+                for r in range(t, min(t + ROWS, rows)):
+                    at = r * row
+                    _slopes_of_scores(p[at : at + wide], ds[at : at + wide], logs[h * queries + i + r], scale)
+                    p[at + wide : at + deep] = 0
+                    ds[at + wide : at + deep] = 0
+                at = ds.ctypes.data + t * row * size
+                _tiles(at, row, 1, seen, key_rows, 0, keys, width_wide, one_dq, t * width_wide, width_wide, False)
+            for t in range(0, deep, ROWS):
+                # The keys from t on are seen from query t - offset on only.
+                start = min(max(t - offset - i, 0), rows) if causal else 0
+                at = (start * row + t) * size
+                left = rows - start
+                _tiles(p.ctypes.data + at, 1, row, left, slope_panels, start * lanes, rows, values_wide, all_dv, t * values_wide, values_wide, True)
+                _tiles(ds.ctypes.data + at, 1, row, left, query_panels, start * lanes, rows, width_wide, all_dk, t * width_wide, width_wide, True)
+            _place(one_dq, width_wide, rows, width, dq + (places[4, h] + i * strides[4, 0]) * size, strides[4, 0], strides[4, 1])
+        _place(all_dk, width_wide, keys, width, dk + places[5, h] * size, strides[5, 0], strides[5, 1])
         _place(all_dv, values_wide, keys, values_width, dv + places[6, h] * size, strides[6, 0], strides[6, 1])
 
 

@@ -18,7 +18,7 @@ tile uses each of its numbers right after fetching it, for all panels in turn, w
 *Blocks.* What was packed should still be in the core's own cache (L2) when it is read again, so b is taken in blocks of
 at most `BLOCK` bytes.
 
-Threads divide the rows of c, or its columns when there are more of those, or the matrices of a batch. No sum is ever divided, so the result is the same bits with any number of threads.
+
 """
 
 from __future__ import annotations
@@ -163,6 +163,9 @@ def _multiply_batch(a, a_at, a_row, a_col, b, b_at, b_row, b_col, c, rows, colum
 
 #: Products of at least this many multiplications are shared by the threads.
 LARGE = 2**21
+#: Sums of at least this many terms are divided, into so many pieces (whatever the number of threads: the rounding depends on it),
+#: where the result has at most so many numbers.
+DEEP, PIECES, NARROW = 2**11, 4, 2**18
 
 
 def by_numpy(rows: int, depth: int, columns: int) -> bool:
@@ -243,12 +246,27 @@ def _single(a: Any, b: Any, bias: Any, activation: str | None, c: Any, activated
     after = nothing if activated is None else activated.reshape(-1)
     kind = KINDS[activation]
     a_at, b_at = a.ctypes.data, b.ctypes.data
-    n = settings.get_num_threads() if rows * depth * columns >= LARGE else 1
+    shared = rows * depth * columns >= LARGE
+    if depth >= DEEP and depth > rows + columns and rows * columns <= NARROW and bias.size == 0 and kind == NOTHING:
+        # A small result of long sums, as the gradient of a weight is: each piece reads its own part of a and of b.
+        sums = np.empty((PIECES, rows * columns), c.dtype)
+        flat_sums = sums.reshape(-1)
+
+        def inner_part(i: int) -> None:
+            first, last = i * depth // PIECES, (i + 1) * depth // PIECES
+            _multiply(
+                a_at + first * a_col * a.itemsize, a_row, a_col, b_at + first * b_row * a.itemsize, b_row, b_col,
+                flat_sums, i * rows * columns, columns, 0, rows, 0, columns, last - first, False, nothing, NOTHING, nothing,
+            )  # fmt: skip
+
+        threads.share(inner_part, PIECES)
+        threads.share_rows(flat.size, 2 * PIECES, _add_pieces, sums, add, flat)
+        return
     # Each piece packs its columns of b, and reads its rows of a: divide what is larger.
     by_rows = rows > columns
     unit, length = (ROWS, rows) if by_rows else (2 * VECTOR_BYTES // c.itemsize, columns)
     units = -(-length // unit)
-    pieces = min(n, units)
+    pieces = min(settings.get_num_threads() if shared else 1, units)
 
     def part(i: int) -> None:
         start, stop = i * units // pieces * unit, min((i + 1) * units // pieces * unit, length)
@@ -256,6 +274,18 @@ def _single(a: Any, b: Any, bias: Any, activation: str | None, c: Any, activated
         _multiply(a_at, a_row, a_col, b_at, b_row, b_col, flat, 0, columns, *area, depth, add, bias, kind, after)
 
     threads.share(part, pieces)
+
+
+@kernel
+def _add_pieces(sums, add, c, first, last):
+    """c[first:last] = the sum of the rows of sums (added to c, if `add`)."""
+    total = c[first:last]
+    if not add:
+        total[:] = 0
+    for piece in range(sums.shape[0]):
+        more = sums[piece, first:last]
+        for j in range(total.size):
+            total[j] += more[j]
 
 
 def _batch(a: Any, b: Any, c: Any, add: bool) -> None:
