@@ -145,6 +145,26 @@ tile = _tile(2)
 half_tile, quarter_tile = _tile(1), _tile(1, share=2)
 
 
+def prefetch_pointer(builder: Any, pointer: Any) -> None:
+    """Ask for the memory at a pointer, which will be read soon: what lies at strides, the processor doesn't foresee."""
+    byte = ir.IntType(8).as_pointer()
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(pointer, byte), number(0), number(3), number(1)])
+
+
+@intrinsic
+def prefetch(typing: Any, address: Any) -> Any:
+    """prefetch(address): ask for the memory there."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        prefetch_pointer(builder, builder.inttoptr(arguments[0], ir.IntType(8).as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.intp), generate
+
+
 @intrinsic
 def copy_tile_row(typing: Any, source: Any, target: Any, at: Any) -> Any:
     """copy_tile_row(source, target, at): two vectors of numbers from the address `source` to the flat array target[at:]."""
