@@ -31,7 +31,10 @@ import numpy as np
 from microtensor.kernels import settings, threads
 from microtensor.kernels.elementwise import KINDS, NOTHING, apply_in_place
 from microtensor.kernels.jit import config, kernel
-from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, copy_tile_row, half_tile, quarter_tile, tile
+from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, copy_tile_row, half_tile, prefetch, quarter_tile, tile
+
+#: How many rows ahead memory is asked for.
+AHEAD = 8
 
 #: How many bytes of packed panels are used at a time: half of a small L2 cache.
 BLOCK = 2**19
@@ -59,6 +62,9 @@ def _pack(b, b_row, b_col, depth, columns, panels):
         for k in range(depth):
             row = b + k * b_row * size
             for p in range(whole):
+                ahead = row + (AHEAD * b_row + p * width) * size
+                prefetch(ahead)
+                prefetch(ahead + VECTOR_BYTES)
                 copy_tile_row(row + p * width * size, panels, (p * depth + k) * width)
     else:
         for p in range(whole):

@@ -70,6 +70,19 @@ def store_vector(builder: Any, value: Any, pointer: Any, size: int) -> None:
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer())).align = size
 
 
+def prefetch_pointer(builder: Any, pointer: Any) -> None:
+    """Ask for the memory at a pointer, which will be read soon: what lies at strides, the processor doesn't foresee."""
+    byte = ir.IntType(8).as_pointer()
+    number = ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(pointer, byte), number(0), number(3), number(1)])
+
+
+#: How many steps ahead the numbers of a are asked for. Where a is transposed they lie far apart.
+_AHEAD = 16
+
+
 def _tile(vectors: int, share: int = 1) -> Any:
     """Make `tile` for tiles that are `vectors` vectors wide, each a `share`-th of a register."""
 
@@ -114,6 +127,7 @@ def _tile(vectors: int, share: int = 1) -> Any:
                 b_k = builder.gep(b, [builder.mul(loop.index, _INT(vectors * lanes))])
                 right = [load_vector(builder, builder.gep(b_k, [_INT(v * lanes)]), vector, size) for v in range(vectors)]
                 a_k = builder.gep(a, [builder.mul(loop.index, a_step)])
+                prefetch_pointer(builder, builder.gep(a_k, [builder.mul(a_step, _INT(_AHEAD))]))
                 for r in range(ROWS):
                     x = builder.load(builder.gep(a_k, [starts[r]]))
                     x.align = 1
@@ -143,15 +157,6 @@ tile = _tile(2)
 
 #: The same, one vector and half a vector wide, for the right edge.
 half_tile, quarter_tile = _tile(1), _tile(1, share=2)
-
-
-def prefetch_pointer(builder: Any, pointer: Any) -> None:
-    """Ask for the memory at a pointer, which will be read soon: what lies at strides, the processor doesn't foresee."""
-    byte = ir.IntType(8).as_pointer()
-    number = ir.IntType(32)
-    kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [builder.bitcast(pointer, byte), number(0), number(3), number(1)])
 
 
 @intrinsic
