@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microtensor import kernels
-from microtensor.kernels.settings import LARGE_SUM
+from microtensor.kernels import settings
 from microtensor.tensor import LEAF, Tensor, as_array, enable_grad, ops, wrap
 
 
@@ -189,7 +189,7 @@ def _checked(part: Any, x: Tensor, op: Any, kind: type) -> Any:
 
 def _sum(before: Any, part: Any, g: Any, fresh: bool) -> Any:
     """before + part; where `part` is large and nobody else's (the op is ours, and made it just now), it is written over."""
-    if type(part) is np.ndarray and part.size > LARGE_SUM and type(before) is np.ndarray:
+    if type(part) is np.ndarray and part.size > settings.LARGE_SUM and type(before) is np.ndarray:
         alike = part.dtype == before.dtype and part.flags.c_contiguous and before.flags.c_contiguous
         if alike and fresh and part is not g and part.base is None and part.flags.writeable:
             return kernels.add_to(before, part)

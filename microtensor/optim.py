@@ -187,7 +187,7 @@ class AdamW(Optimizer):
                 # The running means start at 0; what that lacks is corrected.
                 rate, correction = lr / (1 - beta1**updates), 1 / math.sqrt(1 - beta2**updates)
                 arrays.append(p._array)
-                gradients.append(np.ascontiguousarray(p._gradient))
+                gradients.append(np.asarray(p._gradient, order="C"))
                 means.append(state["mean"])
                 squares.append(state["square"])
                 factors.append((1 - beta1, 1 - beta2, shrink, rate, correction, group["eps"]))
@@ -202,14 +202,15 @@ def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> fl
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm: max_norm must be above 0, not {max_norm}")
     tensors = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    gradients = {p: p._gradient for p in tensors if p._gradient is not None}
-    by_dtype: dict[Any, list[np.ndarray]] = {}
-    for g in gradients.values():
-        by_dtype.setdefault(g.dtype, []).append(np.ascontiguousarray(g))
-    norm = math.sqrt(sum(kernels.norm_of_all(arrays) ** 2 for arrays in by_dtype.values()))
+    by_dtype: dict[Any, dict[Tensor, np.ndarray]] = {}
+    for p in tensors:
+        if p._gradient is not None:
+            by_dtype.setdefault(p.dtype, {})[p] = np.asarray(p._gradient, order="C")
+    norm = math.sqrt(sum(kernels.norm_of_all(list(group.values())) ** 2 for group in by_dtype.values()))
     if max_norm < norm < math.inf:
-        for p, g in gradients.items():
-            p._gradient = np.asarray(g * (max_norm / norm), g.dtype)
+        for group in by_dtype.values():
+            for p, scaled in zip(group, kernels.scaled(list(group.values()), max_norm / norm), strict=True):
+                p._gradient = scaled
     return norm
 
 

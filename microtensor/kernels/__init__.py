@@ -27,6 +27,7 @@ _FILES = {
     "norm": "norms",
     "norm_backward": "norms",
     "norm_of_all": "updates",
+    "scaled": "updates",
     "scatter_add": "tables",
     "scatter_mean": "tables",
     "set_num_threads": "settings",

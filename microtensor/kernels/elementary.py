@@ -122,9 +122,7 @@ def _normal_of(x):
     if x == types.float32:
         half, one, zero = np.float32(0.5), np.float32(1.0), np.float32(0.0)
         p = np.float32(0.3275911 * math.sqrt(0.5))
-        a1, a2, a3, a4, a5 = (
-            np.float32(0.5 * a) for a in (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
-        )
+        a1, a2, a3, a4, a5 = (np.float32(0.5 * a) for a in (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429))
 
         def single(x):
             e = exp(-half * x * x)

@@ -140,7 +140,5 @@ def dropout(x: np.ndarray, p: float, key: int) -> np.ndarray:
     x = np.asarray(x, order="C")
     out = np.empty_like(x)
     threshold = np.uint32(min(round(p * 2**32), 2**32 - 1))
-    threads.share_rows(
-        x.size, 2, _keep, x.reshape(-1), np.uint32(key), threshold, x.dtype.type(1 / (1 - p)), out.reshape(-1)
-    )
+    threads.share_rows(x.size, 2, _keep, x.reshape(-1), np.uint32(key), threshold, x.dtype.type(1 / (1 - p)), out.reshape(-1))
     return out

@@ -251,9 +251,37 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
                 start = min(max(t - offset - i, 0), rows) if causal else 0
                 at = (start * row + t) * size
                 left = rows - start
-                _tiles(p.ctypes.data + at, 1, row, left, slope_panels, start * lanes, rows, values_wide, all_dv, t * values_wide, values_wide, True)
-                _tiles(ds.ctypes.data + at, 1, row, left, query_panels, start * lanes, rows, width_wide, all_dk, t * width_wide, width_wide, True)
-            _place(one_dq, width_wide, rows, width, dq + (places[4, h] + i * strides[4, 0]) * size, strides[4, 0], strides[4, 1])
+                _tiles(
+                    p.ctypes.data + at,
+                    1,
+                    row,
+                    left,
+                    slope_panels,
+                    start * lanes,
+                    rows,
+                    values_wide,
+                    all_dv,
+                    t * values_wide,
+                    values_wide,
+                    True,
+                )
+                _tiles(
+                    ds.ctypes.data + at,
+                    1,
+                    row,
+                    left,
+                    query_panels,
+                    start * lanes,
+                    rows,
+                    width_wide,
+                    all_dk,
+                    t * width_wide,
+                    width_wide,
+                    True,
+                )
+            _place(
+                one_dq, width_wide, rows, width, dq + (places[4, h] + i * strides[4, 0]) * size, strides[4, 0], strides[4, 1]
+            )
         _place(all_dk, width_wide, keys, width, dk + places[5, h] * size, strides[5, 0], strides[5, 1])
         _place(all_dv, values_wide, keys, values_width, dv + places[6, h] * size, strides[6, 0], strides[6, 1])
 
@@ -300,7 +328,17 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool, scale: 
     addresses = [x.ctypes.data for x in (q, k, v)]
     flat, flat_logs = _flat(out), logs.reshape(-1)
     threads.share_rows(
-        heads.shape[1], _cost(sizes, causal), _forward, *addresses, heads, strides, sizes, q.dtype.type(scale), causal, flat, flat_logs
+        heads.shape[1],
+        _cost(sizes, causal),
+        _forward,
+        *addresses,
+        heads,
+        strides,
+        sizes,
+        q.dtype.type(scale),
+        causal,
+        flat,
+        flat_logs,
     )
     return out, logs
 

@@ -86,7 +86,26 @@ def _pack(b, b_row, b_col, depth, columns, panels):
 
 
 @kernel
-def _multiply(a, a_row, a_col, b, b_row, b_col, c, c_at, columns, row, last_row, column, last_column, depth, add, bias, activation, activated):
+def _multiply(
+    a,
+    a_row,
+    a_col,
+    b,
+    b_row,
+    b_col,
+    c,
+    c_at,
+    columns,
+    row,
+    last_row,
+    column,
+    last_column,
+    depth,
+    add,
+    bias,
+    activation,
+    activated,
+):
     """c[row:last_row, column:last_column] = a @ b there, for c flat with `columns` numbers in a row.
 
     Args:
@@ -215,7 +234,8 @@ def matmul(
         activated = np.empty(shape, a.dtype) if activation else None
         _single(a, b, bias, activation, c, activated, add_to is not None)
         return c if activated is None else (c, activated)
-    if bias is None and activation is None and not by_numpy(rows * math.prod(shape[:-2]), depth, columns):
+    batched = bias is None and activation is None and max(a.ndim, b.ndim) > 2
+    if batched and not by_numpy(rows * math.prod(batch), depth, columns):
         c = np.empty(shape, a.dtype) if add_to is None else add_to
         _batch(a, b, c, add_to is not None)
         return c
@@ -237,7 +257,7 @@ def readable(x: np.ndarray) -> tuple[np.ndarray, list[int]]:
     size = x.itemsize
     for stride in x.strides:
         if stride < 0 or stride % size:
-            return readable(np.ascontiguousarray(x))
+            return readable(x.copy())  # (ascontiguousarray keeps odd strides of axes of length 1)
     return x, [stride // size for stride in x.strides]
 
 

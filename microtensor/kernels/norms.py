@@ -108,7 +108,13 @@ def norm(
 
 
 def norm_backward(
-    x: np.ndarray, weight: np.ndarray | None, bias: np.ndarray | None, centre: bool, means: np.ndarray, factors: np.ndarray, g: np.ndarray
+    x: np.ndarray,
+    weight: np.ndarray | None,
+    bias: np.ndarray | None,
+    centre: bool,
+    means: np.ndarray,
+    factors: np.ndarray,
+    g: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gradients of x, weight and bias, from g, that of the result."""
     x, g = np.asarray(x, order="C"), np.asarray(g, order="C")
@@ -119,7 +125,18 @@ def norm_backward(
     blocks = -(-rows // BLOCK)
     parts = np.zeros((blocks, 2, width), x.dtype)
     threads.share_rows(
-        blocks, 4 * width * BLOCK, _norm_slopes, flat, _given(weight, x), _given(bias, x), centre, means, factors, flat_g, flat_dx, parts
+        blocks,
+        4 * width * BLOCK,
+        _norm_slopes,
+        flat,
+        _given(weight, x),
+        _given(bias, x),
+        centre,
+        means,
+        factors,
+        flat_g,
+        flat_dx,
+        parts,
     )
     sums = parts.sum(axis=0)
     return dx, sums[0], sums[1]

@@ -14,6 +14,9 @@ SMALL_PRODUCT = 2**20
 #: Sums of more numbers than this are ours, by several threads.
 LARGE_SUM = 2**17
 
+#: Functions of more numbers than this are ours, where NumPy has them too.
+LARGE_MAP = 2**14
+
 _threads = 0
 _numpy_matmul = os.environ.get("MICROTENSOR_MATMUL", "") == "numpy"
 

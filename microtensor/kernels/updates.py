@@ -39,7 +39,10 @@ def _adamw_pieces(pieces, addresses, factors, like, first, last):
     for n in range(first, last):
         array, start, length = pieces[n]
         at = start * like.itemsize
-        parameter, gradient = at_address(addresses[array, 0] + at, length, like), at_address(addresses[array, 1] + at, length, like)
+        parameter, gradient = (
+            at_address(addresses[array, 0] + at, length, like),
+            at_address(addresses[array, 1] + at, length, like),
+        )
         mean, square = at_address(addresses[array, 2] + at, length, like), at_address(addresses[array, 3] + at, length, like)
         _adamw(parameter, gradient, mean, square, factors[array])
 
@@ -78,21 +81,18 @@ def adamw(
 
 @kernel
 def _squares_of_pieces(pieces, addresses, like, sums, first, last):
-    """sums[n] = the sum of the squares of piece n, in float64, from blocks short enough for float32."""
+    """sums[n] = the sum of the squares of piece n, in float64, where a float32's square neither overflows nor vanishes."""
     for n in range(first, last):
         array, start, length = pieces[n]
-        result = 0.0
-        for at in range(start, start + length, 256):
-            x = at_address(addresses[array] + at * like.itemsize, min(256, start + length - at), like)
-            result += _square_sum(x)
-        sums[n] = result
+        sums[n] = _square_sum(at_address(addresses[array] + start * like.itemsize, length, like))
 
 
 @kernel(sums=True)
 def _square_sum(x):
-    result = x.dtype.type(0)
+    result = 0.0
     for i in range(x.size):
-        result += x[i] * x[i]
+        wide = np.float64(x[i])
+        result += wide * wide
     return result
 
 
@@ -104,6 +104,30 @@ def norm_of_all(arrays: Sequence[np.ndarray]) -> float:
     like = arrays[0].reshape(-1)[:0]
     threads.share_rows(len(pieces), PIECE, _squares_of_pieces, pieces, addresses, like, sums)
     return math.sqrt(float(sums.sum()))
+
+
+@kernel
+def _scale_pieces(pieces, addresses, factor, like, first, last):
+    for n in range(first, last):
+        array, start, length = pieces[n]
+        at = start * like.itemsize
+        _scale(at_address(addresses[array, 0] + at, length, like), factor, at_address(addresses[array, 1] + at, length, like))
+
+
+@kernel
+def _scale(x, factor, out):
+    for i in range(x.size):
+        out[i] = x[i] * factor
+
+
+def scaled(arrays: Sequence[np.ndarray], factor: float) -> list[np.ndarray]:
+    """factor * array for each of several contiguous arrays of one type."""
+    results = [np.empty_like(a) for a in arrays]
+    addresses = np.array([(a.ctypes.data, r.ctypes.data) for a, r in zip(arrays, results, strict=True)])
+    like = arrays[0].reshape(-1)[:0]
+    pieces = _pieces(arrays)
+    threads.share_rows(len(pieces), PIECE, _scale_pieces, pieces, addresses, like.dtype.type(factor), like)
+    return results
 
 
 def _pieces(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable, not_differentiable
-from microtensor.kernels.settings import LARGE_SUM
+from microtensor.kernels import settings
 from microtensor.tensor import as_array
 
 
@@ -42,7 +42,7 @@ def _for_kernel(x: Any) -> bool:
 
 def _large_and_alike(x: Any, y: Any) -> bool:
     """Whether two arrays are large, and of the same shape, type and order."""
-    if type(x) is not np.ndarray or x.size <= LARGE_SUM or type(y) is not np.ndarray:
+    if type(x) is not np.ndarray or x.size <= settings.LARGE_SUM or type(y) is not np.ndarray:
         return False
     contiguous = x.flags.c_contiguous and y.flags.c_contiguous
     return x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind == "f" and contiguous
@@ -174,7 +174,7 @@ def cos(x: Any, /) -> Result:
 @differentiable(numpy=np.tanh)
 def tanh(x: Any, /) -> Result:
     """The hyperbolic tangent: an S-shaped curve from -1 to 1."""
-    if _for_kernel(x) and x.size > 2**14:
+    if _for_kernel(x) and x.size > settings.LARGE_MAP:
         y, slopes = kernels.activate("tanh", x)
         return y, lambda g: (g * slopes,)
     y = np.tanh(x)

@@ -8,7 +8,7 @@ import numpy as np
 
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
-from microtensor.kernels.settings import SMALL_PRODUCT
+from microtensor.kernels import settings
 from microtensor.ops.elementwise import unbroadcast
 
 
@@ -35,7 +35,7 @@ def matmul(x: Any, y: Any, /) -> Result:
     a column on the right."""
     if y.ndim == 2:
         if x.ndim == 2:
-            if x.size * y.shape[1] < SMALL_PRODUCT:
+            if x.size * y.shape[1] < settings.SMALL_PRODUCT:
                 return np.matmul(x, y), (lambda g: g.dot(y.T), x.T.dot)
             return _product(x, y), (lambda g: _product(g, y.T), lambda g: _product(x.T, g))
         if x.ndim > 2 and 0 not in y.shape:

@@ -22,6 +22,7 @@ from drawing import (
     normalised,
     one,
     ones,
+    packed,
     pieces,
     projected,
     reshaped,
@@ -105,6 +106,19 @@ def attention(q, k, v, mask=None, causal=False, scale=None):
     return out
 
 
+def multi_head_attention(x, heads, causal):
+    *lead, time, wide = x.shape
+    q, k, v = np.moveaxis(x.reshape((*lead, time, 3, heads, wide // 3 // heads)), -3, 0).swapaxes(-2, -3)
+    return attention(q, k, v, None, causal).swapaxes(-2, -3).reshape((*lead, time, wide // 3))
+
+
+def activated(x, w, b=0.0, activation=""):
+    h = x @ w + b
+    if activation == "tanh":
+        return np.tanh(h)
+    return h / (1 + np.exp(-h)) if activation == "silu" else gelu(h, "tanh" if activation == "gelu_tanh" else "none")
+
+
 @dataclass
 class Case:
     """An op under test."""
@@ -117,6 +131,8 @@ class Case:
     #: The same for the reference, where it differs.
     call_reference: Any = None
     float32_tolerance: float = 1e-4
+    #: Whether every threshold is 0 while it is tested, so that it takes the way of large arrays.
+    large: bool = False
 
     def __post_init__(self):
         op = getattr(mt, self.name, None)
@@ -203,9 +219,11 @@ CASES = [
     Case("embedding", looked_up(), None, lambda table, indices: mt.embedding(indices, table), lambda table, indices: table[indices]),
     Case("embedding_bag", looked_up(bag=True), None, lambda t, indices: mt.embedding_bag(indices, t), lambda t, indices: t[indices].mean(-2)),
     Case("linear", projected(), lambda x, w, b=0.0: x @ w + b),
+    Case("linear", projected(activations=("gelu", "gelu_tanh", "silu", "tanh")), activated),
     Case("layer_norm", normalised(), layer_norm, float32_tolerance=1e-2),
     Case("rms_norm", normalised(bias=False), rms_norm, float32_tolerance=1e-2),
     Case("dropout", SMOOTH, None, lambda x: mt.dropout(x, 0.4, np.random.default_rng(3)),
          lambda x: dropout(x, 0.4, np.random.default_rng(3).integers(2**32))),
     Case("scaled_dot_product_attention", attended(), attention),
+    Case("multi_head_attention", packed(), multi_head_attention),
 ]  # fmt: skip

@@ -187,6 +187,18 @@ def attended(draw):
 
 
 @st.composite
+def packed(draw):
+    lead, time, heads, width = (
+        draw(shapes(max_dims=1)),
+        draw(st.integers(0, 4)),
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, 3)),
+    )
+    parts = [(*lead, time, 3 * heads * width)]
+    return distinct(np.random.default_rng(draw(SEEDS)), parts), {"heads": heads, "causal": draw(st.booleans())}
+
+
+@st.composite
 def normalised(draw, bias=True):
     shape = draw(shapes(min_dims=1))
     shape = (*shape[:-1], draw(st.integers(2, 4)))
@@ -195,10 +207,11 @@ def normalised(draw, bias=True):
 
 
 @st.composite
-def projected(draw):
+def projected(draw, activations=(None,)):
     lead, width, out = draw(shapes(max_dims=2)), draw(st.integers(0, 3)), draw(st.integers(0, 3))
     parts = [(*lead, width), (width, out)] + ([(out,)] if draw(st.booleans()) else [])
-    return distinct(np.random.default_rng(draw(SEEDS)), parts), {}
+    activation = draw(st.sampled_from(activations))
+    return distinct(np.random.default_rng(draw(SEEDS)), parts), {"activation": activation} if activation else {}
 
 
 # Options for a shape

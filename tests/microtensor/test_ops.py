@@ -1,6 +1,8 @@
 """What every op owes its users, checked on random inputs: the right value, the right gradients of first and second order, the
 dtype it was given, and that nothing it was given was changed or handed out again."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from cases import CASES
@@ -9,9 +11,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microtensor as mt
+from microtensor.kernels import gemm, settings, threads
 from microtensor.tensor import ops
 
-every_op = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+#: The ops that leave small arrays to NumPy. They are tested a second time as if all arrays were large.
+HAVE_THRESHOLDS = ("add", "matmul", "dot", "tanh", "linear", "cross_entropy", "softmax", "layer_norm", "multi_head_attention")
+LARGE = [dataclasses.replace(case, large=True) for case in CASES if case.name in HAVE_THRESHOLDS]
+every_op = pytest.mark.parametrize("case", CASES + LARGE, ids=lambda case: case.name + " as if large" * case.large)
+
+
+@pytest.fixture(autouse=True)
+def thresholds(request, monkeypatch):
+    case = getattr(request.node, "callspec", None) and request.node.callspec.params.get("case")
+    if case and case.large:
+        for module, name in ((settings, "SMALL_PRODUCT"), (settings, "LARGE_SUM"), (settings, "LARGE_MAP"), (gemm, "LARGE")):
+            monkeypatch.setattr(module, name, 0)
+        monkeypatch.setattr(gemm, "DEEP", 1)
+        monkeypatch.setattr(threads, "PART", 1)
 
 
 def spread_out(x):
