@@ -1,4 +1,5 @@
-"""The model of the benchmarks: a GPT-2-style transformer over characters, in microtensor and, with the same weights, in PyTorch."""
+"""The model of the benchmarks: a GPT-2-style transformer over characters, in microtensor and, with the same weights, in
+PyTorch."""
 
 from __future__ import annotations
 

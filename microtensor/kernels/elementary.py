@@ -1,13 +1,13 @@
 """exp, tanh, erf and what is built of them, in arithmetic that LLVM turns into vector instructions.
 
-A library's exp is called for one number at a time. A polynomial without branches is computed for 16 numbers at once. The largest
-errors, on a million numbers from -10 to 10 (ulp: units in the result's last place):
+A library's exp is called for one number at a time. A polynomial without branches is computed for 16 numbers at once. The
+largest errors, on a million numbers from -10 to 10 (ulp: units in the result's last place):
 
     float32    exp 1.1 ulp, tanh 2.5 ulp, sigmoid and silu 3 ulp; erf 5.5e-7 and both kinds of gelu 5.2e-7, absolute
     float64    exp 1 ulp, tanh 3 ulp, sigmoid and silu 4 ulp; erf and both kinds of gelu 2e-15, absolute
 
-float32's erf is formula 7.1.26 of Abramowitz and Stegun's Handbook of Mathematical Functions; float64's is the C library's, which is 25
-times as slow. Below -87.3 (-708.3 in float64) e^x counts as 0: its result would have fewer digits.
+float32's erf is formula 7.1.26 of Abramowitz and Stegun's Handbook of Mathematical Functions; float64's is the C library's,
+which is 25 times as slow. Below -87.3 (-708.3 in float64) e^x counts as 0: its result would have fewer digits.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from microtensor.kernels.jit import kernel
 def _expm1_parts(x):
     """(s, t) with e^x = s * (1 + t), where s is a power of two and t lies between -0.3 and 0.42; for -87 < x < 88.
 
-    e^x = 2^n * e^r, where n is the whole number nearest to x / log(2), and r = x - n log(2) is at most log(2) / 2 in size; there the
-    Taylor series of e^r - 1 needs 7 terms (13 in float64) to be exact to the last digit.
+    e^x = 2^n * e^r, where n is the whole number nearest to x / log(2), and r = x - n log(2) is at most log(2) / 2 in size;
+    there the Taylor series of e^r - 1 needs 7 terms (13 in float64) to be exact to the last digit.
     """
     raise NotImplementedError("compiled code only")
 

@@ -40,7 +40,8 @@ def _apply_part(kind, x, out, first, last):
 
 @kernel
 def _bias_part(slopes, g, out, parts, first, last):
-    """Blocks first to last, each of BLOCK rows: out = g * slopes, and parts[block] = the sum of out's rows (of g's, without slopes)."""
+    """Blocks first to last, each of BLOCK rows: out = g * slopes, and parts[block] = the sum of out's rows (of g's, without
+    slopes)."""
     rows = g.shape[0]
     for block in range(first, last):
         sums = parts[block]

@@ -1,10 +1,11 @@
 """Attention: for each query, the mean of the values, weighted by the softmax of its scores with the keys.
 
-The matrix of all scores has context x context numbers for each head: for a context of 1,024, six heads and a batch of 16, 400
-megabytes, written and read several times. Here it never exists. A *strip* of it, the scores of a few queries with all keys, is
-computed, turned into probabilities and multiplied with the values while it is in the core's cache, and then its memory serves the
-next strip (the idea of Rabe and Staats 2021, arXiv:2112.05682, and of Dao et al. 2022, arXiv:2205.14135). Backward computes the strips
-again from the queries and keys; of the softmax only one number for each query was kept, the logarithm of its denominator.
+The matrix of all scores has context x context numbers for each head: for a context of 1,024, six heads and a batch of 16,
+400 megabytes, written and read several times. Here it never exists. A *strip* of it, the scores of a few queries with all
+keys, is computed, turned into probabilities and multiplied with the values while it is in the core's cache, and then its
+memory serves the next strip (the idea of Rabe and Staats 2021, arXiv:2112.05682, and of Dao et al. 2022, arXiv:2205.14135).
+Backward computes the strips again from the queries and keys; of the softmax only one number for each query was kept, the
+logarithm of its denominator.
 
 With a causal mask a query sees only the keys up to its own place. A strip then ends there, which skips half of the work.
 
@@ -13,14 +14,12 @@ Queries, keys and values are read where they lie, so that they may be columns of
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from microtensor.kernels import threads
 from microtensor.kernels.elementary import exp
-from microtensor.kernels.jit import kernel
 from microtensor.kernels.gemm import places, readable
+from microtensor.kernels.jit import kernel
 from microtensor.kernels.rows import dot, largest, total
 from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, prefetch, tile
 
@@ -193,8 +192,8 @@ def _scale_to(x, factor, out, step):
 def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, logs, first_head, last_head):
     """The gradients of heads first_head to last_head, from g, that of the result.
 
-    With p the probabilities and s the scores, s = scale q k^T: dv = p^T g; dp = g v^T; ds = p (dp - d), where d is the sum of p dp
-    for each query; dq = scale ds k; dk = scale ds^T q.
+    With p the probabilities and s the scores, s = scale q k^T: dv = p^T g; dp = g v^T; ds = p (dp - d), where d is the sum
+    of p dp for each query; dq = scale ds k; dk = scale ds^T q.
 
     Args:
         q, k, v, places, strides, sizes, scale, causal, logs: as in `_forward`.

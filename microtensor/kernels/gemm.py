@@ -5,20 +5,23 @@ of a and b would be fetched again for every sum it is part of. The three ideas t
 fetching less (Goto and van de Geijn 2008, "Anatomy of high-performance matrix multiplication"):
 
 *A tile.* A processor with AVX-512 has 32 vector registers, each of 16 floats. A tile of c, twelve rows by two vectors (32
-columns), fills 24 of them. Along the inner axis, each step fetches two vectors of b and twelve single numbers of a, and does 12 x
-32 products with them; 24 sums are under way at once, so that none has to wait for its last addition. Why twelve rows: the sums, two
-vectors of b and what is needed to spread a number of a fill the 32 registers, and a tile that doesn't fit would be written
-to memory and read back at every step. Processors with 16 registers get 6 rows. (`vectors.tile` is this inner loop.)
+columns), fills 24 of them. Along the inner axis, each step fetches two vectors of b and twelve single numbers of a, and
+does 12 x 32 products with them; 24 sums are under way at once, so that none has to wait for its last addition. Why twelve
+rows: the sums, two vectors of b and what is needed to spread a number of a fill the 32 registers, and a tile that doesn't
+fit would be written to memory and read back at every step. Processors with 16 registers get 6 rows. (`vectors.tile` is this
+inner loop.)
 
-*Packed panels.* Rows of b are far apart in memory, and a tile needs 32 columns of each. So a *panel*, 32 columns of b, is first
-copied to one piece of memory in the order in which it will be read. That is worth it because every tile below reads it again. It
-also settles the question of whether b is transposed: only the copying differs. a is read where it lies, at any strides: a
-tile uses each of its numbers right after fetching it, for all panels in turn, while they are near.
+*Packed panels.* Rows of b are far apart in memory, and a tile needs 32 columns of each. So a *panel*, 32 columns of b, is
+first copied to one piece of memory in the order in which it will be read. That is worth it because every tile below reads
+it again. It also settles the question of whether b is transposed: only the copying differs. a is read where it lies, at any
+strides: a tile uses each of its numbers right after fetching it, for all panels in turn, while they are near.
 
 *Blocks.* What was packed should still be in the core's own cache (L2) when it is read again, so b is taken in blocks of
 at most `BLOCK` bytes.
 
-
+Threads divide the rows of c, or its columns when there are more of those, or the matrices of a batch. Very long sums (the
+gradient of a weight sums over all tokens) are divided too, into pieces that don't depend on the number of threads, so that
+results don't either.
 """
 
 from __future__ import annotations
@@ -188,8 +191,8 @@ def _multiply_batch(a, a_at, a_row, a_col, b, b_at, b_row, b_col, c, rows, colum
 
 #: Products of at least this many multiplications are shared by the threads.
 LARGE = 2**21
-#: Sums of at least this many terms are divided, into so many pieces (whatever the number of threads: the rounding depends on it),
-#: where the result has at most so many numbers.
+#: Sums of at least this many terms are divided, into so many pieces (whatever the number of threads: the rounding depends
+#: on it), where the result has at most so many numbers.
 DEEP, PIECES, NARROW = 2**11, 4, 2**18
 
 
@@ -210,7 +213,8 @@ def matmul(
     Args:
         a, b: both float32 or both float64, in any order in memory: a transposed array is read where it lies.
         bias: (columns,), or None.
-        activation: "gelu", say (a name that `elementwise` knows): return (f'(c), f(c)) for c = a @ b + bias, computed while c is near.
+        activation: f, a name that `elementwise` knows ("gelu"): return (f'(c), f(c)) for c = a @ b + bias, computed while c is
+            near.
         add_to: a contiguous array of the result's shape; the product is added to it, in place, and it is returned.
 
     The result is the same bits every time, with any number of threads.

@@ -20,9 +20,13 @@ from typing import Any
 import llvmlite
 import numba
 from llvmlite import binding as llvm
+from numba import extending
 from numba.core import caching
 
 config: Any = numba.config
+
+#: What makes an operation of LLVM's usable in kernels.
+intrinsic: Any = extending.intrinsic
 
 
 def kernel(function: Callable[..., Any] | None = None, *, sums: bool = False) -> Any:

@@ -1,8 +1,9 @@
 """Memory that was freed stays with the process, for the next array of its size.
 
-A training step makes and frees the same large arrays again and again. The C library gives a large block back to the system as soon as
-it is freed, and the system hands it out again page by page, each cleared first: for a small GPT that took a sixth of the
-step. Where the C library is glibc, which can be told not to, it is: up to `KEPT` bytes of free memory are kept.
+A training step makes and frees the same large arrays again and again. The C library gives a large block back to the system
+as soon as it is freed, and the system hands it out again page by page, each cleared first: for a small GPT that took a
+sixth of the step. Where the C library is glibc, which can be told not to, it is: up to `KEPT` bytes of free memory are
+kept.
 """
 
 from __future__ import annotations

@@ -34,7 +34,8 @@ def _scaled(x, factor, weight, bias, out):
 
 @kernel
 def _norm_rows(x, weight, bias, centre, eps, out, means, factors, first, last):
-    """Rows first to last of x (rows, width), with their means (0 unless `centre`) and 1 / root mean square, which backward needs."""
+    """Rows first to last of x (rows, width), with their means (0 unless `centre`) and 1 / root mean square, which backward
+    needs."""
     width = x.shape[1]
     share = x.dtype.type(1 / max(width, 1))
     spread = np.empty(width, x.dtype)

@@ -7,11 +7,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
 from microtensor.kernels import threads
 from microtensor.kernels.elementary import exp
-from microtensor.kernels.jit import kernel
+from microtensor.kernels.jit import intrinsic, kernel
 from microtensor.kernels.vectors import array_pointer, load_vector
 
 #: Rows are padded to a multiple of this many numbers: a vector register of the widest kind.

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from types import SimpleNamespace
 
 #: The cores that this process may use, where the system tells.
 CORES: frozenset[int] = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 
-#: Products of fewer multiplications than this are left to NumPy: they end before ours would have begun. (Not more: from about here
-#: on, OpenBLAS uses threads of its own, which go on spinning when they are done and keep the cores from everything else.)
+#: Products of fewer multiplications than this are left to NumPy: they end before ours would have begun. (Not more: from
+#: about here on, OpenBLAS uses threads of its own, which go on spinning when they are done and keep the cores from
+#: everything else.)
 SMALL_PRODUCT = 2**20
 
 #: Sums of more numbers than this are ours, by several threads.
@@ -17,8 +19,7 @@ LARGE_SUM = 2**17
 #: Functions of more numbers than this are ours, where NumPy has them too.
 LARGE_MAP = 2**14
 
-_threads = 0
-_numpy_matmul = os.environ.get("MICROTENSOR_MATMUL", "") == "numpy"
+_chosen = SimpleNamespace(threads=0, numpy_matmul=os.environ.get("MICROTENSOR_MATMUL", "") == "numpy")
 
 
 def get_num_threads() -> int:
@@ -26,13 +27,12 @@ def get_num_threads() -> int:
 
     Raises ValueError when that variable isn't a number of threads.
     """
-    global _threads
-    if _threads == 0:
+    if _chosen.threads == 0:
         given = os.environ.get("MICROTENSOR_NUM_THREADS", "")
         if given and not (given.isdecimal() and int(given) > 0):
             raise ValueError(f"MICROTENSOR_NUM_THREADS is {given!r}; it must be a number of threads, 1 or more")
-        _threads = int(given) if given else len(CORES) or os.cpu_count() or 1
-    return _threads
+        _chosen.threads = int(given) if given else len(CORES) or os.cpu_count() or 1
+    return _chosen.threads
 
 
 def set_num_threads(n: int) -> None:
@@ -40,10 +40,9 @@ def set_num_threads(n: int) -> None:
 
     Results are the same bits with any number. NumPy's own threads, if it has some, aren't counted.
     """
-    global _threads
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"set_num_threads: the number of threads must be an integer of at least 1, not {n!r}")
-    _threads = n
+    _chosen.threads = n
 
 
 def use_numpy_matmul(chosen: bool = True) -> None:
@@ -52,10 +51,9 @@ def use_numpy_matmul(chosen: bool = True) -> None:
     Worth trying on processors whose BLAS uses units that ordinary code doesn't reach, as Apple's Accelerate does. Elsewhere
     it is slower here: OpenBLAS's threads go on spinning after each product, and keep the cores from everything else.
     """
-    global _numpy_matmul
-    _numpy_matmul = chosen
+    _chosen.numpy_matmul = chosen
 
 
 def numpy_matmul() -> bool:
     """Whether that was chosen."""
-    return _numpy_matmul
+    return _chosen.numpy_matmul

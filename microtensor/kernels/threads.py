@@ -19,12 +19,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from numba.extending import intrinsic
 
-from microtensor.kernels.jit import kernel
+from microtensor.kernels.jit import intrinsic, kernel
 from microtensor.kernels.memory import keep_freed_memory
 from microtensor.kernels.settings import CORES, get_num_threads
 
@@ -130,7 +130,7 @@ class _Worker:
 keep_freed_memory()
 
 _workers: list[_Worker] = []
-_busy = _thread.allocate_lock()
+_pool = SimpleNamespace(busy=_thread.allocate_lock())
 
 
 def parts(n: int, cost: int) -> int:
@@ -156,16 +156,17 @@ except (AttributeError, OSError, TypeError):
 
 def share(work: Callable[[int], object], n: int) -> None:
     """Call work(0), ..., work(n - 1), each once, and return when all are done. An error in one is raised here."""
-    if n <= 1 or get_num_threads() == 1 or not _busy.acquire(blocking=False):
+    count = min(n, get_num_threads())
+    if count <= 1 or not _pool.busy.acquire(blocking=False):
         for i in range(n):
             work(i)
         return
     try:
-        while len(_workers) < min(n, get_num_threads()) - 1:
+        while len(_workers) < count - 1:
             _workers.append(_Worker())
-        helpers = _workers[: min(n, get_num_threads()) - 1]
+        helpers = _workers[: count - 1]
         core = _core()
-        if helpers[0].avoids != core:
+        if helpers[-1].avoids != core and count <= len(CORES):
             for worker in _workers:
                 worker.avoid(core)
         take = itertools.count().__next__
@@ -188,11 +189,12 @@ def share(work: Callable[[int], object], n: int) -> None:
                 error, worker.error = worker.error, None
                 raise error
     finally:
-        _busy.release()
+        _pool.busy.release()
 
 
 def share_rows(n: int, cost: int, kernel: Callable[..., object], *args: object) -> None:
-    """Call kernel(*args, first, last) for ranges that together make 0 ... n, one of which costs `cost` elementary operations."""
+    """Call kernel(*args, first, last) for ranges that together make 0 ... n, one of which costs `cost` elementary
+    operations."""
     pieces = parts(n, cost)
     if pieces == 1:
         kernel(*args, 0, n)
@@ -210,9 +212,8 @@ atexit.register(_dismiss_all)
 
 def _forget() -> None:
     """In a forked child: its parent's workers don't exist here."""
-    global _busy
     _workers.clear()
-    _busy = _thread.allocate_lock()
+    _pool.busy = _thread.allocate_lock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -15,9 +15,8 @@ import numba
 from llvmlite import binding as llvm
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic
 
-from microtensor.kernels.jit import config, kernel
+from microtensor.kernels.jit import config, intrinsic, kernel
 
 _INT = ir.IntType(64)
 
@@ -147,12 +146,13 @@ def _tile(vectors: int, share: int = 1) -> Any:
     return tile
 
 
-#: tile(a, a_row, a_step, b, b_at, start, start_at, start_row, c, c_at, c_row, depth, add): a tile of c = a @ b, or start + a @ b.
+#: tile(a, a_row, a_step, b, b_at, start, start_at, start_row, c, c_at, c_row, depth, add): a tile of c = a @ b, or start +
+#: a @ b.
 #:
-#: a is the address of a number, with a_row numbers from one row to the next and a_step along a row. b is a packed panel: flat,
-#: for each of the `depth` steps two vectors of numbers. c and start are flat, with c_row and start_row numbers from one row to the
-#: next (start may be c; a start_row of 0 adds one row, a bias, to all). For each step, each of the ROWS numbers of a is multiplied
-#: by both vectors of b, and added to sums that stay in registers throughout.
+#: a is the address of a number, with a_row numbers from one row to the next and a_step along a row. b is a packed panel:
+#: flat, for each of the `depth` steps two vectors of numbers. c and start are flat, with c_row and start_row numbers from
+#: one row to the next (start may be c; a start_row of 0 adds one row, a bias, to all). For each step, each of the ROWS
+#: numbers of a is multiplied by both vectors of b, and added to sums that stay in registers throughout.
 tile = _tile(2)
 
 #: The same, one vector and half a vector wide, for the right edge.

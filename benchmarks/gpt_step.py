@@ -1,0 +1,92 @@
+"""A training step of a GPT: forward, backward, clipping and AdamW, in microtensor, PyTorch, and PyTorch compiled; and its
+memory.
+
+All start from the same weights and see the same batches; that they learn the same is checked by their losses. Memory is
+what a process of their own needs at its highest, which counts the library itself too.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gpt
+import numpy as np
+from measure import Row, compared, has_torch, interleaved, share_of_peak
+
+GOALS = {"PyTorch": "at least 1.4", "PyTorch, torch.compile": "at least 1.4"}
+
+
+def run(quick: bool) -> list[Row]:
+    """The rows of the table."""
+    contestants: dict[str, Any] = {"microtensor": gpt.Microtensor()}
+    notes = {}
+    if has_torch():
+        contestants["PyTorch"] = gpt.PyTorch()
+        contestants["PyTorch, torch.compile"] = gpt.PyTorch(compiled=True)
+    stream = gpt.batches()
+    first = next(stream)
+    losses: dict[str, list[float]] = {name: [] for name in contestants}
+    for name in list(contestants):
+        try:
+            losses[name].append(contestants[name].step(*first))
+        except Exception as error:  # torch.compile wants a C++ compiler
+            notes[name] = f"failed: {type(error).__name__}: {error}".splitlines()[0]
+            del contestants[name]
+    rounds = 4 if quick else 25
+    data = [batch for batch, _ in zip(stream, range(rounds + 1), strict=False)]
+
+    def steps(name: str) -> Any:
+        batches = iter(data)
+        return lambda: losses[name].append(contestants[name].step(*next(batches)))
+
+    seconds = interleaved({name: steps(name) for name in contestants}, rounds, rest=0.02)
+    rows = []
+    for rival, goal in GOALS.items():
+        row = compared("GPT training step, 6 x 192, 256 x 16 characters", "ms", 1e3, seconds, rival, goal)
+        row.note = notes.get(rival, row.note)
+        if rival in seconds and not np.allclose(losses["microtensor"], losses[rival], rtol=1e-3):
+            row.note = "learned something else"
+        # 6 operations for each weight and character, and attention's seven products, half masked.
+        operations = 6 * 4096 * (6 * 12 * 192 * 192 + 192 * 65) + 6 * 7 * 2 * 16 * 6 * 256 * 256 * 32 // 2
+        row.share = share_of_peak(operations, statistics.median(seconds["microtensor"]))
+        rows.append(row)
+    rows.append(memory())
+    return rows
+
+
+def memory() -> Row:
+    """The most memory that a process needs for three steps."""
+    row = Row("peak memory of a process that does that step", "MB", rival_name="PyTorch", goal="at most 0.6 of it")
+    row.ours = peak("Microtensor")["all"]
+    row.details = {"microtensor": peak("Microtensor")}
+    if not has_torch():
+        row.note = "PyTorch is not installed (pip install torch)"
+        return row
+    row.details["PyTorch"] = peak("PyTorch")
+    row.rival = row.details["PyTorch"]["all"]
+    row.ratio = row.rival / row.ours
+    row.note = f"{row.ours / row.rival:.2f} of it"
+    return row
+
+
+def peak(contestant: str) -> dict[str, float]:
+    """Megabytes at the highest, in all and before the first step."""
+    code = f"""
+import json, resource, gpt
+def used():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+model, stream = gpt.{contestant}(), gpt.batches()
+before = used()
+for _ in range(3):
+    model.step(*next(stream))
+print(json.dumps({{"all": used(), "before": before}}))
+"""
+    folder = Path(__file__).parent
+    environment = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(folder.parent)!r}]"
+    done = subprocess.run([sys.executable, "-c", environment + code], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
