@@ -62,9 +62,8 @@ def main() -> int:
 
     if not options.json:
         print(f"{processor()}, 2 threads; {versions()}{' (--quick: not to be quoted)' if options.quick else ''}\n")
-        print(
-            "| measured | microtensor | rival | its figure | ratio | goal | of the machine | |\n|---|---|---|---|---|---|---|---|"
-        )
+        print("| measured | microtensor | rival | its figure | ratio | goal | of the machine | |")
+        print("|---|---|---|---|---|---|---|---|")
     failed = False
     for family in [options.only] if options.only else FAMILIES:
         print(f"measuring {family} ...", file=sys.stderr, flush=True)
