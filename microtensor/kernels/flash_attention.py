@@ -20,7 +20,7 @@ from microtensor.kernels import threads
 from microtensor.kernels.elementary import exp
 from microtensor.kernels.gemm import places, readable
 from microtensor.kernels.jit import kernel
-from microtensor.kernels.rows import dot, largest, total
+from microtensor.kernels.rows import STRIDE, dot, largest, total
 from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, prefetch, tile
 
 #: How many queries make a strip: whole tiles, of 12 rows or of 6.
@@ -141,10 +141,11 @@ def _forward(q, k, v, places, strides, sizes, scale, causal, out, logs, first_he
     size = out.itemsize
     lanes = 2 * VECTOR_BYTES // size
     values_wide = _whole(values_width, lanes)
-    key_panels = np.empty(_whole(keys, lanes) * width, out.dtype)
+    unit = max(lanes, STRIDE)
+    key_panels = np.zeros(_whole(keys, unit) * width, out.dtype)
     value_panels = np.empty(keys * values_wide, out.dtype)
     scaled = np.empty(_whole(queries, ROWS) * width, out.dtype)
-    row = _row_length(_whole(keys, lanes), keys)
+    row = _row_length(_whole(keys, unit), keys)
     strip = np.zeros(ROWS * row, out.dtype)
     result = np.empty(ROWS * values_wide, out.dtype)
     offset = keys - queries
@@ -156,7 +157,7 @@ def _forward(q, k, v, places, strides, sizes, scale, causal, out, logs, first_he
         for i in range(0, queries, ROWS):
             rows = min(ROWS, queries - i)
             seen = max(min(keys, i + rows + offset), 0) if causal else keys
-            wide = _whole(seen, lanes)
+            wide = _whole(seen, unit)
             _tiles(scaled.ctypes.data + i * width * size, width, 1, width, key_panels, 0, width, wide, strip, 0, row, False)
             for r in range(rows):
                 _hide(strip, r * row, min(i + r + 1 + offset, keys) if causal else keys, wide)
@@ -204,11 +205,12 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
     lanes = 2 * VECTOR_BYTES // size
     values_wide, width_wide = _whole(values_width, lanes), _whole(width, lanes)
     tall = _whole(keys, ROWS)
-    key_panels, key_rows = np.empty(_whole(keys, lanes) * width, logs.dtype), np.empty(keys * width_wide, logs.dtype)
-    value_panels = np.empty(_whole(keys, lanes) * values_width, logs.dtype)
+    unit = max(lanes, STRIDE)
+    key_panels, key_rows = np.zeros(_whole(keys, unit) * width, logs.dtype), np.empty(keys * width_wide, logs.dtype)
+    value_panels = np.zeros(_whole(keys, unit) * values_width, logs.dtype)
     query_panels, slope_panels = np.empty(STRIP * width_wide, logs.dtype), np.empty(STRIP * values_wide, logs.dtype)
     scaled, slopes = np.empty(STRIP * width, logs.dtype), np.empty(STRIP * values_width, logs.dtype)
-    row = _row_length(_whole(keys, lanes), tall)
+    row = _row_length(_whole(keys, unit), tall)
     p, ds = np.zeros(STRIP * row, logs.dtype), np.zeros(STRIP * row, logs.dtype)
     one_dq = np.empty(STRIP * width_wide, logs.dtype)
     all_dk, all_dv = np.empty(tall * width_wide, logs.dtype), np.empty(tall * values_wide, logs.dtype)
@@ -231,7 +233,7 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
             deep = _whole(max(min(keys, i + rows + offset), 0) if causal else keys, ROWS)
             for t in range(0, rows, ROWS):
                 seen = max(min(keys, i + min(t + ROWS, rows) + offset), 0) if causal else keys
-                wide = _whole(seen, lanes)
+                wide = _whole(seen, unit)
                 at = scaled.ctypes.data + t * width * size
                 _tiles(at, width, 1, width, key_panels, 0, width, wide, p, t * row, row, False)
                 at = slopes.ctypes.data + t * values_width * size

@@ -161,7 +161,8 @@ def test_an_edited_file_never_runs_old_code(tmp_path):
 
 def test_another_cpu_gets_code_of_its_own(tmp_path):
     assert run(tmp_path) == "[0.5, 0.5, 0.5] 0"
-    assert run(tmp_path, NUMBA_CPU_NAME="generic") == "[0.5, 0.5, 0.5] 0"
+    other = "haswell" if os.environ.get("NUMBA_CPU_NAME") == "generic" else "generic"
+    assert run(tmp_path, NUMBA_CPU_NAME=other) == "[0.5, 0.5, 0.5] 0"
     assert len(list(tmp_path.iterdir())) == 2
 
 
