@@ -77,9 +77,9 @@ def memory() -> Row:
 def peak(contestant: str) -> dict[str, float]:
     """Megabytes at the highest, in all and before the first step."""
     code = f"""
-import json, resource, gpt
-def used():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+import json, gpt
+def used():  # (getrusage would count what the parent had when it forked)
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
 model, stream = gpt.{contestant}(), gpt.batches()
 before = used()
 for _ in range(3):

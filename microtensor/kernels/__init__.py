@@ -24,6 +24,7 @@ _FILES = {
     "gather_mean": "tables",
     "get_num_threads": "settings",
     "matmul": "gemm",
+    "multiply": "elementwise",
     "norm": "norms",
     "norm_backward": "norms",
     "norm_of_all": "updates",

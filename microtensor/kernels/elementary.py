@@ -25,7 +25,8 @@ def _expm1_parts(x):
     """(s, t) with e^x = s * (1 + t), where s is a power of two and t lies between -0.3 and 0.42; for -87 < x < 88.
 
     e^x = 2^n * e^r, where n is the whole number nearest to x / log(2), and r = x - n log(2) is at most log(2) / 2 in size;
-    there the Taylor series of e^r - 1 needs 7 terms (13 in float64) to be exact to the last digit.
+    there float32 needs a polynomial of degree 6 (the one whose largest error is least, 3e-9), and float64 the first 13 terms of
+    the Taylor series of e^r - 1, to be exact to the last digit.
     """
     raise NotImplementedError("compiled code only")
 
@@ -36,14 +37,15 @@ def _expm1_parts_of(x):
         # Adding 1.5 * 2^23 rounds to a whole number n and leaves n in the lowest bits of the sum.
         magic, log2e = np.float32(12582912.0), np.float32(1.4426950408889634)
         high, low = np.float32(0.693359375), np.float32(-2.12194440e-4)  # log(2), in two parts: n * high is exact
-        one, c2, c3, c4, c5, c6, c7 = (np.float32(1 / math.factorial(k)) for k in range(1, 8))
+        nearest = (1.0, 0.5000000436, 0.1666636481, 0.0416647733, 0.00837905904, 0.00140614222)
+        c1, c2, c3, c4, c5, c6 = (np.float32(c) for c in nearest)
 
         def single(x):
             shifted = x * log2e + magic
             n = shifted - magic
             r = (x - n * high) - n * low
             s = np.int32((np.float32(shifted).view(np.int32) << np.int32(23)) + np.int32(0x3F800000)).view(np.float32)
-            return s, r * (one + r * (c2 + r * (c3 + r * (c4 + r * (c5 + r * (c6 + r * c7))))))
+            return s, r * (c1 + r * (c2 + r * (c3 + r * (c4 + r * (c5 + r * c6)))))
 
         return single
 

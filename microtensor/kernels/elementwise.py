@@ -12,6 +12,9 @@ from microtensor.kernels.jit import kernel
 NOTHING, GELU, GELU_TANH, SILU, TANH = range(5)
 KINDS = {None: NOTHING, "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU, "tanh": TANH}
 
+#: How many numbers are copied at a time, before they are worked on.
+PIECE = 2**12
+
 #: How many rows' parts of the gradient of a bias are added up at a time.
 BLOCK = 128
 
@@ -34,8 +37,11 @@ def apply_in_place(kind, x, out):
 
 
 @kernel
-def _apply_part(kind, x, out, first, last):
-    apply_in_place(kind, x[first:last], out[first:last])
+def _apply_part(kind, x, slopes, out, first, last):
+    for start in range(first, last, PIECE):
+        piece = slopes[start : min(start + PIECE, last)]
+        piece[:] = x[start : min(start + PIECE, last)]
+        apply_in_place(kind, piece, out[start : min(start + PIECE, last)])
 
 
 @kernel
@@ -93,11 +99,24 @@ def add_to(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return y
 
 
+@kernel
+def _multiply_part(x, y, out, first, last):
+    _multiply(x[first:last], y[first:last], out[first:last])
+
+
+def multiply(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x * y, for arrays of the same shape and type."""
+    x, y = np.asarray(x, order="C"), np.asarray(y, order="C")
+    out = np.empty_like(x)
+    threads.share_rows(x.size, 1, _multiply_part, x.reshape(-1), y.reshape(-1), out.reshape(-1))
+    return out
+
+
 def activate(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(f(x), f'(x)) for f "gelu", "gelu_tanh", "silu" or "tanh", of each number of x."""
-    slopes = np.array(x, order="C")
-    out = np.empty_like(slopes)
-    threads.share_rows(x.size, 4, _apply_part, KINDS[name], slopes.reshape(-1), out.reshape(-1))
+    x = np.asarray(x, order="C")
+    out, slopes = np.empty_like(x), np.empty_like(x)
+    threads.share_rows(x.size, 4, _apply_part, KINDS[name], x.reshape(-1), slopes.reshape(-1), out.reshape(-1))
     return out, slopes
 
 

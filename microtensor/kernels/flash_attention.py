@@ -21,7 +21,7 @@ from microtensor.kernels.elementary import exp
 from microtensor.kernels.gemm import places, readable
 from microtensor.kernels.jit import kernel
 from microtensor.kernels.rows import STRIDE, dot, largest, total
-from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, prefetch, tile
+from microtensor.kernels.vectors import ROWS, VECTOR_BYTES, at_address, prefetch_range, tile
 
 #: How many queries make a strip: whole tiles, of 12 rows or of 6.
 STRIP = 48
@@ -29,12 +29,6 @@ STRIP = 48
 
 #: How many rows ahead memory is asked for.
 AHEAD = 16
-
-
-@kernel
-def _prefetch_row(address, length):
-    for at in range(0, length, 64):
-        prefetch(address + at)
 
 
 @kernel
@@ -48,7 +42,7 @@ def _panels(x, row, column, rows, columns, transposed, size, out):
         for i in range(0, rows, width):
             out[i * columns : (i + width) * columns] = 0
             for r in range(min(width, rows - i)):
-                _prefetch_row(x + (i + r + AHEAD) * row * size, columns * size)
+                prefetch_range(x + (i + r + AHEAD) * row * size, columns * size)
                 given = at_address(x + (i + r) * row * size, (columns - 1) * column + 1, out)
                 panel = out[i * columns + r :]
                 for c in range(columns):
@@ -57,7 +51,7 @@ def _panels(x, row, column, rows, columns, transposed, size, out):
         for j in range(0, columns, width):
             here = min(width, columns - j)
             for r in range(rows):
-                _prefetch_row(x + ((r + AHEAD) * row + j * column) * size, here * size)
+                prefetch_range(x + ((r + AHEAD) * row + j * column) * size, here * size)
                 given = at_address(x + (r * row + j * column) * size, (here - 1) * column + 1, out)
                 panel = out[(j * rows + r * width) : (j * rows + r * width) + width]
                 if here < width:
@@ -75,7 +69,7 @@ def _rows_of(x, row, column, rows, columns, size, factor, out):
     """out[:rows * columns] = factor * rows of a matrix at address x, and zeros up to whole tiles."""
     out[rows * columns : (rows + ROWS - 1) // ROWS * ROWS * columns] = 0
     for r in range(rows):
-        _prefetch_row(x + (r + AHEAD) * row * size, columns * size)
+        prefetch_range(x + (r + AHEAD) * row * size, columns * size)
         given = at_address(x + r * row * size, (columns - 1) * column + 1, out)
         here = out[r * columns : (r + 1) * columns]
         if column == 1:

@@ -4,7 +4,7 @@ import numpy as np
 
 from microtensor.kernels import threads
 from microtensor.kernels.jit import kernel
-from microtensor.kernels.rows import TOGETHER, padded, softmax_of_block, total
+from microtensor.kernels.rows import padded, rows_together, softmax_of_block, total
 
 
 @kernel
@@ -14,7 +14,7 @@ def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, 
     one = logits.dtype.type(1)
     spread = logits.dtype.type(smoothing / max(classes, 1))
     sharp = logits.dtype.type(1 - smoothing)
-    together = max(min(TOGETHER, last - first), 1)
+    together = max(min(rows_together(classes), last - first), 1)
     n = padded(classes)
     raw = np.full(together * n, -np.inf, logits.dtype)
     powers = np.empty(raw.size, logits.dtype)
@@ -23,7 +23,7 @@ def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, 
     count = 0
     for start in range(first, last, together):
         rows = min(together, last - start)
-        softmax_of_block(logits, start * classes, classes, rows, raw, powers, shifts, totals)
+        softmax_of_block(logits, start * classes, classes, rows, raw, powers, 0, shifts, totals)
         for r in range(rows):
             i = start + r
             t = target[i]
@@ -34,7 +34,7 @@ def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, 
                 continue
             if t < 0 or t >= classes:
                 return all_losses, count, i
-            x, p = raw[r * n : r * n + classes], powers[r * n : r * n + classes]
+            x, p = logits[i * classes : (i + 1) * classes], powers[r * n : r * n + classes]
             _slope(p, one / totals[r], spread, y)
             y[t] -= sharp
             log_total = shifts[r] + np.log(totals[r])

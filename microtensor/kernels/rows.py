@@ -11,14 +11,13 @@ from numba.core import cgutils, types
 from microtensor.kernels import threads
 from microtensor.kernels.elementary import exp
 from microtensor.kernels.jit import intrinsic, kernel
-from microtensor.kernels.vectors import array_pointer, load_vector
+from microtensor.kernels.vectors import array_pointer, at_address, load_vector, prefetch_range
 
 #: Rows are padded to a multiple of this many numbers: a vector register of the widest kind.
 STRIDE = 16
 
-#: So many rows are taken through each step together. One row's steps wait for each other; another row's don't.
-TOGETHER = 16
-
+#: How many rows ahead memory is asked for, where a row has at least so many bytes. (Short ones the processor foresees.)
+AHEAD, LONG = 4, 512
 
 @intrinsic
 def largest(typing: Any, x: Any, at: Any, n: Any) -> Any:
@@ -102,6 +101,13 @@ def scale(x, factor, out):
 
 
 @kernel
+def scale_in_place(x, factor):
+    """x *= factor."""
+    for j in range(x.size):
+        x[j] *= factor
+
+
+@kernel
 def subtract(x, shift, out):
     """out = x - shift."""
     for j in range(x.size):
@@ -109,42 +115,62 @@ def subtract(x, shift, out):
 
 
 @kernel
-def softmax_of_block(x, at, width, rows, raw, powers, shifts, totals):
+def softmax_of_block(x, at, width, rows, raw, powers, p, shifts, totals):
     """The parts of softmax for a few rows of a flat array, from x[at].
 
-    Fills raw (rows, padded width) with the rows (its padding must hold -inf already), powers with e^(x - shift), shifts with
-    the largest of each row (0 where all is -inf) and totals with the sums of the powers (1 there: all probabilities are 0).
+    Fills powers[p:] (rows, padded width) with e^(x - shift), shifts with the largest of each row (0 where all is -inf) and totals
+    with the sums of the powers (1 there: all probabilities are 0). raw is for rows that must be padded; it holds -inf.
     """
     n = padded(width)
+    length = width * x.itemsize
+    ahead = x.ctypes.data + at * x.itemsize + rows * length
+    source, start = raw, 0
+    if n == width:  # nothing to pad: no need to copy
+        source, start = at_address(x.ctypes.data, x.size, raw), at
+    else:
+        for r in range(rows):
+            copy(x, at + r * width, raw, r * n, width)
     for r in range(rows):
-        copy(x, at + r * width, raw, r * n, width)
-    for r in range(rows):
-        shifts[r] = largest(raw, r * n, n)
+        shifts[r] = largest(source, start + r * n, n)
         if shifts[r] == -np.inf:
             shifts[r] = 0
     for r in range(rows):
-        exponentials(raw[r * n : r * n + n], shifts[r], powers[r * n : r * n + n])
+        if length >= LONG:
+            prefetch_range(ahead + r * length, length)  # the rows after these, a few at a time
+        exponentials(source[start + r * n : start + r * n + n], shifts[r], powers[p + r * n : p + r * n + n])
     for r in range(rows):
-        totals[r] = total(powers[r * n : r * n + n])
+        totals[r] = total(powers[p + r * n : p + r * n + n])
         if totals[r] == 0:
             totals[r] = 1
+
+
+@kernel
+def rows_together(width):
+    """How many rows are taken through each step together: one row's steps wait for each other, another row's don't."""
+    return max(2, min(16, 1024 // padded(width)))
 
 
 @kernel
 def _softmax_rows(x, width, logarithm, out, first, last):
     """Rows first to last of softmax, or of its logarithm; x and out are (rows * width,), row after row."""
     n = padded(width)
-    raw = np.full(TOGETHER * n, -np.inf, x.dtype)
-    powers = np.empty(raw.size, x.dtype)
-    shifts, totals = np.empty(TOGETHER, x.dtype), np.empty(TOGETHER, x.dtype)
+    together = rows_together(width)
+    in_place = n == width and not logarithm
+    raw = np.full(together * n, -np.inf, x.dtype)
+    powers = out if in_place else np.empty(together * n, x.dtype)
+    shifts, totals = np.empty(together, x.dtype), np.empty(together, x.dtype)
     one = x.dtype.type(1)
-    for i in range(first, last, TOGETHER):
-        rows = min(TOGETHER, last - i)
-        softmax_of_block(x, i * width, width, rows, raw, powers, shifts, totals)
+    for i in range(first, last, together):
+        rows = min(together, last - i)
+        softmax_of_block(x, i * width, width, rows, raw, powers, i * width if in_place else 0, shifts, totals)
         for r in range(rows):
             at = (i + r) * width
-            if logarithm:
-                subtract(raw[r * n : r * n + width], shifts[r] + np.log(totals[r]), out[at : at + width])
+            if width * out.itemsize >= LONG:
+                prefetch_range(out.ctypes.data + (at + AHEAD * width) * out.itemsize, width * out.itemsize)
+            if in_place:
+                scale_in_place(out[at : at + width], one / totals[r])
+            elif logarithm:
+                subtract(x[at : at + width], shifts[r] + np.log(totals[r]), out[at : at + width])
             else:
                 scale(powers[r * n : r * n + width], one / totals[r], out[at : at + width])
 

@@ -170,6 +170,13 @@ def prefetch(typing: Any, address: Any) -> Any:
     return types.void(types.intp), generate
 
 
+@kernel
+def prefetch_range(address, length):
+    """Ask for the memory from an address on, so many bytes."""
+    for at in range(0, length, 64):
+        prefetch(address + at)
+
+
 @intrinsic
 def copy_tile_row(typing: Any, source: Any, target: Any, at: Any) -> Any:
     """copy_tile_row(source, target, at): two vectors of numbers from the address `source` to the flat array target[at:]."""

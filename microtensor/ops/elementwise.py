@@ -176,7 +176,7 @@ def tanh(x: Any, /) -> Result:
     """The hyperbolic tangent: an S-shaped curve from -1 to 1."""
     if _for_kernel(x) and x.size > settings.LARGE_MAP:
         y, slopes = kernels.activate("tanh", x)
-        return y, lambda g: (g * slopes,)
+        return y, lambda g: (kernels.multiply(g, slopes),)
     y = np.tanh(x)
     return y, lambda g: (g * (1 - y * y),)
 
@@ -218,7 +218,7 @@ def _activate_in_ops(x: Any, name: str) -> Any:
 def _activate(x: Any, /, name: str) -> Result:
     """The activations by a kernel."""
     y, slopes = kernels.activate(name, x)
-    return y, lambda g: (g * slopes,)
+    return y, lambda g: (kernels.multiply(g, slopes),)
 
 
 def _activation(x: Any, name: str) -> Any:

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from microtensor import kernels
 from microtensor.kernels import elementwise, norms, threads
-from microtensor.kernels.rows import STRIDE, TOGETHER
+from microtensor.kernels.rows import STRIDE
 
 SEEDS = st.integers(0, 2**32 - 1)
 DTYPES = st.sampled_from([np.float32, np.float64])
-ROWS = st.sampled_from([0, 1, 2, TOGETHER - 1, TOGETHER, TOGETHER + 1, 40])
+ROWS = st.sampled_from([0, 1, 2, 3, 15, 16, 17, 40])
 WIDTHS = st.sampled_from([1, 2, STRIDE - 1, STRIDE, STRIDE + 1, 63, 64, 65, 130])
 
 
