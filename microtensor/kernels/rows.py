@@ -11,7 +11,7 @@ from numba.core import cgutils, types
 from microtensor.kernels import threads
 from microtensor.kernels.elementary import exp
 from microtensor.kernels.jit import intrinsic, kernel
-from microtensor.kernels.vectors import array_pointer, at_address, load_vector, prefetch_range
+from microtensor.kernels.vectors import array_pointer, load_vector, prefetch_range
 
 #: Rows are padded to a multiple of this many numbers: a vector register of the widest kind.
 STRIDE = 16
@@ -115,6 +115,14 @@ def subtract(x, shift, out):
 
 
 @kernel
+def _start(x, shifts, r, powers):
+    """powers = e^(x - shifts[r]); where nothing is possible (all -inf) the shift becomes 0, and all powers 0."""
+    if shifts[r] == -np.inf:
+        shifts[r] = 0
+    exponentials(x, shifts[r], powers)
+
+
+@kernel
 def softmax_of_block(x, at, width, rows, raw, powers, p, shifts, totals):
     """The parts of softmax for a few rows of a flat array, from x[at].
 
@@ -124,20 +132,20 @@ def softmax_of_block(x, at, width, rows, raw, powers, p, shifts, totals):
     n = padded(width)
     length = width * x.itemsize
     ahead = x.ctypes.data + at * x.itemsize + rows * length
-    source, start = raw, 0
     if n == width:  # nothing to pad: no need to copy
-        source, start = at_address(x.ctypes.data, x.size, raw), at
+        for r in range(rows):
+            shifts[r] = largest(x, at + r * n, n)
+        for r in range(rows):
+            if length >= LONG:
+                prefetch_range(ahead + r * length, length)  # the rows after these, a few at a time
+            _start(x[at + r * n : at + r * n + n], shifts, r, powers[p + r * n : p + r * n + n])
     else:
         for r in range(rows):
             copy(x, at + r * width, raw, r * n, width)
-    for r in range(rows):
-        shifts[r] = largest(source, start + r * n, n)
-        if shifts[r] == -np.inf:
-            shifts[r] = 0
-    for r in range(rows):
-        if length >= LONG:
-            prefetch_range(ahead + r * length, length)  # the rows after these, a few at a time
-        exponentials(source[start + r * n : start + r * n + n], shifts[r], powers[p + r * n : p + r * n + n])
+        for r in range(rows):
+            shifts[r] = largest(raw, r * n, n)
+        for r in range(rows):
+            _start(raw[r * n : r * n + n], shifts, r, powers[p + r * n : p + r * n + n])
     for r in range(rows):
         totals[r] = total(powers[p + r * n : p + r * n + n])
         if totals[r] == 0:
