@@ -1,7 +1,7 @@
 """The one decorator that compiles a kernel, and the cache that keeps the machine code between runs.
 
 numba's own cache looks only at the file a function stands in: edit a helper in another file, and the old machine code
-runs on. Ours is a folder whose name is a digest of every file in this package, of numba's version and of the CPU. Whatever
+runs on. Ours is a folder whose name is a digest of every file in this package, of numba's version and settings, and of the CPU. Whatever
 changes, the name changes, and old code is never found. The folder lies in the user's cache directory (`NUMBA_CACHE_DIR`,
 `XDG_CACHE_HOME` or `~/.cache`), never in a shared one, because cached code is loaded with pickle. When nothing can be
 written there, or a file in it is damaged, the kernel is compiled afresh and the program goes on.
@@ -51,13 +51,16 @@ def cache_folder() -> Path | None:
     digest = hashlib.sha256()
     for file in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
-    machine = (
+    compiler = (
         numba.__version__,
         llvmlite.__version__,
         config.CPU_NAME or llvm.get_host_cpu_name(),
         config.CPU_FEATURES or llvm.get_host_cpu_features().flatten(),
+        config.OPT,
+        config.BOUNDSCHECK,
+        config.DEBUGINFO_DEFAULT,
     )
-    digest.update(repr(machine).encode())
+    digest.update(repr(compiler).encode())
     home = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "microtensor"
     )

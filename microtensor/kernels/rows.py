@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import cgutils
 
 from microtensor.kernels import threads
 from microtensor.kernels.elementary import exp
@@ -19,47 +19,48 @@ STRIDE = 16
 #: How many rows ahead memory is asked for, where a row has at least so many bytes. (Short ones the processor foresees.)
 AHEAD, LONG = 4, 512
 
-@intrinsic
-def largest(typing: Any, x: Any, at: Any, n: Any) -> Any:
-    """largest(x, at, n): the largest of x[at : at + n], for x flat and n a multiple of STRIDE; NaN if there is one.
 
-    LLVM doesn't vectorise a loop with `if x[i] > most`, because of NaN.
-    """
+def _reduction(name: str, whole: str) -> Any:
+    """Make a function that folds n numbers of a flat array, a vector at a time, by LLVM's `name`, and the vector by `whole`."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        x, at, n = arguments
-        number = context.get_value_type(signature.return_type)
-        bits = signature.return_type.bitwidth
-        vector = ir.VectorType(number, STRIDE)
+    @intrinsic
+    def reduce(typing: Any, x: Any, at: Any, n: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            x, at, n = arguments
+            size = signature.return_type.bitwidth // 8
+            number = context.get_value_type(signature.return_type)
+            vector = ir.VectorType(number, STRIDE)
 
-        def function(name: str, result: Any, inputs: list[Any]) -> Any:
-            return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, inputs), f"{name}.v{STRIDE}f{bits}")
+            def call(name: str, result: Any, *inputs: Any, **options: Any) -> Any:
+                kind = ir.FunctionType(result, [i.type for i in inputs])
+                function = cgutils.get_or_insert_function(builder.module, kind, f"{name}.v{STRIDE}f{8 * size}")
+                return builder.call(function, inputs, **options)
 
-        maximum = function("llvm.maximum", vector, [vector, vector])
-        most = cgutils.alloca_once(builder, vector)
-        pointer = array_pointer(context, builder, signature.args[0], x, at)
-        builder.store(load_vector(builder, pointer, vector, bits // 8), most)
-        step = ir.Constant(n.type, STRIDE)
-        with cgutils.for_range_slice(builder, step, n, step) as (i, _):
-            here = load_vector(builder, builder.gep(pointer, [i]), vector, bits // 8)
-            builder.store(builder.call(maximum, [builder.load(most), here]), most)
-        return builder.call(function("llvm.vector.reduce.fmaximum", number, [vector]), [builder.load(most)])
+            def fold(left: Any, right: Any) -> Any:
+                return builder.fadd(left, right) if name == "add" else call(name, vector, left, right)
 
-    return x.dtype(x, at, n), generate
+            folded = cgutils.alloca_once(builder, vector)
+            pointer = array_pointer(context, builder, signature.args[0], x, at)
+            builder.store(load_vector(builder, pointer, vector, size), folded)
+            step = ir.Constant(n.type, STRIDE)
+            with cgutils.for_range_slice(builder, step, n, step) as (i, _):
+                here = load_vector(builder, builder.gep(pointer, [i]), vector, size)
+                builder.store(fold(builder.load(folded), here), folded)
+            start = [ir.Constant(number, 0.0)] if name == "add" else []
+            return call(whole, number, *start, builder.load(folded), fastmath=("reassoc",) if name == "add" else ())
+
+        return x.dtype(x, at, n), generate
+
+    return reduce
 
 
-@intrinsic
-def copy(typing: Any, source: Any, s: Any, target: Any, t: Any, n: Any) -> Any:
-    """copy(source, s, target, t, n): target[t : t + n] = source[s : s + n], for flat arrays of one type."""
+#: largest(x, at, n): the largest of x[at : at + n], for x flat and n a multiple of STRIDE (not 0); NaN if there is one. LLVM
+#: doesn't vectorise a loop with `if x[i] > most`, because of NaN.
+largest = _reduction("llvm.maximum", "llvm.vector.reduce.fmaximum")
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        source, s, target, t, n = arguments
-        here = array_pointer(context, builder, signature.args[0], source, s)
-        there = array_pointer(context, builder, signature.args[2], target, t)
-        cgutils.raw_memcpy(builder, there, here, n, signature.args[2].dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(source, s, target, t, n), generate
+#: padded_total(x, at, n): the sum of x[at : at + n], under the same conditions. (`total` takes any array, and what a row has
+#: beyond a multiple of 64 it adds one by one.)
+padded_total = _reduction("add", "llvm.vector.reduce.fadd")
 
 
 @kernel
@@ -126,8 +127,8 @@ def _start(x, shifts, r, powers):
 def softmax_of_block(x, at, width, rows, raw, powers, p, shifts, totals):
     """The parts of softmax for a few rows of a flat array, from x[at].
 
-    Fills powers[p:] (rows, padded width) with e^(x - shift), shifts with the largest of each row (0 where all is -inf) and totals
-    with the sums of the powers (1 there: all probabilities are 0). raw is for rows that must be padded; it holds -inf.
+    Fills powers[p:] (rows, padded width) with e^(x - shift), shifts with the largest of each row (0 where all is -inf) and
+    totals with the sums of the powers (1 there: all probabilities are 0). raw is for rows that must be padded; it holds -inf.
     """
     n = padded(width)
     length = width * x.itemsize
@@ -141,13 +142,13 @@ def softmax_of_block(x, at, width, rows, raw, powers, p, shifts, totals):
             _start(x[at + r * n : at + r * n + n], shifts, r, powers[p + r * n : p + r * n + n])
     else:
         for r in range(rows):
-            copy(x, at + r * width, raw, r * n, width)
+            scale(x[at + r * width : at + (r + 1) * width], x.dtype.type(1), raw[r * n : r * n + width])
         for r in range(rows):
             shifts[r] = largest(raw, r * n, n)
         for r in range(rows):
             _start(raw[r * n : r * n + n], shifts, r, powers[p + r * n : p + r * n + n])
     for r in range(rows):
-        totals[r] = total(powers[p + r * n : p + r * n + n])
+        totals[r] = padded_total(powers, p + r * n, n)
         if totals[r] == 0:
             totals[r] = 1
 

@@ -166,6 +166,28 @@ def test_another_cpu_gets_code_of_its_own(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.parametrize("package", ["numba", "llvmlite"])
+def test_another_version_of_the_compiler_gets_code_of_its_own(tmp_path, package):
+    assert run(tmp_path) == "[0.5, 0.5, 0.5] 0"
+    assert run(tmp_path, code=f"import {package}\n{package}.__version__ += '.1'\n" + SGD) == "[0.5, 0.5, 0.5] 0"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_read_only_installation_works(tmp_path):
+    import shutil
+
+    shutil.copytree(PACKAGE, tmp_path / "microtensor", ignore=shutil.ignore_patterns("__pycache__"))
+    folders = [tmp_path / "microtensor", *(p for p in (tmp_path / "microtensor").rglob("*") if p.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        assert run(tmp_path / "microtensor" / "cache", tmp_path) in ("[0.5, 0.5, 0.5] 0",)
+        assert run(tmp_path / "cache", tmp_path).startswith("[0.5, 0.5, 0.5]")
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)
+
+
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
 @pytest.mark.parametrize("damage", [b"", b"garbage", "half"])
 def test_damaged_files_are_replaced(tmp_path, suffix, damage):
