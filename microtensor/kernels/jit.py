@@ -1,10 +1,10 @@
 """The one decorator that compiles a kernel, and the cache that keeps the machine code between runs.
 
 numba's own cache looks only at the file a function stands in: edit a helper in another file, and the old machine code
-runs on. Ours is a folder whose name is a digest of every file in this package, of numba's version and settings, and of the CPU. Whatever
-changes, the name changes, and old code is never found. The folder lies in the user's cache directory (`NUMBA_CACHE_DIR`,
-`XDG_CACHE_HOME` or `~/.cache`), never in a shared one, because cached code is loaded with pickle. When nothing can be
-written there, or a file in it is damaged, the kernel is compiled afresh and the program goes on.
+runs on. Ours is a folder whose name is a digest of every file in this package, of numba's version and settings, and of the
+CPU. Whatever changes, the name changes, and old code is never found. The folder lies in the user's cache directory
+(`NUMBA_CACHE_DIR`, `XDG_CACHE_HOME` or `~/.cache`), never in a shared one, because cached code is loaded with pickle. When
+nothing can be written there, or a file in it is damaged, the kernel is compiled afresh and the program goes on.
 """
 
 from __future__ import annotations
