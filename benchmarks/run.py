@@ -49,7 +49,9 @@ def measured(family: str, quick: bool) -> list[Row]:
 
 def cell(number: float | None, unit: str = "") -> str:
     """A figure in three digits."""
-    return "" if number is None else f"{number:.3g} {unit}".strip()
+    if number is None:
+        return ""
+    return f"{number:,.0f} {unit}".strip() if number >= 1000 else f"{number:.3g} {unit}".strip()
 
 
 def main() -> int:

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from microtensor.kernels.settings import get_num_threads
 from zoo.errors import UsageError, UserError, did_you_mean
 
 
@@ -97,6 +98,10 @@ def run(command: str, main: Callable[[list[str]], int | None]) -> NoReturn:
             if getattr(sys, name) is None:  # closed by whoever started us
                 setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open)
             getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
+        try:
+            get_num_threads()
+        except ValueError as error:
+            raise UsageError(str(error)) from None
         code = main(sys.argv[1:]) or 0
         sys.stdout.flush()
     except BrokenPipeError:

@@ -19,7 +19,19 @@ LARGE_SUM = 2**17
 #: Functions of more numbers than this are ours, where NumPy has them too.
 LARGE_MAP = 2**14
 
-_chosen = SimpleNamespace(threads=0, numpy_matmul=os.environ.get("MICROTENSOR_MATMUL", "") == "numpy")
+_chosen = SimpleNamespace(threads=0, numpy_matmul=None)
+
+
+def _read_environment() -> None:
+    """Take from the environment what wasn't chosen by a call."""
+    threads, matmul = os.environ.get("MICROTENSOR_NUM_THREADS", ""), os.environ.get("MICROTENSOR_MATMUL", "")
+    if threads and not (threads.isdecimal() and int(threads) > 0):
+        raise ValueError(f"MICROTENSOR_NUM_THREADS is {threads!r}; it must be a number of threads, 1 or more")
+    if matmul not in ("", "numpy"):
+        raise ValueError(f"MICROTENSOR_MATMUL is {matmul!r}; it must be 'numpy', or unset for our own")
+    _chosen.threads = _chosen.threads or (int(threads) if threads else len(CORES) or os.cpu_count() or 1)
+    if _chosen.numpy_matmul is None:
+        _chosen.numpy_matmul = matmul == "numpy"
 
 
 def get_num_threads() -> int:
@@ -28,10 +40,7 @@ def get_num_threads() -> int:
     Raises ValueError when that variable isn't a number of threads.
     """
     if _chosen.threads == 0:
-        given = os.environ.get("MICROTENSOR_NUM_THREADS", "")
-        if given and not (given.isdecimal() and int(given) > 0):
-            raise ValueError(f"MICROTENSOR_NUM_THREADS is {given!r}; it must be a number of threads, 1 or more")
-        _chosen.threads = int(given) if given else len(CORES) or os.cpu_count() or 1
+        _read_environment()
     return _chosen.threads
 
 
@@ -56,4 +65,6 @@ def use_numpy_matmul(chosen: bool = True) -> None:
 
 def numpy_matmul() -> bool:
     """Whether that was chosen."""
+    if _chosen.numpy_matmul is None:
+        _read_environment()
     return _chosen.numpy_matmul

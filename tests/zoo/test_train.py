@@ -333,3 +333,10 @@ def test_a_terminal_gets_a_bar_with_speed_and_time_left(tmp_path):
     assert process.wait() == 0
     for part in ("steps/s", "step ", "of 20,000", "left", "Step 20000 | Input:", "Generated: "):
         assert part in text, part
+
+
+@pytest.mark.parametrize("name, value", [("MICROTENSOR_NUM_THREADS", "many"), ("MICROTENSOR_MATMUL", "nmpy")])
+def test_a_setting_that_cannot_be_meant_is_named(python, tmp_path, name, value):
+    done = python(tmp_path, "zoo.train", "word_meanpool", **{name: value})
+    one_line_error(done, "zoo.train", name, repr(value), code=2)
+    assert not list(tmp_path.iterdir())
