@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from microtensor.kernels.settings import get_num_threads
 from zoo.errors import UsageError, UserError, did_you_mean
 
 
@@ -98,6 +97,8 @@ def run(command: str, main: Callable[[list[str]], int | None]) -> NoReturn:
             if getattr(sys, name) is None:  # closed by whoever started us
                 setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open)
             getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
+        from microtensor.kernels.settings import get_num_threads  # not before Ctrl-C is taken care of
+
         try:
             get_num_threads()
         except ValueError as error:

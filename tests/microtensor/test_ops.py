@@ -15,7 +15,18 @@ from microtensor.kernels import gemm, settings, threads
 from microtensor.tensor import ops
 
 #: The ops that leave small arrays to NumPy. They are tested a second time as if all arrays were large.
-HAVE_THRESHOLDS = ("add", "matmul", "dot", "tanh", "linear", "cross_entropy", "softmax", "layer_norm", "multi_head_attention")
+HAVE_THRESHOLDS = (
+    "add",
+    "dropout",
+    "matmul",
+    "dot",
+    "tanh",
+    "linear",
+    "cross_entropy",
+    "softmax",
+    "layer_norm",
+    "multi_head_attention",
+)
 LARGE = [dataclasses.replace(case, large=True) for case in CASES if case.name in HAVE_THRESHOLDS]
 every_op = pytest.mark.parametrize("case", CASES + LARGE, ids=lambda case: case.name + " as if large" * case.large)
 
