@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import platform
 import sys
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
+# Two threads for everybody, in this process and in those it starts; before anything that counts the cores is imported.
+os.environ.update(OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="2", MICROTENSOR_NUM_THREADS="2")
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from measure import Row  # noqa: E402 (the lines above make it importable from anywhere)

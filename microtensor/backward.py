@@ -189,12 +189,9 @@ def _checked(part: Any, x: Tensor, op: Any, kind: type) -> Any:
 
 def _sum(before: Any, part: Any, g: Any, fresh: bool) -> Any:
     """before + part; where `part` is large and nobody else's (the op is ours, and made it just now), it is written over."""
-    if type(part) is np.ndarray and part.size > settings.LARGE_SUM and type(before) is np.ndarray:
-        alike = part.dtype == before.dtype and part.flags.c_contiguous and before.flags.c_contiguous
-        if alike and fresh and part is not g and part.base is None and part.flags.writeable:
-            return kernels.add_to(before, part)
-        if alike:
-            return kernels.add(before, part)
+    if type(part) is type(before) is np.ndarray and settings.large_and_alike(before, part):
+        owned = fresh and part is not g and part.base is None
+        return kernels.add_to(before, part) if owned else kernels.add(before, part)
     return before + part
 
 

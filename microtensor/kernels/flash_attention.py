@@ -247,33 +247,13 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
                 at = (start * row + t) * size
                 left = rows - start
                 _tiles(
-                    p.ctypes.data + at,
-                    1,
-                    row,
-                    left,
-                    slope_panels,
-                    start * lanes,
-                    rows,
-                    values_wide,
-                    all_dv,
-                    t * values_wide,
-                    values_wide,
-                    True,
-                )
+                    p.ctypes.data + at, 1, row, left, slope_panels, start * lanes, rows, values_wide,
+                    all_dv, t * values_wide, values_wide, True,
+                )  # fmt: skip
                 _tiles(
-                    ds.ctypes.data + at,
-                    1,
-                    row,
-                    left,
-                    query_panels,
-                    start * lanes,
-                    rows,
-                    width_wide,
-                    all_dk,
-                    t * width_wide,
-                    width_wide,
-                    True,
-                )
+                    ds.ctypes.data + at, 1, row, left, query_panels, start * lanes, rows, width_wide,
+                    all_dk, t * width_wide, width_wide, True,
+                )  # fmt: skip
             _place(
                 one_dq, width_wide, rows, width, dq + (places[4, h] + i * strides[4, 0]) * size, strides[4, 0], strides[4, 1]
             )

@@ -69,9 +69,9 @@ def cross_entropy(logits, target, ignore_index, smoothing, losses, slope):
     """
     logits = np.ascontiguousarray(logits)
     rows = target.size
-    pieces = threads.parts(rows, 4 * logits.size // rows) if logits.size >= threads.PART else 1
-    if pieces == 1:
+    if logits.size < threads.PART:
         return _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, 0, rows)
+    pieces = threads.parts(rows, 4 * logits.size // rows)
     results = [(0.0, 0, -1)] * pieces
 
     def part(i):
@@ -79,5 +79,7 @@ def cross_entropy(logits, target, ignore_index, smoothing, losses, slope):
         results[i] = _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, first, last)
 
     threads.share(part, pieces)
-    sums, counts, bad = zip(*results, strict=True)
-    return sum(sums), sum(counts), min((b for b in bad if b >= 0), default=-1)
+    _, counts, bad = zip(*results, strict=True)
+    worst = min((b for b in bad if b >= 0), default=-1)
+    # Summed as a whole: sums of parts would be rounded differently for another number of threads.
+    return losses.sum(dtype=np.float64) if worst < 0 else 0.0, sum(counts), worst

@@ -6,16 +6,10 @@ import numpy as np
 
 from microtensor.kernels import threads
 from microtensor.kernels.jit import kernel
-from microtensor.kernels.rows import dot, total
+from microtensor.kernels.rows import dot, scale_in_place, subtract, total
 
 #: How many rows' parts of the gradients of weight and bias are added up at a time.
 BLOCK = 128
-
-
-@kernel
-def _shifted(x, shift, out):
-    for j in range(x.size):
-        out[j] = x[j] - shift
 
 
 @kernel
@@ -41,7 +35,7 @@ def _norm_rows(x, weight, bias, centre, eps, out, means, factors, first, last):
     spread = np.empty(width, x.dtype)
     for i in range(first, last):
         mean = total(x[i]) * share if centre else x.dtype.type(0)
-        _shifted(x[i], mean, spread)
+        subtract(x[i], mean, spread)
         means[i] = mean
         factors[i] = x.dtype.type(1) / np.sqrt(dot(spread, spread) * share + x.dtype.type(eps))
         _scaled(spread, factors[i], weight, bias, out[i])
@@ -61,28 +55,26 @@ def _norm_slopes(x, weight, bias, centre, means, factors, g, dx, parts, first, l
         parts[block] = 0
         for i in range(block * BLOCK, min((block + 1) * BLOCK, rows)):
             factor = factors[i]
-            _shifted(x[i], means[i], normal)
+            subtract(x[i], means[i], normal)
+            scale_in_place(normal, factor)
             if weight.size > 0:
-                _collect(normal, factor, g[i], parts[block, 0])
+                _add_product(g[i], normal, parts[block, 0])
                 for j in range(width):
                     h[j] = g[i, j] * weight[j]
                 if bias.size > 0:
                     for j in range(width):
                         parts[block, 1, j] += g[i, j]
             else:
-                _collect(normal, factor, g[i], h)
                 for j in range(width):
                     h[j] = g[i, j]
             _slope(normal, h, factor, total(h) * share if centre else x.dtype.type(0), dot(h, normal) * share, dx[i])
 
 
 @kernel
-def _collect(spread, factor, g, weight_part):
-    """spread *= factor, and weight_part += g * spread."""
-    for j in range(spread.size):
-        spread[j] *= factor
-    for j in range(spread.size):
-        weight_part[j] += g[j] * spread[j]
+def _add_product(x, y, out):
+    """out += x * y."""
+    for j in range(x.size):
+        out[j] += x[j] * y[j]
 
 
 @kernel

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from types import SimpleNamespace
 
+import numpy as np
+
 #: The cores that this process may use, where the system tells.
 CORES: frozenset[int] = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 
@@ -61,6 +63,13 @@ def use_numpy_matmul(chosen: bool = True) -> None:
     it is slower here: OpenBLAS's threads go on spinning after each product, and keep the cores from everything else.
     """
     _chosen.numpy_matmul = chosen
+
+
+def large_and_alike(x: np.ndarray, y: np.ndarray) -> bool:
+    """Whether the sum of two arrays is ours: large, of one shape and floating-point type, and both without gaps."""
+    if x.size <= LARGE_SUM or x.shape != y.shape or x.dtype != y.dtype or x.dtype.kind != "f":
+        return False
+    return x.flags.c_contiguous and y.flags.c_contiguous
 
 
 def numpy_matmul() -> bool:

@@ -28,9 +28,8 @@ from microtensor.kernels.jit import intrinsic, kernel
 from microtensor.kernels.memory import keep_freed_memory
 from microtensor.kernels.settings import CORES, get_num_threads
 
-#: One part of shared work should take about this many elementary operations at least (some 20 microseconds).
+#: Work of fewer elementary operations than this (some 20 microseconds) isn't shared; a part has ten times as many, or more.
 PART = 100_000
-
 
 #: How often a worker looks for new work before it sleeps, and how often the caller looks for the end of a worker's.
 LOOKOUT = 2**20
@@ -52,7 +51,7 @@ def _flag(typing: Any, flags: Any, at: Any) -> Any:
 @kernel
 def _look_out(flags, at, old, rounds, pause):
     """Wait until flags[at] is no longer `old`, but so many rounds at most; then so many more. Says whether it changed."""
-    seen = 0
+    seen = 0  # (counted so that the compiler keeps the second loop)
     for _ in range(rounds):
         if _flag(flags, at) != old:
             for _ in range(pause):

@@ -1,6 +1,6 @@
 """Optimizer updates, in place: the only kernels that write to what they are given; and the norm for clipping.
 
-Each takes all parameters at once, as their addresses, so that a model of many small arrays costs one call.
+All but `sgd` take all parameters at once, as their addresses, so that a model of many small arrays costs one call.
 """
 
 from __future__ import annotations

@@ -35,17 +35,9 @@ def _over(g: Any, denominator: Any) -> Any:
     return g / np.where(neither, 1, denominator)
 
 
-def _for_kernel(x: Any) -> bool:
+def is_float_array(x: Any) -> bool:
     """Whether x is an array of floats, which a kernel can take. (A Tensor comes when gradients are recorded themselves.)"""
     return type(x) is np.ndarray and x.dtype.kind == "f"
-
-
-def _large_and_alike(x: Any, y: Any) -> bool:
-    """Whether two arrays are large, and of the same shape, type and order."""
-    if type(x) is not np.ndarray or x.size <= settings.LARGE_SUM or type(y) is not np.ndarray:
-        return False
-    contiguous = x.flags.c_contiguous and y.flags.c_contiguous
-    return x.shape == y.shape and x.dtype == y.dtype and x.dtype.kind == "f" and contiguous
 
 
 def _shapes_match(*inputs: Any) -> str:
@@ -79,7 +71,7 @@ def astype(x: Any, /, dtype: Any) -> Result:
 @differentiable(numpy=np.add, fits=_shapes_match)
 def add(x: Any, y: Any, /) -> Result:
     """x + y."""
-    if _large_and_alike(x, y):
+    if type(x) is type(y) is np.ndarray and settings.large_and_alike(x, y):
         return kernels.add(x, y), (lambda g: g, lambda g: g)
     return x + y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(g, y))
 
@@ -174,7 +166,7 @@ def cos(x: Any, /) -> Result:
 @differentiable(numpy=np.tanh)
 def tanh(x: Any, /) -> Result:
     """The hyperbolic tangent: an S-shaped curve from -1 to 1."""
-    if _for_kernel(x) and x.size > settings.LARGE_MAP:
+    if is_float_array(x) and x.size > settings.LARGE_MAP:
         y, slopes = kernels.activate("tanh", x)
         return y, lambda g: (kernels.multiply(g, slopes),)
     y = np.tanh(x)

@@ -12,7 +12,7 @@ import numpy as np
 
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
-from microtensor.ops.elementwise import where
+from microtensor.ops.elementwise import is_float_array, where
 from microtensor.ops.indexing import take_along_axis
 from microtensor.ops.reduction import largest_or_zero
 from microtensor.tensor import Tensor, as_array
@@ -20,7 +20,7 @@ from microtensor.tensor import Tensor, as_array
 
 def _by_kernel(x: Any, axis: Any) -> bool:
     """Whether the softmax of x is the kernel's: rows of an array of floats."""
-    return type(x) is np.ndarray and x.dtype.kind == "f" and x.size > 0 and axis in (-1, x.ndim - 1)
+    return is_float_array(x) and x.size > 0 and axis in (-1, x.ndim - 1)
 
 
 @differentiable

@@ -9,7 +9,7 @@ import numpy as np
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.kernels import settings
-from microtensor.ops.elementwise import unbroadcast
+from microtensor.ops.elementwise import is_float_array, unbroadcast
 
 
 def _matmul_fits(x: Any, y: Any) -> str:
@@ -24,7 +24,7 @@ def _matmul_fits(x: Any, y: Any) -> str:
 
 def _product(x: Any, y: Any) -> Any:
     """x @ y, by our kernel where it is faster."""
-    if type(x) is type(y) is np.ndarray and x.ndim > 1 and y.ndim > 1 and x.dtype == y.dtype and x.dtype.kind == "f":
+    if is_float_array(x) and is_float_array(y) and x.ndim > 1 and y.ndim > 1 and x.dtype == y.dtype:
         return kernels.matmul(x, y)
     return np.matmul(x, y)
 

@@ -71,24 +71,26 @@ def test_a_wrong_number_of_threads_is_refused(bad):
 
 
 def train(steps=4, dropout=0.1):
-    """A small network with every threaded kernel in it; returns what it learned."""
+    """A small network with every threaded kernel in it; returns its losses and what it learned."""
+    losses = []
     rng = np.random.default_rng(0)
     model = [nn.Embedding(50, 96, rng=rng), nn.LayerNorm(96), nn.Linear(96, 288, rng=rng),
              nn.Linear(96, 384, rng=rng, activation="gelu"), nn.Linear(384, 50, rng=rng)]  # fmt: skip
     embed, norm, qkv, up, down = model
     parameters = [p for module in model for p in module.parameters()]
     optimizer = AdamW(parameters, lr=1e-3)
-    tokens = rng.integers(0, 50, (4, 128))
+    tokens = rng.integers(0, 50, (16, 128))
     for _ in range(steps):
         x = embed(tokens)
         x = x + mt.multi_head_attention(qkv(norm(x)), heads=3, causal=True)
         x = mt.dropout(x, dropout, rng)
         loss = mt.cross_entropy(down(up(x)), tokens)
+        losses.append(loss.numpy())
         loss.backward()
         clip_grad_norm(parameters, 1.0)
         optimizer.step()
         optimizer.zero_grad()
-    return [p.numpy() for p in parameters]
+    return losses + [p.numpy() for p in parameters]
 
 
 def same_bits(first, second):
@@ -107,6 +109,20 @@ def test_training_gives_the_same_bits_every_time_and_with_any_number_of_threads(
         mt.set_num_threads(before)
     for other in found[1:]:
         same_bits(found[0], other)
+
+
+def test_the_sum_of_the_losses_is_the_same_bits_with_any_number_of_threads():
+    rng = np.random.default_rng(0)
+    logits, target = rng.normal(size=5000 * 67), rng.integers(0, 67, 5000)
+    before = kernels.get_num_threads()
+    sums = set()
+    try:
+        for n in (1, 2, 3, 5):
+            mt.set_num_threads(n)
+            sums.add(float(kernels.cross_entropy(logits, target, -1, 0.0, np.empty(5000), np.empty_like(logits))[0]))
+    finally:
+        mt.set_num_threads(before)
+    assert len(sums) == 1
 
 
 def test_python_threads_that_train_side_by_side(four_threads):
