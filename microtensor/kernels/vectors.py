@@ -82,8 +82,8 @@ def prefetch_pointer(builder: Any, pointer: Any) -> None:
 _AHEAD = 16
 
 
-def _tile(vectors: int, share: int = 1) -> Any:
-    """Make `tile` for tiles that are `vectors` vectors wide, each a `share`-th of a register."""
+def make_tile(vectors: int, share: int = 1, rows: int = ROWS) -> Any:
+    """Make `tile` for tiles of so many rows that are `vectors` vectors wide, each a `share`-th of a register."""
 
     @intrinsic
     def tile(
@@ -106,7 +106,7 @@ def _tile(vectors: int, share: int = 1) -> Any:
             b = array_pointer(context, builder, signature.args[3], b, b_at)
             start = array_pointer(context, builder, signature.args[5], start, start_at)
             c = array_pointer(context, builder, signature.args[8], c, c_at)
-            places = [(r, v) for r in range(ROWS) for v in range(vectors)]
+            places = [(r, v) for r in range(rows) for v in range(vectors)]
 
             def place_in(pointer: Any, row: Any, r: int, v: int) -> Any:
                 return builder.gep(pointer, [builder.add(builder.mul(row, _INT(r)), _INT(v * lanes))])
@@ -120,14 +120,14 @@ def _tile(vectors: int, share: int = 1) -> Any:
                 with nothing:
                     for total in sums:
                         builder.store(ir.Constant(vector, None), total)
-            starts = [builder.mul(a_row, _INT(r)) for r in range(ROWS)]
+            starts = [builder.mul(a_row, _INT(r)) for r in range(rows)]
             everywhere = ir.Constant(ir.VectorType(ir.IntType(32), lanes), None)
             with cgutils.for_range(builder, depth) as loop:
                 b_k = builder.gep(b, [builder.mul(loop.index, _INT(vectors * lanes))])
                 right = [load_vector(builder, builder.gep(b_k, [_INT(v * lanes)]), vector, size) for v in range(vectors)]
                 a_k = builder.gep(a, [builder.mul(loop.index, a_step)])
                 prefetch_pointer(builder, builder.gep(a_k, [builder.mul(a_step, _INT(_AHEAD))]))
-                for r in range(ROWS):
+                for r in range(rows):
                     x = builder.load(builder.gep(a_k, [starts[r]]))
                     x.align = 1
                     left = builder.insert_element(ir.Constant(vector, ir.Undefined), x, ir.IntType(32)(0))
@@ -153,10 +153,12 @@ def _tile(vectors: int, share: int = 1) -> Any:
 #: flat, for each of the `depth` steps two vectors of numbers. c and start are flat, with c_row and start_row numbers from
 #: one row to the next (start may be c; a start_row of 0 adds one row, a bias, to all). For each step, each of the ROWS
 #: numbers of a is multiplied by both vectors of b, and added to sums that stay in registers throughout.
-tile = _tile(2)
+tile = make_tile(2)
 
 #: The same, one vector and half a vector wide, for the right edge.
-half_tile, quarter_tile = _tile(1), _tile(1, share=2)
+half_tile, quarter_tile = make_tile(1), make_tile(1, share=2)
+#: The same for a single row of a and c.
+row_tile = make_tile(2, rows=1)
 
 
 @intrinsic
