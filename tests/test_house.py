@@ -29,12 +29,14 @@ FLOORS = [
     ["zoo.model"],
     ["zoo.models.*", "zoo.models"],
     ["zoo.registry"],
-    ["zoo.training.progress"],
-    ["zoo.training.run_folder", "zoo.decoding.*"],
+    ["zoo.training.progress", "zoo.training.checkpoint", "zoo.training.evaluation"],
+    ["zoo.training.run_folder", "zoo.decoding.sampling", "zoo.decoding.cache"],
+    ["zoo.decoding.reader"],
+    ["zoo.decoding.*"],
     ["zoo.training.*", "zoo.training", "zoo.decoding"],
     ["zoo"],
     ["zoo.command"],
-    ["zoo.train", "zoo.generate", "zoo.__main__"],
+    ["zoo.train", "zoo.generate", "zoo.predict", "zoo.evaluate", "zoo.plot", "zoo.__main__"],
 ]
 
 

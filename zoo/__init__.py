@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.model import Model
-    from zoo.text.words import WordTokenizer
+    from zoo.text.tokenizer import Tokenizer
 
 # What they need is imported when they are called: a command that only refuses a typo should answer at once.
 
@@ -35,11 +35,11 @@ def create_model(name: str, **config: Any) -> Model:
     return create_model(name, **config)
 
 
-def load_model(name_or_run_folder: str) -> tuple[Model, WordTokenizer]:
+def load_model(name_or_run_folder: str) -> tuple[Model, Tokenizer]:
     """A trained model and its tokenizer, from a run folder or by the name of a model trained in `runs/`.
 
     Raises DataError, and loads nothing, when the folder is missing, damaged, or holds another model.
     """
-    from zoo.training.run_folder import load_model
+    from zoo.training.checkpoint import load_model
 
     return load_model(name_or_run_folder)

@@ -76,6 +76,34 @@ def number(at_least: float) -> Callable[[str], float]:
     return parse
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The trained model that a command works with."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="a model's name (its run in runs/, or what comes with the zoo) or a run folder"
+    )
+    parser.add_argument("--last", action="store_true", help="the parameters of the last step, not those that did best")
+
+
+def load(options: argparse.Namespace) -> tuple[Any, Any]:
+    """The model that is meant, and its tokenizer. Raises DataError and UsageError."""
+    from zoo.training.checkpoint import find
+
+    return find(options.model).load(last=options.last)
+
+
+def add_data_folder(parser: argparse.ArgumentParser) -> None:
+    """The folder for `use_data_folder`."""
+    parser.add_argument("--data-dir", metavar="DIR", help="where tiny Shakespeare is looked for first (or ZOO_DATA_DIR)")
+
+
+def use_data_folder(path: str | None) -> None:
+    """Where tiny Shakespeare is looked for first, in place of what the environment says."""
+    if path is not None:
+        if not path:
+            raise UsageError("--data-dir: needs the name of a folder")
+        os.environ["ZOO_DATA_DIR"] = path
+
+
 def note(text: str) -> None:
     """A line for the person at the terminal: stderr. That nobody reads it is no reason to stop."""
     with contextlib.suppress(OSError):

@@ -2,49 +2,126 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
 from microtensor import nn
+from microtensor.optim import SGD, Optimizer, constant
 from zoo.recipe import Recipe
-from zoo.text.corpus import embedded, read_text
-from zoo.text.words import WordTokenizer
+from zoo.text.corpus import Corpus, read_text
+from zoo.text.examples import Examples
+from zoo.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A moment of training, for the line that is printed about it."""
+
+    step: int
+    steps: int
+    #: How many passes over the text are done, and how many there will be.
+    epoch: int
+    epochs: int
+    #: The mean loss of the last steps.
+    loss: float
+    #: The loss on the validation split; None where there is none.
+    validation: float | None
+    learning_rate: float
+    #: How many tokens are guessed and learned from in a second.
+    speed: float
+    #: The step's first example, as text: what the model saw, what came next, and what it guessed.
+    example: Callable[[], dict[str, str]] = field(repr=False)
 
 
 class Model(nn.Module):
-    """A language model: `logits = model(tokens)`, scores for the token that comes after each row of tokens.
+    """A language model: `logits = model(tokens)`, scores for what comes next.
 
-    A subclass is one file in `zoo/models/`. It sets the class attributes and defines `forward` and `examples`, and
-    `progress_line` or `summary` where it has something of its own to say.
+    tokens is (batch, time), whole numbers; logits are (batch, vocabulary), or (batch, time, vocabulary) for a model that
+    guesses after every token. A subclass is one file in `zoo/models/`. It sets the class attributes and defines `forward` and
+    `examples`; `report` or `summary` where it has something of its own to say; and `optimizer` and `schedule` where it isn't
+    trained by SGD at a constant rate.
     """
 
     #: One line for the table of models.
     about: ClassVar[str]
-    #: The embedded text it learns from.
-    corpus: ClassVar[str]
+    #: The text it learns from.
+    corpus: ClassVar[Corpus]
     #: How it is trained.
     recipe_class: ClassVar[type[Recipe]]
     #: How its text becomes tokens.
-    tokenizer_class: ClassVar[type[WordTokenizer]]
+    tokenizer_class: ClassVar[type[Tokenizer]]
+    #: Whether each line of the text stands for itself: no example then reaches from one into the next.
+    by_line: ClassVar[bool] = False
+    #: The loss that is shown is the mean over so many last steps; None for those of an epoch.
+    recent: ClassVar[int | None] = None
+    #: The loss it reaches with its own recipe, and in how many seconds on two cores: for the table of models.
+    trains: ClassVar[tuple[float, float]]
+    #: By how many tokens a text is continued unless told.
+    tokens: ClassVar[int] = 20
+    #: What training shows the trained model's predictions for.
+    tries: ClassVar[tuple[str, ...]] = ()
+    #: What training lets the trained model continue (a place in the text if None), by how many tokens, at which temperature.
+    sample: ClassVar[tuple[str | None, int, float]] = (None, 12, 0.8)
 
     def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
         self.recipe = recipe
         self.vocabulary = vocabulary
+        #: The source of chance for dropout.
+        self.noise = np.random.default_rng()
 
     @classmethod
     def read_corpus(cls, recipe: Recipe) -> str:
         """The text to learn from: the user's, or the model's own."""
-        return embedded(cls.corpus) if recipe.data is None else read_text(recipe.data)
+        return cls.corpus.read() if recipe.data is None else read_text(recipe.data)
 
-    def examples(self, tokens: np.ndarray, unit: str) -> tuple[np.ndarray, np.ndarray]:
-        """The inputs and targets that a text holds, a row an example. `unit` names what the text is counted in."""
+    @classmethod
+    def make_tokenizer(cls, recipe: Recipe, text: Callable[[], str]) -> Tokenizer:
+        """The tokenizer for a recipe's text, which is read only where the alphabet isn't known beforehand."""
+        if recipe.data is None and cls.corpus.alphabet is not None:
+            return cls.tokenizer_class(list(cls.corpus.alphabet))
+        return cls.tokenizer_class.from_text(cls.tokenizer_class.separator.join(cls.documents(text())))
+
+    @classmethod
+    def documents(cls, text: str) -> list[str]:
+        """The parts of a text that stand for themselves: its lines, or the whole."""
+        return [line for line in text.split("\n") if line.strip()] if cls.by_line else [text]
+
+    def examples(self, documents: list[np.ndarray], unit: str) -> Examples:
+        """What texts hold to learn from. `unit` names what they are counted in."""
         raise TypeError(f"{type(self).__name__} doesn't define examples")
 
-    def progress_line(self, step: int, seen: str, target: str, guess: str, loss: float) -> str:
-        """The line that training prints now and then. `loss` is the mean of the last steps."""
-        return f"Step {step} | Input: {seen} | Target: {target} | Pred: {guess} | Loss: {loss:.4f}"
+    def window(self, count: int) -> int:
+        """How many of the last tokens the model looks at after a text of `count`, when it continues one."""
+        return min(count, self.recipe.context)
 
-    def summary(self, inputs: np.ndarray, targets: np.ndarray) -> list[tuple[str, Any]]:
+    def prepare(self, step: int) -> None:
+        """Called before each training step: dropout's chance depends on the seed and the step alone, so that nothing of it
+        needs saving."""
+        if getattr(self.recipe, "dropout", 0):
+            self.noise.bit_generator.state = np.random.default_rng((self.recipe.seed, step, 2)).bit_generator.state
+
+    def optimizer(self) -> Optimizer:
+        """What changes the parameters."""
+        return SGD(self.parameters(), lr=self.recipe.learning_rate)
+
+    def schedule(self, steps: int) -> Callable[[int], float]:
+        """The factor of the learning rate at each of `steps` steps."""
+        return constant()
+
+    def marks(self, steps: int, epoch: int) -> set[int]:
+        """The steps after which a line is printed and the model evaluated: ten of them, at the ends of epochs of so many steps
+        where those are counted."""
+        unit = epoch if self.recipe.epochs is not None else 1
+        units = max(steps // unit, 1)
+        return {max(units * tenth // 10, 1) * unit for tenth in range(1, 11)} | {steps}
+
+    def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
+        """What training prints at a moment: a line, and the same figures by name."""
+        raise TypeError(f"{type(self).__name__} doesn't define report")
+
+    def summary(self, examples: Examples) -> list[tuple[str, Any]]:
         """What to say about a trained model: sentences, each with the figures it holds as a dict for `--json`."""
         return []

@@ -34,5 +34,5 @@ def create_model(name: str, **config: Any) -> Model:
     """An untrained model, for the vocabulary of the text it would learn from."""
     kind = model_class(name)
     recipe = make_recipe(kind.recipe_class, config)
-    tokenizer = kind.tokenizer_class.from_text(kind.read_corpus(recipe))
+    tokenizer = kind.make_tokenizer(recipe, lambda: kind.read_corpus(recipe))
     return kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))

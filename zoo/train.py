@@ -8,7 +8,7 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
-from zoo.command import Parser, note, result, run
+from zoo.command import Parser, add_data_folder, note, result, run, use_data_folder, whole_number
 from zoo.errors import UsageError
 
 
@@ -22,13 +22,46 @@ def _parser(kind: Any = None) -> Parser:
     parser.add_argument("model", metavar="MODEL", help="which model; python -m zoo lists them")
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/MODEL)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    parser.add_argument(
+        "--checkpoint-every", metavar="N", type=whole_number(1), help="save after every N steps (default: once a minute)"
+    )
+    add_data_folder(parser)
     if kind is not None:
+        presets = kind.recipe_class.presets
+        if presets:
+            parser.add_argument("--preset", metavar="NAME", help=f"a recipe by name: {', '.join(presets)}")
         recipe = parser.add_argument_group(f"the recipe of {kind.__module__.rpartition('.')[2]}")
         for f in fields(kind.recipe_class):
             default = default_of(kind.recipe_class, f.name)
             text = f.metadata["help"] + ("" if default is None else f" (default: {default})")
             recipe.add_argument(f"--{dashed(f.name)}", metavar=f.type.partition(" ")[0].upper(), help=text.replace("%", "%%"))
     return parser
+
+
+def _recipe(kind: Any, options: argparse.Namespace, saved: dict[str, Any]) -> Any:
+    """The recipe: the model's own, or the saved run's; changed by a preset, and by the options."""
+    from zoo.recipe import dashed, make_recipe, parse_field, preset
+
+    given = dict(preset(kind.recipe_class, options.preset)) if hasattr(options, "preset") else {}
+    typed = {
+        f.name: parse_field(kind.recipe_class, f.name, getattr(options, f.name))
+        for f in fields(kind.recipe_class)
+        if hasattr(options, f.name)
+    }
+    for name, other in (("steps", "epochs"), ("epochs", "steps")):
+        if name in typed and other not in typed:
+            given.pop(other, None)
+    given.update(typed)
+    if given.get("data") == "":
+        raise UsageError("--data: needs the name of a text file")
+    if "data" in given:
+        given["data"] = os.path.abspath(given["data"])  # so that resuming finds it from any folder
+    for field, value in given.items():
+        if field in saved and field not in ("steps", "epochs", "data") and saved[field] != value:
+            raise UsageError(f"--{dashed(field)}: the saved run has {saved[field]}, not {value}; start a new run to change it")
+    if "steps" in given or "epochs" in given:
+        saved = {**saved, "steps": None, "epochs": None}
+    return make_recipe(kind.recipe_class, {**saved, **given})
 
 
 def main(arguments: list[str]) -> int:
@@ -39,57 +72,42 @@ def main(arguments: list[str]) -> int:
 
     import numpy as np
 
-    from zoo.recipe import dashed, make_recipe, parse_field
     from zoo.registry import model_class
-    from zoo.training.run_folder import RunFolder, default_folder
-    from zoo.training.trainer import RECENT, Interrupted, Trainer
+    from zoo.training.checkpoint import default_folder
+    from zoo.training.run_folder import RunFolder
+    from zoo.training.trainer import Interrupted, Trainer
 
     name = arguments[0]  # it decides which options there are
     kind = model_class(name)
     options = _parser(kind).parse(arguments)
     options.json = getattr(options, "json", False)
-    given = {
-        f.name: parse_field(kind.recipe_class, f.name, getattr(options, f.name))
-        for f in fields(kind.recipe_class)
-        if hasattr(options, f.name)
-    }
-    if given.get("data") == "":
-        raise UsageError("--data: needs the name of a text file")
-    if "data" in given:
-        given["data"] = os.path.abspath(given["data"])  # so that resuming finds it from any folder
+    use_data_folder(getattr(options, "data_dir", None))
     out = getattr(options, "out", None)
     if out == "":
         raise UsageError("--out: needs the name of a folder")
     folder = RunFolder(out or default_folder(name), name)
     resuming = hasattr(options, "resume")
 
-    saved = folder.saved_recipe(folder.read_config()).to_dict() if resuming else {}
-    for field, value in given.items():
-        if field in saved and field not in ("steps", "data") and saved[field] != value:
-            raise UsageError(f"--{dashed(field)}: the saved run has {saved[field]}, not {value}; start a new run to change it")
-    recipe = make_recipe(kind.recipe_class, {**saved, **given})
+    saved = folder.checkpoint.recipe(folder.checkpoint.read_config()).to_dict() if resuming else {}
+    recipe = _recipe(kind, options, saved)
     text = kind.read_corpus(recipe)
-    tokenizer = kind.tokenizer_class.from_text(text)
+    tokenizer = kind.make_tokenizer(recipe, lambda: text)
     model = kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))
-    trainer = Trainer(model, tokenizer, text, folder)
+    trainer = Trainer(model, tokenizer, text, folder, getattr(options, "checkpoint_every", None))
     folder.open_for_writing(resuming)
     if resuming:
         trainer.resume()
-        if trainer.step >= recipe.steps:
+        if trainer.step >= trainer.steps:
             raise UsageError(f"--resume: {folder.path} has done all its {trainer.step} steps; give more with --steps")
-    note(
-        f"{name}: {model.num_parameters():,} parameters, {len(trainer.targets):,} examples from "
-        f"{len(trainer.tokens):,} {tokenizer.unit} ({len(tokenizer.vocabulary):,} distinct)"
-    )
+    _introduce(name, model, tokenizer, trainer)
 
-    def report(figures: dict[str, Any]) -> None:
-        line = model.progress_line(*(figures[k] for k in ("step", "input", "target", "pred", "loss")))
+    def report(line: str, figures: dict[str, Any]) -> None:
         result(options, line, figures)
 
     try:
         trainer.run(report)
     except Interrupted as stop:
-        note(f"\nStopped at step {trainer.step} of {recipe.steps}, saved in {folder.path}; go on with --resume")
+        note(f"\nStopped at step {trainer.step} of {trainer.steps}, saved in {folder.path}; go on with --resume")
         _tell_where_the_earlier_run_went(trainer)
         return 128 + stop.number
     except OSError:  # nobody reads the output any more, but the training is worth keeping
@@ -99,17 +117,70 @@ def main(arguments: list[str]) -> int:
         folder.discard_if_empty()
         raise
 
-    result(
-        options, f"Mean loss of the last {min(RECENT, recipe.steps)} steps: {trainer.loss:.4f}", {"final_loss": trainer.loss}
-    )
-    for sentence, figures in model.summary(trainer.inputs, trainer.targets):
-        result(options, sentence, figures)
-    _show_sample(options, model, tokenizer, trainer.inputs)
+    _show_results(options, model, tokenizer, trainer)
     where = name if out is None else str(folder.path) if os.sep in out else os.path.join(".", out)
-    opening = tokenizer.decode(trainer.tokens[: min(recipe.context, 4)])
-    note(f"Saved in {folder.path}. Try: python -m zoo.generate {shlex.quote(where)} --prompt {_quoted(opening)}")
+    opening = kind.tries[0] if kind.tries and recipe.data is None else _opening(text, tokenizer)
+    note(
+        f"Saved in {folder.path} after {_duration(trainer.seconds)}. "
+        f"Try: python -m zoo.generate {shlex.quote(where)} --prompt {_quoted(opening)}"
+    )
     _tell_where_the_earlier_run_went(trainer)
     return 0
+
+
+def _introduce(name: str, model: Any, tokenizer: Any, trainer: Any) -> None:
+    """What is trained, and on what."""
+    tokens, held_out = sum(map(len, trainer.documents)), ""
+    if trainer.validation is not None:
+        held_out = f"; the last tenth is held out: {sum(t.size for _, t in trainer.validation.in_order()):,}"
+    note(
+        f"{name}: {model.num_parameters():,} parameters, {len(trainer.examples):,} {trainer.examples.name} from "
+        f"{tokens:,} {tokenizer.unit} ({len(tokenizer.vocabulary):,} distinct{held_out})"
+    )
+
+
+def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, trainer: Any) -> None:
+    """The losses, and what the trained model can do."""
+    from zoo.decoding.sampling import Sampling
+    from zoo.decoding.stream import generate, likeliest, show_bars
+
+    if trainer.best_step:
+        figures = {"best_validation_loss": trainer.best, "best_step": trainer.best_step}
+        result(options, f"Best validation loss: {trainer.best:.4f} after step {trainer.best_step}, which is kept", figures)
+        model = trainer.folder.checkpoint.load()[0]
+    steps = min(trainer.recent.maxlen or 0, trainer.steps)
+    last = "epoch" if model.recent is None and steps == trainer.epoch_steps else f"{steps} steps"
+    result(options, f"Mean loss of the last {last}: {trainer.loss:.4f}", {"final_loss": trainer.loss})
+    for sentence, figures in model.summary(trainer.examples):
+        result(options, sentence, figures)
+    for context in model.tries if model.recipe.data is None else ():
+        best = likeliest(model, tokenizer, context, 3)
+        result(options, "\n".join([f"After {context!r}:", *show_bars(best)]), {"context": context, "likeliest": best})
+
+    import numpy as np
+
+    rng = np.random.default_rng(model.recipe.seed)
+    start, length, temperature = model.sample
+    if start is None or model.recipe.data is not None:
+        inputs, _ = trainer.examples.batch(0, 1, model.recipe.seed)
+        prompt = inputs[0][: model.recipe.context].tolist() if trainer.examples.guesses == 1 else inputs[0][:1].tolist()
+    else:
+        prompt = tokenizer.encode(start).tolist()
+    text = tokenizer.decode([*prompt, *generate(model, prompt, length, Sampling(temperature), rng)])
+    result(options, f"Generated: {text}", {"generated": text})
+
+
+def _opening(text: str, tokenizer: Any) -> str:
+    """How a text begins: up to four words of its first line."""
+    line = next(line for line in text.split("\n") if line.strip())
+    return tokenizer.decode(tokenizer.encode(" ".join(line.split()[:4])))
+
+
+def _duration(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 60:
+        return f"{seconds:.1f} seconds"
+    return f"{int(seconds) // 60} min {int(seconds) % 60} s"
 
 
 def _quoted(text: str) -> str:
@@ -120,18 +191,6 @@ def _quoted(text: str) -> str:
 def _tell_where_the_earlier_run_went(trainer: Any) -> None:
     if trainer.moved is not None:
         note(f"The earlier run is kept in {trainer.moved}")
-
-
-def _show_sample(options: argparse.Namespace, model: Any, tokenizer: Any, inputs: Any) -> None:
-    """A line that the model makes up, from a place in the text chosen by the seed."""
-    import numpy as np
-
-    from zoo.decoding.sampling import generate
-
-    rng = np.random.default_rng(model.recipe.seed)
-    start = inputs[rng.integers(len(inputs))].tolist()
-    text = tokenizer.decode([*start, *generate(model, start, 12, 0.8, rng)])
-    result(options, f"Generated: {text}", {"generated": text})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
@@ -39,3 +40,18 @@ def one_line_error(done, command, *words, code):
     assert "Traceback" not in done.stderr and done.stdout == ""
     for word in words:
         assert str(word) in lines[0], (word, lines[0])
+
+
+@pytest.fixture(scope="session")
+def small_gpt(tmp_path_factory, python):
+    """The run folder of a small char_gpt that has learned a text of eight words. Not to be changed."""
+    folder = tmp_path_factory.mktemp("gpt")
+    rng = np.random.default_rng(0)
+    words = ["the", "sea", "is", "wide", "and", "so", "am", "i"]
+    (folder / "lines.txt").write_text("\n".join(" ".join(rng.choice(words, 9)) for _ in range(500)))
+    done = python(
+        folder, "zoo.train", "char_gpt", "--data", "lines.txt", "--width", 16, "--heads", 2, "--layers", 2, "--context", 16,
+        "--batch-size", 4, "--dropout", 0, "--evaluate-every", 50, "--steps", 100, "--learning-rate", 0.01,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder / "runs" / "char_gpt"

@@ -40,10 +40,49 @@ def test_json_and_no_tokens(trained, python):
     assert python(folder, "zoo.generate", *COMMAND, "--tokens", 0).stdout == "see the lights burn\n"
 
 
+def test_beams_and_stop_strings(trained, python):
+    folder, _ = trained
+    greedy, one, four = (
+        python(folder, "zoo.generate", *COMMAND, "--tokens", 9, *options).stdout
+        for options in (("--temperature", 0), ("--beams", 1), ("--beams", 4))
+    )
+    assert greedy == one and four.startswith("see the lights burn ") and len(four.split()) == 13
+    third = greedy.split()[6]
+    stopped = python(folder, "zoo.generate", *COMMAND, "--temperature", 0, "--stop", third, "--stop", "zzz").stdout
+    assert stopped == " ".join(greedy.split()[:6]) + " \n" and third not in stopped
+    narrow = python(folder, "zoo.generate", *COMMAND, "--tokens", 9, "--temperature", 5, "--top-k", 1).stdout
+    assert narrow == greedy
+    for options in (("--top-p", 0.001), ("--min-p", 1)):
+        assert python(folder, "zoo.generate", *COMMAND, "--tokens", 9, "--temperature", 5, *options).stdout == greedy
+    penalised = python(folder, "zoo.generate", *COMMAND, "--tokens", 9, "--temperature", 0, "--repetition-penalty", 100).stdout
+    assert len(set(penalised.split())) == 13
+
+
+def test_characters_go_on_without_blanks_between(small_gpt, python):
+    done = python(small_gpt, "zoo.generate", small_gpt, "--prompt", "the sea", "--tokens", 100, "--temperature", 0.5)
+    assert done.returncode == 0 and done.stdout.startswith("the sea") and len(done.stdout) == 7 + 100 + 1, done.stderr
+    again = json.loads(
+        python(
+            small_gpt, "zoo.generate", small_gpt, "--prompt", "the sea", "--tokens", 100, "--temperature", 0.5, "--json"
+        ).stdout
+    )
+    assert again["text"] + "\n" == done.stdout == again["prompt"] + again["continuation"] + "\n"
+    last = python(small_gpt, "zoo.generate", small_gpt, "--prompt", "the sea", "--last", "--tokens", 5)
+    assert last.returncode == 0
+
+
 @pytest.mark.parametrize(
     "arguments, words, code",
     [
         ((), ["MODEL"], 2),
+        ((*COMMAND, "--top-k", "0"), ["--top-k", "at least 1"], 2),
+        ((*COMMAND, "--top-p", "2"), ["--top-p", "at most 1"], 2),
+        ((*COMMAND, "--min-p", "1.5"), ["--min-p", "from 0 to 1"], 2),
+        ((*COMMAND, "--repetition-penalty", "0.5"), ["--repetition-penalty", "at least 1"], 2),
+        ((*COMMAND, "--beams", "3", "--temperature", "1"), ["--beams", "--temperature"], 2),
+        ((*COMMAND, "--beams", "3", "--seed", "1"), ["--beams", "--seed"], 2),
+        ((*COMMAND, "--beams", "0"), ["--beams", "at least 1"], 2),
+        ((*COMMAND, "--stop", ""), ["--stop", "text"], 2),
         (("word_meanpool",), ["--prompt"], 2),
         (("word_meanpol", "--prompt", "x"), ["did you mean word_meanpool"], 2),
         ((*COMMAND, "--temprature", "1"), ["did you mean --temperature"], 2),
@@ -81,7 +120,7 @@ DAMAGE = {
         ["another model", "missing embeddings"],
     ),
     "another width": (lambda run: edit(run, recipe={"width": 8}), ["another model", "(252, 8)", "(252, 32)"]),
-    "another model": (lambda run: edit(run, model="char_gpt"), ["another model", "char_gpt"]),
+    "another model": (lambda run: edit(run, model="word_ngram"), ["another model"]),
     "truncated config": (lambda run: os.truncate(run / "config.json", 100), ["damaged", "config.json"]),
     "no vocabulary": (lambda run: edit(run, vocabulary=[]), ["vocabulary"]),
     "a hostile recipe": (lambda run: edit(run, recipe={"width": -1}), ["damaged", "--width"]),

@@ -75,12 +75,8 @@ def test_an_own_text_and_json(tmp_path, python):
     assert done.returncode == 0, done.stderr
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     assert [o["step"] for o in objects[:11]] == [1, *range(20, 201, 20)] and objects[0].keys() == {
-        "step",
-        "input",
-        "target",
-        "pred",
-        "loss",
-    }
+        "step", "input", "target", "pred", "loss", "learning_rate", "tokens_per_second", "seconds",
+    }  # fmt: skip
     assert "generated" in objects[-1]
     config = json.loads((tmp_path / "runs/word_meanpool/config.json").read_text(encoding="utf-8"))
     assert "überthe" in config["vocabulary"] and config["recipe"]["width"] == 8
@@ -100,7 +96,7 @@ def test_an_earlier_run_is_kept(tmp_path, python):
     [
         ((), ["MODEL"], 2),
         (("word_meanpol",), ["unknown model 'word_meanpol'", "did you mean word_meanpool"], 2),
-        (("gpt9",), ["unknown model 'gpt9'", "the models are: word_meanpool"], 2),
+        (("gpt9",), ["unknown model 'gpt9'", "the models are: char_gpt, char_meanpool, word_meanpool"], 2),
         (("word_meanpool", "--learing-rate", "1"), ["unknown option --learing-rate", "did you mean --learning-rate"], 2),
         (("word_meanpool", "extra"), ["unexpected argument 'extra'"], 2),
         (("--json", "word_meanpool"), ["the model comes first"], 2),
@@ -331,7 +327,7 @@ def test_a_terminal_gets_a_bar_with_speed_and_time_left(tmp_path):
     os.close(master)
     text = screen.decode()
     assert process.wait() == 0
-    for part in ("steps/s", "step ", "of 20,000", "left", "Step 20000 | Input:", "Generated: "):
+    for part in ("tokens/s", "step ", "of 20,000", "left", "Step 20000 | Input:", "Generated: "):
         assert part in text, part
 
 

@@ -18,6 +18,7 @@ def test_a_wheel_in_an_empty_folder_trains(tmp_path):
         names = archive.namelist()
         archive.extractall(installed)
     assert "zoo/data/verses.txt" in names and "microtensor/py.typed" in names
+    assert "zoo/data/pretrained/char_gpt.safetensors" in names and "zoo/data/pretrained/ship.py" not in names
     assert not [n for n in names if n.startswith(("tests", "benchmarks", "data/"))]
 
     environment = {**os.environ, "PYTHONPATH": str(installed)}
@@ -25,5 +26,8 @@ def test_a_wheel_in_an_empty_folder_trains(tmp_path):
     done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Generated: " in done.stdout and (empty / "runs/word_meanpool/model.safetensors").exists()
+    command = [sys.executable, "-m", "zoo.generate", "char_gpt", "--prompt", "ROMEO:", "--tokens", "20"]
+    done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stdout) == 27, done.stderr
     where = [sys.executable, "-c", "import zoo, microtensor; print(zoo.__file__, microtensor.__file__)"]
     assert subprocess.run(where, cwd=empty, env=environment, capture_output=True, text=True).stdout.count(str(installed)) == 2

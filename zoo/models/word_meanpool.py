@@ -42,9 +42,10 @@ import numpy as np
 
 from microtensor import Tensor, embedding_bag, nn, no_grad
 from zoo import recipe as recipes
-from zoo.model import Model
+from zoo.model import Model, Moment
 from zoo.recipe import option
-from zoo.text.examples import next_token_windows
+from zoo.text.corpus import Corpus
+from zoo.text.examples import Examples, Windows
 from zoo.text.words import WordTokenizer
 
 EXAMPLES = 100_000  # how many the default recipe learns from
@@ -57,7 +58,9 @@ class Recipe(recipes.Recipe):
     """How word_meanpool is trained: plain SGD, an example a step."""
 
     width: int = option(32, "how many numbers stand for a word", at_least=1, at_most=10**5)
-    steps: int = option(None, f"how many steps; {EXAMPLES} divided by the batch size unless given", at_least=1, at_most=10**12)
+    steps: int | None = option(
+        None, f"how many steps; {EXAMPLES} divided by the batch size unless given", at_least=1, at_most=10**12
+    )
     learning_rate: float = option(
         None,
         f"how far a step moves along the gradient; {LEARNING_RATE} times the batch size unless given",
@@ -68,17 +71,20 @@ class Recipe(recipes.Recipe):
     def fill_in(self) -> None:
         """Derive the number of steps and the learning rate from the batch size."""
         if isinstance(self.batch_size, int) and 0 < self.batch_size <= EXAMPLES:
-            self.default("steps", math.ceil(EXAMPLES / self.batch_size))
+            if self.epochs is None:
+                self.default("steps", math.ceil(EXAMPLES / self.batch_size))
             self.default("learning_rate", LEARNING_RATE * self.batch_size)
 
 
 class WordMeanPool(Model):
     """tokens (batch, context) to logits (batch, vocabulary), by the mean of the words' embeddings."""
 
-    about = "the mean of four words' embeddings guesses the fifth"
-    corpus = "verses.txt"
+    about = "the mean of 4 words guesses the next"
+    corpus = Corpus("verses.txt")
     recipe_class = Recipe
     tokenizer_class = WordTokenizer
+    trains = (0.052, 5)
+    recent = 1000
 
     recipe: Recipe
 
@@ -92,12 +98,25 @@ class WordMeanPool(Model):
         context = embedding_bag(tokens, self.embeddings)  # the mean of the words' rows: (batch, width)
         return context @ self.projection
 
-    def examples(self, tokens: np.ndarray, unit: str) -> tuple[np.ndarray, np.ndarray]:
+    def examples(self, documents: list[np.ndarray], unit: str) -> Windows:
         """Every four words of the text, and the word after them."""
-        return next_token_windows(tokens, self.recipe.context, unit)
+        return Windows(documents, self.recipe.context, unit)
 
-    def summary(self, inputs: np.ndarray, targets: np.ndarray) -> list[tuple[str, Any]]:
+    def marks(self, steps: int, epoch: int) -> set[int]:
+        """The first step too: it shows what the untrained model guesses, and the loss it starts from."""
+        return {1, *super().marks(steps, epoch)}
+
+    def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
+        """An example, and what the model guessed."""
+        example = at.example()
+        seen = " | ".join(f"{name.capitalize()}: {text}" for name, text in example.items())
+        held_out = "" if at.validation is None else f" | Validation: {at.validation:.4f}"
+        return f"Step {at.step} | {seen} | Loss: {at.loss:.4f}{held_out}", example
+
+    def summary(self, examples: Examples) -> list[tuple[str, Any]]:
         """For how many contexts the likeliest word is right, and how many a mean can't tell apart."""
+        assert isinstance(examples, Windows)
+        inputs, targets = examples.inputs, examples.targets
         inputs, targets = inputs[:SUMMARIZED], targets[:SUMMARIZED]
         with no_grad():
             parts = [self(inputs[i : i + 256]).data.argmax(axis=1) for i in range(0, len(inputs), 256)]

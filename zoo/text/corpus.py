@@ -1,4 +1,4 @@
-"""Reading the texts that models learn from."""
+"""The texts that models learn from: reading them, and where those that come with the zoo lie."""
 
 from __future__ import annotations
 
@@ -7,16 +7,28 @@ from pathlib import Path
 from zoo.errors import DataError
 
 
+class Corpus:
+    """A text that comes with the zoo.
+
+    Args:
+        name: its file in `data/`.
+        alphabet: the characters that its tokenizer knows, where that isn't left to the text.
+    """
+
+    def __init__(self, name: str, alphabet: str | None = None) -> None:
+        self.name = name
+        self.alphabet = alphabet
+
+    def read(self) -> str:
+        """The text."""
+        return read_text(data_folder() / self.name)
+
+
 def data_folder() -> Path:
-    """Where the embedded texts are: within the package when it is installed, beside it in a checkout."""
+    """Where the embedded texts and trained weights are: within the package when it is installed, beside it in a checkout."""
     package = Path(__file__).parent.parent
     installed = package / "data"
     return installed if installed.is_dir() else package.parent / "data"
-
-
-def embedded(name: str) -> str:
-    """The text of an embedded corpus, say "verses.txt"."""
-    return read_text(data_folder() / name)
 
 
 def read_text(path: str | Path) -> str:

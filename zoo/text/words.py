@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,7 +25,9 @@ class WordTokenizer:
     """Numbers for words: a word's id is its place in the sorted vocabulary."""
 
     #: What a text is counted in.
-    unit = "words"
+    unit: ClassVar[str] = "words"
+    #: What stands between two tokens.
+    separator: ClassVar[str] = " "
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self.vocabulary = list(vocabulary)

@@ -12,11 +12,13 @@ class Progress:
     """A progress bar on stderr if that is a terminal, and nothing otherwise. Printed lines go above it.
 
     Args:
-        total: how many steps there are in all.
+        total: how many there are in all of what is counted.
         done: how many were done before, in an earlier part of the run.
+        tokens: how many tokens each stands for.
+        unit: what is counted.
     """
 
-    def __init__(self, total: int, done: int = 0) -> None:
+    def __init__(self, total: int, done: int = 0, tokens: int = 1, unit: str = "step") -> None:
         self._bar: Any = None
         self._next = 0.0
         if not sys.stderr.isatty():
@@ -28,13 +30,13 @@ class Progress:
         from rich.text import Text
 
         class Speed(ProgressColumn):
-            """Steps a second."""
+            """Tokens a second."""
 
             def render(self, task: Any) -> Text:
-                return Text(f"{task.speed or 0:,.0f} steps/s")
+                return Text(f"{(task.speed or 0) * tokens:,.0f} tokens/s")
 
         self._bar = Bar(
-            TextColumn("step {task.completed:,} of {task.total:,}", table_column=Column(no_wrap=True)),
+            TextColumn(f"{unit} {{task.completed:,}} of {{task.total:,}}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(min_width=4)),
             TextColumn("loss {task.fields[loss]}", table_column=Column(no_wrap=True)),
             Speed(table_column=Column(no_wrap=True)),

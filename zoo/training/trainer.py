@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import signal
 import time
@@ -10,22 +9,24 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from microtensor import cross_entropy
-from microtensor.optim import SGD
+from microtensor.optim import clip_grad_norm
 from zoo.errors import DataError, UsageError
-from zoo.model import Model
-from zoo.text.words import WordTokenizer
+from zoo.model import Model, Moment
+from zoo.text.tokenizer import Tokenizer
+from zoo.training.checkpoint import text_digest, within
+from zoo.training.evaluation import evaluate, split
 from zoo.training.progress import Progress
 from zoo.training.run_folder import RunFolder
 
-#: The loss that is shown is the mean of this many last steps.
-RECENT = 1000
-#: Training saves itself this often, in seconds.
+#: Training saves itself this often, in seconds, unless told after how many steps.
 SAVE_EVERY = 60.0
+#: The loss that is shown is the mean of this many last steps at most.
+MOST_RECENT = 10_000
 
 
 class Interrupted(Exception):
@@ -36,140 +37,227 @@ class Interrupted(Exception):
         self.number = number
 
 
+class _Step(NamedTuple):
+    """A step that was done: the batch (its last part, if it was learned in parts), the scores, the loss, the learning rate."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    logits: Any
+    loss: float
+    rate: float
+
+
 class Trainer:
     """Trains a model on a text's examples and keeps its run folder.
 
+    Where the text is long enough, its last tenth is held out: the model is evaluated on the whole of that now and then, and the
+    parameters that did best there are the ones that are kept for use. Otherwise those of the last step are.
+
     Args:
         model: the model, whose recipe says how.
-        tokenizer: made from the text.
+        tokenizer: made for the text.
         text: what to learn from.
         folder: where the run is saved.
+        checkpoint_every: save after every so many steps; once a minute if None.
 
     Raises DataError when the text is too short, and UsageError when a batch is larger than the text.
     """
 
-    def __init__(self, model: Model, tokenizer: WordTokenizer, text: str, folder: RunFolder) -> None:
+    def __init__(
+        self, model: Model, tokenizer: Tokenizer, text: str, folder: RunFolder, checkpoint_every: int | None = None
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.folder = folder
         self.recipe = model.recipe
-        self.tokens = tokenizer.encode(text)
-        self.inputs, self.targets = model.examples(self.tokens, tokenizer.unit)
-        if self.recipe.batch_size > len(self.targets):
+        self.documents = [tokenizer.encode(part) for part in model.documents(text)]
+        self.examples, self.validation = split(model, self.documents, tokenizer.unit)
+        if self.recipe.batch_size > len(self.examples) and self.examples.guesses == 1:
             raise UsageError(
-                f"--batch-size: {self.recipe.batch_size} is more than the {len(self.targets)} examples of the text"
+                f"--batch-size: {self.recipe.batch_size} is more than the {len(self.examples)} examples of the text"
             )
-        self.optimizer = SGD(model.parameters(), lr=self.recipe.learning_rate)
+        self.epoch_steps = max(len(self.examples) // self.recipe.batch_size, 1)
+        self.steps = self.recipe.total_steps(len(self.examples))
+        self.parameters = model.parameters()
+        self.optimizer = model.optimizer()
+        self.schedule = model.schedule(self.steps)
         self.step = 0
-        self.recent: deque[float] = deque(maxlen=RECENT)
+        recent = model.recent or self.epoch_steps
+        self.recent: deque[float] = deque(maxlen=min(recent, MOST_RECENT))
+        #: The lowest loss on the validation split so far, and when it was reached.
+        self.best, self.best_step = math.inf, 0
         self.metrics: list[dict[str, Any]] = []
         #: Where an earlier run in the folder went, once it had to make room.
         self.moved: Path | None = None
-        self._text = hashlib.sha256(text.encode()).hexdigest()
+        #: How long training has taken, saving and evaluating included; those parts too that came before it was resumed.
+        self.seconds = 0.0
+        self._checkpoint_every = checkpoint_every
+        self._text = text_digest(text)
         self._saved = -1
 
     def resume(self) -> None:
         """Take up the saved run in the folder. Raises DataError when it doesn't fit."""
-        if self.folder.read_config()["text"] != self._text:
+        if self.folder.checkpoint.read_config()["text"] != self._text:
             raise DataError(
                 f"another text: the run in {self.folder.path} learned from a text that has changed since; start afresh"
             )
         state, metrics = self.folder.load_state()
         file = self.folder.path / "state.safetensors"
+        for name, array in state.items():
+            if name.startswith(("model.", "optimizer.")) and not np.isfinite(array).all():
+                raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
         try:
             self.step = int(state["step"])
+            self.best, self.best_step = float(state["best"]), int(state["best_step"])
             self.recent.extend(state["recent_losses"].tolist())
-            self.model.load_state_dict(_within(state, "model."))
-            self.optimizer.load_state_dict(_within(state, "optimizer."))
+            self.model.load_state_dict(within(state, "model."))
+            self.optimizer.load_state_dict(within(state, "optimizer."))
         except KeyError as error:
             raise DataError(f"damaged: {file} has no {error.args[0]}; train again") from None
         except (ValueError, TypeError) as error:
             raise DataError(f"damaged: {file}: {error}; train again") from None
         self.metrics = [m for m in metrics if m.get("step", self.step + 1) <= self.step]
+        self.seconds = self.metrics[-1].get("seconds", 0.0) if self.metrics else 0.0
         self._saved = self.step
 
-    def save(self) -> None:
-        """Write the run folder, if anything changed since the last time."""
-        if self._saved == self.step:
+    def save(self, best: bool = False) -> None:
+        """Write the run folder, if anything changed since the last time; the parameters for use too, where they are the best or
+        there is no validation split to tell."""
+        if self._saved == self.step and not best:
             return
         optimizer = {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
-        state = {"step": np.array(self.step), "recent_losses": np.array(list(self.recent)), **optimizer}
-        self.moved = self.folder.save(self.model, self.tokenizer, self._text, state, self.metrics) or self.moved
+        state = {
+            "step": np.array(self.step),
+            "best": np.array(self.best),
+            "best_step": np.array(self.best_step),
+            "recent_losses": np.array(list(self.recent)),
+            **optimizer,
+        }
+        for_use = best or self.validation is None or not math.isfinite(self.best)
+        self.moved = self.folder.save(self.model, self.tokenizer, self._text, state, self.metrics, for_use) or self.moved
         self._saved = self.step
 
     @property
     def loss(self) -> float:
-        """The mean loss of the last steps, up to `RECENT` of them."""
+        """The mean loss of the last steps."""
         return sum(self.recent) / len(self.recent) if self.recent else math.nan
 
-    def run(self, report: Callable[[dict[str, Any]], None]) -> None:
-        """Train to the recipe's last step, calling `report` at the first step and ten times on the way, and save.
+    def run(self, report: Callable[[str, dict[str, Any]], None]) -> None:
+        """Train to the last step, calling `report` with a line and its figures now and then, and save.
 
         Raises Interrupted after a signal, when what was learned so far has been saved; and DataError when the loss is no longer
         a number, before that step changes anything.
         """
-        steps = self.recipe.steps
-        # The first step shows what the untrained model guesses, and the loss it starts from.
-        marks = {1, *(steps * tenth // 10 for tenth in range(1, 11))}
-        saved_at = time.monotonic()
-        model = self.model.train()
+        marks = self.model.marks(self.steps, self.epoch_steps)
+        saved_at = told_at = time.monotonic()
+        started_at, told = told_at - self.seconds, self.step
+        tokens = self.recipe.batch_size * self.examples.guesses
+        self.model.train()
         # Numbers that overflow on the way to a loss of infinity or NaN need no warnings: the loss is checked at each step.
-        with np.errstate(all="ignore"), _signals() as received, Progress(steps, self.step) as progress:
-            for chosen in self._batches():
-                logits = model(self.inputs[chosen])
-                loss = cross_entropy(logits, self.targets[chosen])
-                value = float(loss)
-                if not math.isfinite(value):
-                    raise DataError(
-                        f"the loss became {value} at step {self.step + 1}; "
-                        f"try a smaller --learning-rate than {self.recipe.learning_rate}"
-                    )
-                loss.backward()
-                self.optimizer.step()
-                self.optimizer.zero_grad()
+        with np.errstate(all="ignore"), _signals() as received, Progress(self.steps, self.step, tokens) as progress:
+            while self.step < self.steps:
+                done = self._one_step()
                 self.step += 1
-                self.recent.append(value)
+                self.recent.append(done.loss)
+                shown = self.step in marks or self.step == self.steps or tokens > 256 or self.step & 63 == 0
+                if shown:
+                    progress.update(self.step, self.loss, self.step in marks or self.step == self.steps)
+                best = False
                 if self.step in marks:
-                    figures = self._figures(chosen, logits.data)
-                    self.metrics.append({"step": self.step, "loss": figures["loss"]})
-                    report(figures)
-                if self.step & 63 == 0 or self.step == steps:
-                    progress.update(self.step, self.loss, self.step == steps)
-                    if time.monotonic() - saved_at > SAVE_EVERY:
-                        self.save()
-                        saved_at = time.monotonic()
+                    speed = (self.step - told) * tokens / max(time.monotonic() - told_at, 1e-9)
+                    validation, best = self._validate()
+                    self.seconds = time.monotonic() - started_at
+                    self._tell(report, done, speed, validation)
+                    told, told_at = self.step, time.monotonic()
+                if self._checkpoint_every is not None:
+                    due = self.step % self._checkpoint_every == 0
+                else:
+                    due = shown and time.monotonic() - saved_at > SAVE_EVERY
+                if best or due:
+                    self.save(best)
+                    saved_at = time.monotonic()
                 if received:
                     self.save()
                     raise Interrupted(received[0])
             self.save()
 
-    def _batches(self) -> Iterator[np.ndarray]:
-        """For each step left, which examples it learns from. Every pass over the text has an order of its own, drawn from the
-        seed and the pass's number: nothing of it needs saving."""
-        size = self.recipe.batch_size
-        per_pass = len(self.targets) // size
-        order, current = np.arange(0), -1
-        while self.step < self.recipe.steps:
-            number, place = divmod(self.step, per_pass)
-            if number != current:
-                order, current = np.random.default_rng((self.recipe.seed, number)).permutation(len(self.targets)), number
-            yield order[place * size : (place + 1) * size]
+    def _one_step(self) -> _Step:
+        """Change the parameters once."""
+        model, recipe = self.model, self.recipe
+        model.prepare(self.step)
+        inputs, targets = self.examples.batch(self.step, recipe.batch_size, recipe.seed)
+        if recipe.accumulate == 1:
+            logits = model(inputs)
+            loss = cross_entropy(logits, targets)
+            value = float(loss)
+            if math.isfinite(value):
+                loss.backward()
+        else:  # the gradients of the parts add up to the batch's
+            value, whole = 0.0, len(inputs)
+            parts = zip(_parts(inputs, recipe.accumulate), _parts(targets, recipe.accumulate), strict=True)
+            for inputs, targets in parts:
+                logits = model(inputs)
+                loss = cross_entropy(logits, targets) * (len(inputs) / whole)
+                value += float(loss)
+                if not math.isfinite(value):
+                    break
+                loss.backward()
+        self._check("loss", value)
+        if recipe.clip is not None:
+            self._check("gradient's length", clip_grad_norm(self.parameters, recipe.clip))
+        factor = self.schedule(self.step)
+        self.optimizer.step(factor)
+        self.optimizer.zero_grad()
+        return _Step(inputs, targets, logits, value, recipe.learning_rate * factor)
 
-    def _figures(self, chosen: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
-        """What to report: the loss, and the first example of this step's batch."""
-        first = chosen[0]
-        return {
+    def _check(self, what: str, value: float) -> None:
+        """Raises DataError for what is no number."""
+        if not math.isfinite(value):
+            saved = f"; {self.folder.path} keeps the run as it was at step {self._saved}" if self._saved > 0 else ""
+            raise DataError(
+                f"the {what} became {value} at step {self.step + 1}; "
+                f"try a smaller --learning-rate than {self.recipe.learning_rate:g}{saved}"
+            )
+
+    def _validate(self) -> tuple[float | None, bool]:
+        """The loss on the validation split, if there is one, and whether it is the best so far."""
+        if self.validation is None:
+            return None, False
+        loss = evaluate(self.model, self.validation)
+        best = loss < self.best  # (never so for NaN)
+        if best:
+            self.best, self.best_step = loss, self.step
+        return loss, best
+
+    def _tell(self, report: Callable[[str, dict[str, Any]], None], done: _Step, speed: float, validation: float | None) -> None:
+        """Report this moment, and keep its figures."""
+        decode = self.tokenizer.decode
+
+        def example() -> dict[str, str]:
+            guess = int(done.logits.data[0].argmax())
+            return {"input": decode(done.inputs[0]), "target": decode([done.targets[0]]), "pred": decode([guess])}
+
+        epochs = self.recipe.epochs or -(-self.steps // self.epoch_steps)
+        moment = Moment(
+            self.step, self.steps, self.step // self.epoch_steps, epochs, self.loss, validation, done.rate, speed, example
+        )
+        line, figures = self.model.report(moment)
+        metrics = {
             "step": self.step,
-            "input": self.tokenizer.decode(self.inputs[first]),
-            "target": self.tokenizer.decode([self.targets[first]]),
-            "pred": self.tokenizer.decode([int(logits[0].argmax())]),
             "loss": self.loss,
+            "learning_rate": done.rate,
+            "tokens_per_second": round(speed),
+            "seconds": round(self.seconds, 2),
         }
+        if validation is not None:
+            metrics["validation_loss"] = validation
+        self.metrics.append(metrics)
+        report(line, {**metrics, **figures})
 
 
-def _within(state: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    """The arrays whose names begin so, without that beginning."""
-    return {name.removeprefix(prefix): array for name, array in state.items() if name.startswith(prefix)}
+def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:
+    """A batch in parts of about the same size."""
+    return np.array_split(batch, min(parts, len(batch)))
 
 
 @contextmanager

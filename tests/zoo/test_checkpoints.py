@@ -1,0 +1,138 @@
+"""Checkpoints that are broken, hostile or another model's: one clear line, and nothing is loaded."""
+
+import json
+import os
+import shutil
+import struct
+
+import numpy as np
+import pytest
+from conftest import one_line_error
+
+import zoo
+from microtensor.serialize import load_safetensors, save_safetensors
+from zoo.errors import DataError
+
+WEIGHTS = "model.safetensors"
+
+
+def change(run, edit):
+    tensors = load_safetensors(run / WEIGHTS)
+    edit(tensors)
+    save_safetensors(run / WEIGHTS, tensors)
+
+
+def configure(run, **recipe):
+    config = json.loads((run / "config.json").read_text())
+    config["recipe"].update(recipe)
+    (run / "config.json").write_text(json.dumps(config))
+
+
+def raw(run, content):
+    (run / WEIGHTS).write_bytes(content)
+
+
+def header(content, promised=None):
+    text = json.dumps(content).encode()
+    return struct.pack("<Q", len(text) if promised is None else promised) + text
+
+
+ATTACKS = {
+    "empty": (lambda run: raw(run, b""), ["damaged", WEIGHTS]),
+    "truncated": (lambda run: os.truncate(run / WEIGHTS, 3000), ["damaged", WEIGHTS]),
+    "a byte short": (lambda run: os.truncate(run / WEIGHTS, (run / WEIGHTS).stat().st_size - 1), ["damaged", WEIGHTS]),
+    "a huge header": (lambda run: raw(run, header({}, promised=2**62)), ["damaged", WEIGHTS]),
+    "not a header": (lambda run: raw(run, struct.pack("<Q", 4) + b"\xff\xfe{]"), ["damaged", WEIGHTS]),
+    "a deep header": (lambda run: raw(run, struct.pack("<Q", 200_000) + b"[" * 200_000), ["damaged", WEIGHTS]),
+    "a shape that overflows": (
+        lambda run: raw(run, header({"x": {"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 0]}})),
+        ["damaged", WEIGHTS],
+    ),
+    "offsets outside": (
+        lambda run: raw(run, header({"x": {"dtype": "F32", "shape": [4], "data_offsets": [2**40, 2**40 + 16]}})),
+        ["damaged", WEIGHTS],
+    ),
+    "a pickle": (lambda run: raw(run, b"\x80\x04cos\nsystem\n(S'echo'\ntR."), ["damaged", WEIGHTS]),
+    "a folder": (lambda run: ((run / WEIGHTS).unlink(), (run / WEIGHTS).mkdir()), ["can't be read", WEIGHTS]),
+    "a name missing": (lambda run: change(run, lambda t: t.pop("norm.bias")), ["another model", "missing norm.bias"]),
+    "a name too many": (lambda run: change(run, lambda t: t.update(evil=np.zeros(3, np.float32))), ["another model", "unknown evil"]),
+    "another shape": (
+        lambda run: change(run, lambda t: t.update({"norm.bias": np.zeros(3, np.float32)})),
+        ["another model", "norm.bias", "(3,)"],
+    ),
+    "turned": (
+        lambda run: change(run, lambda t: t.update({"characters.weight": t["characters.weight"].T.copy()})),
+        ["another model", "characters.weight"],
+    ),
+    "doubles": (
+        lambda run: change(run, lambda t: t.update({"norm.bias": t["norm.bias"].astype(np.float64)})),
+        ["another model", "norm.bias", "float64"],
+    ),
+    "integers": (
+        lambda run: change(run, lambda t: t.update({"norm.bias": t["norm.bias"].astype(np.int32)})),
+        ["another model", "norm.bias", "int32"],
+    ),
+    "NaN": (lambda run: change(run, lambda t: t["norm.bias"].fill(np.nan)), ["damaged", "norm.bias", "NaN"]),
+    "infinity": (lambda run: change(run, lambda t: t["norm.bias"].fill(np.inf)), ["damaged", "norm.bias", "infinity"]),
+    "an enormous model": (
+        lambda run: configure(run, width=16384, layers=1000, heads=2),
+        ["another model", WEIGHTS, "fewer than the recipe's model"],
+    ),
+    "more layers": (lambda run: configure(run, layers=3), ["another model", WEIGHTS]),
+    "fewer layers": (lambda run: configure(run, layers=1), ["another model", "unknown blocks.1"]),
+    "a text as width": (lambda run: configure(run, width="16"), ["damaged", "--width", "whole number"]),
+    "a negative width": (lambda run: configure(run, width=-16), ["damaged", "--width"]),
+    "heads that don't fit": (lambda run: configure(run, heads=5), ["damaged", "--heads"]),
+    "a long token": (
+        lambda run: (run / "config.json").write_text((run / "config.json").read_text().replace('"a"', '"ab"')),
+        ["damaged", "vocabulary"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_an_attack_is_one_line(tmp_path, small_gpt, python, kind):
+    attack, words = ATTACKS[kind]
+    run = tmp_path / "run"
+    shutil.copytree(small_gpt, run)
+    attack(run)
+    with pytest.raises(DataError) as caught:
+        zoo.load_model(str(run))
+    message = str(caught.value)
+    assert "\n" not in message
+    for word in words:
+        assert word in message, (word, message)
+    if kind in ("a huge header", "an enormous model"):  # as a user meets it; the others would take a second each
+        one_line_error(python(tmp_path, "zoo.generate", run, "--prompt", "a"), "zoo.generate", *words, code=1)
+
+
+def test_a_state_that_was_attacked_cannot_be_resumed(tmp_path, small_gpt, python):
+    for name, edit in {
+        "truncated": lambda run: os.truncate(run / "state.safetensors", 3000),
+        "no step": lambda run: rewrite(run, lambda t: t.pop("step")),
+        "an unknown optimizer": lambda run: rewrite(run, lambda t: t.update({"optimizer.0.evil": np.zeros(3)})),
+        "another shape": lambda run: rewrite(run, lambda t: t.update({"optimizer.0.mean": np.zeros(3, np.float32)})),
+        "NaN": lambda run: rewrite(run, lambda t: t["model.norm.bias"].fill(np.nan)),
+    }.items():
+        run = tmp_path / name.replace(" ", "-")
+        shutil.copytree(small_gpt, run)
+        edit(run)
+        done = python(tmp_path, "zoo.train", "char_gpt", "--resume", "--out", run, "--steps", 1000)
+        one_line_error(done, "zoo.train", "damaged", "state.safetensors", code=1)
+
+
+def rewrite(run, edit):
+    tensors = load_safetensors(run / "state.safetensors")
+    edit(tensors)
+    save_safetensors(run / "state.safetensors", tensors)
+
+
+def test_half_precision_is_read_as_float32(tmp_path, small_gpt):
+    run = tmp_path / "run"
+    shutil.copytree(small_gpt, run)
+    whole = load_safetensors(run / WEIGHTS)
+    save_safetensors(run / WEIGHTS, {name: array.astype(np.float16) for name, array in whole.items()})
+    model, _ = zoo.load_model(str(run))
+    for name, array in model.state_dict().items():
+        assert array.dtype == np.float32
+        np.testing.assert_array_equal(array, whole[name].astype(np.float16).astype(np.float32))

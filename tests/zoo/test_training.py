@@ -1,0 +1,350 @@
+"""The trainer: stopping and going on, what is kept, what it refuses."""
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, one_line_error
+
+from microtensor import cross_entropy
+from microtensor.serialize import load_safetensors
+from zoo.errors import DataError
+from zoo.recipe import make_recipe
+from zoo.registry import model_class
+from zoo.training.evaluation import evaluate, split
+from zoo.training.run_folder import RunFolder
+from zoo.training.trainer import Interrupted, Trainer
+
+RNG = np.random.default_rng(0)
+LINES = "\n".join(" ".join(RNG.choice(["the", "sea", "is", "wide", "and", "so", "am", "i"], 9)) for _ in range(500))
+SMALL = {
+    "char_gpt": {"width": 8, "heads": 2, "layers": 1, "context": 8, "batch_size": 4, "steps": 9, "dropout": 0.2,
+                 "evaluate_every": 3, "warmup": 2},
+    "word_ngram": {"width": 4, "hidden": 8, "dropout": 0.3, "epochs": None, "steps": 9},
+    "char_meanpool": {"width": 4, "epochs": None, "steps": 9},
+    "word_meanpool": {"width": 4, "steps": 9, "batch_size": 3},
+}  # fmt: skip
+
+
+def trainer(folder, name="char_gpt", text=LINES, checkpoint_every=None, **changes):
+    kind = model_class(name)
+    recipe = make_recipe(kind.recipe_class, {**SMALL[name], "data": "lines.txt", **changes})
+    tokenizer = kind.make_tokenizer(recipe, lambda: text)
+    model = kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))
+    return Trainer(model, tokenizer, text, RunFolder(folder, name), checkpoint_every)
+
+
+def run(made, resuming=False):
+    """Train to the end; returns what was reported."""
+    reports = []
+    made.folder.open_for_writing(resuming)
+    if resuming:
+        made.resume()
+    try:
+        made.run(lambda line, figures: reports.append((line, figures)))
+    finally:
+        os.close(made.folder._lock)
+    return reports
+
+
+def stop_after(made, step):
+    """Send a signal while that step is done."""
+    original = made._one_step
+
+    def one_step():
+        if made.step == step - 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return original()
+
+    made._one_step = one_step
+
+
+def everything(folder):
+    return {
+        f"{file}:{name}": array
+        for file in ("model.safetensors", "state.safetensors")
+        for name, array in load_safetensors(folder / file).items()
+    }
+
+
+def same(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_stopping_at_any_step_changes_nothing(tmp_path, name):
+    run(trainer(tmp_path / "straight", name))
+    expected = everything(tmp_path / "straight")
+    for step in range(1, 9):
+        folder = tmp_path / f"stopped-{step}"
+        first = trainer(folder, name)
+        stop_after(first, step)
+        with pytest.raises(Interrupted):
+            run(first)
+        assert first.step == step
+        run(trainer(folder, name), resuming=True)
+        same(everything(folder), expected)
+        metrics, wanted = (
+            [json.loads(line) for line in (f / "metrics.jsonl").read_text().splitlines()]
+            for f in (folder, tmp_path / "straight")
+        )
+        timeless = [{k: v for k, v in m.items() if k not in ("seconds", "tokens_per_second")} for m in metrics]
+        assert timeless == [{k: v for k, v in m.items() if k not in ("seconds", "tokens_per_second")} for m in wanted]
+
+
+def test_the_best_parameters_are_kept_and_the_last(tmp_path):
+    made = trainer(tmp_path / "run", learning_rate=0.5, steps=30)
+    reports = run(made)
+    losses = {figures["step"]: figures["validation_loss"] for _, figures in reports}
+    assert list(losses) == list(range(3, 31, 3)) and made.best == min(losses.values()) == losses[made.best_step]
+    assert made.best_step < 30  # it overshoots at this rate, so that best and last differ
+    checkpoint = made.folder.checkpoint
+    best, last = (checkpoint.load(last=last)[0] for last in (False, True))
+    assert abs(evaluate(best, made.validation) - made.best) < 1e-9
+    assert abs(evaluate(last, made.validation) - losses[30]) < 1e-9
+
+
+def test_a_short_text_is_learned_whole_and_its_last_parameters_kept(tmp_path):
+    made = trainer(tmp_path / "run", text=LINES[:2000])
+    reports = run(made)
+    assert made.validation is None and "Validation" not in reports[-1][0]
+    model, _ = made.folder.checkpoint.load()
+    for name, array in made.model.state_dict().items():
+        np.testing.assert_array_equal(model.state_dict()[name], array)
+
+
+def test_evaluation_is_the_mean_over_the_whole_split(tmp_path):
+    made = trainer(tmp_path / "run")
+    model, held_out = made.model, made.documents[0][int(0.9 * len(made.documents[0])) :]
+    losses = []
+    for i in range(0, len(held_out) - 1, 8):
+        seen, wanted = held_out[i : i + 8], held_out[i + 1 : i + 9]
+        losses += cross_entropy(model.eval()(seen[None, : len(wanted)])[0], wanted, reduction="none").data.tolist()
+    assert len(losses) == len(held_out) - 1
+    assert abs(evaluate(model, made.validation) - np.mean(losses)) < 1e-5
+
+
+def test_how_often_one_evaluates_changes_nothing(tmp_path):
+    often, rarely = (trainer(tmp_path / str(n), evaluate_every=n) for n in (1, 100))
+    run(often)
+    run(rarely)
+    for name, array in often.model.state_dict().items():
+        np.testing.assert_array_equal(array, rarely.model.state_dict()[name])
+
+
+def test_evaluating_leaves_the_model_as_it_was(tmp_path):
+    made = trainer(tmp_path / "run")
+    made.model.train()
+    first = evaluate(made.model, made.validation)
+    assert made.model.training and made.model.blocks[0].dropout.training
+    assert first == evaluate(made.model.eval(), made.validation) and not made.model.training
+
+
+def test_parts_of_a_batch_add_up_to_the_batch(tmp_path):
+    whole, parts, uneven = (trainer(tmp_path / str(n), dropout=0.0, accumulate=n) for n in (1, 4, 3))
+    for made in (whole, parts, uneven):
+        run(made)
+    for other in (parts, uneven):
+        for name, array in whole.model.state_dict().items():
+            np.testing.assert_allclose(array, other.model.state_dict()[name], atol=2e-4)
+        assert abs(whole.loss - other.loss) < 1e-4
+
+
+def test_nan_stops_before_anything_is_changed(tmp_path):
+    made = trainer(tmp_path / "run", steps=50, checkpoint_every=1)
+    good = {}
+    original = made._one_step
+
+    def one_step():
+        if made.step == 20:
+            good.update(made.model.state_dict())
+            for p in made.model.blocks[0].norm1.parameters():
+                p.data = np.full_like(p.data, np.nan)
+        return original()
+
+    made._one_step = one_step
+    with pytest.raises(DataError, match="the loss became nan at step 21; try a smaller --learning-rate"):
+        run(made)
+    state = load_safetensors(tmp_path / "run" / "state.safetensors")
+    assert int(state["step"]) == 20
+    for name, array in good.items():
+        np.testing.assert_array_equal(state[f"model.{name}"], array)
+    assert np.isfinite(load_safetensors(tmp_path / "run" / "model.safetensors")["norm.weight"]).all()
+
+
+def test_nan_is_never_best(tmp_path, monkeypatch):
+    import zoo.training.trainer as module
+
+    made = trainer(tmp_path / "run")
+    values = iter([2.0, 1.5, float("nan")])
+    monkeypatch.setattr(module, "evaluate", lambda *_: next(values))
+    run(made)
+    assert (made.best, made.best_step) == (1.5, 6)
+
+
+def test_checkpoints_come_every_so_many_steps(tmp_path):
+    made = trainer(tmp_path / "run", "word_meanpool", checkpoint_every=4)
+    saved = []
+    save = made.save
+    made.save = lambda best=False: (saved.append(made.step), save(best))
+    run(made)
+    assert saved == [4, 8, 9]
+
+
+def test_the_speed_and_the_rate_are_reported(tmp_path):
+    (line, figures), *_ = run(trainer(tmp_path / "run"))
+    assert re.fullmatch(r"Step 3/9 \| Loss: \d\.\d{4} \| Validation: \d\.\d{4} \| LR: \d\.\d\de-\d\d \| [\d,]+ tokens/s", line)
+    assert figures.keys() == {"step", "loss", "learning_rate", "tokens_per_second", "seconds", "validation_loss"}
+
+
+def test_lines_for_each_model(tmp_path):
+    patterns = {
+        "char_meanpool": r"Epoch 10/100, Average Loss: \d\.\d{4}",
+        "word_ngram": r"Epoch  15/150 \| Loss: \d\.\d{4} \| LR: 0\.100",
+    }
+    for name, pattern in patterns.items():
+        epochs = model_class(name).recipe_class().epochs
+        made = trainer(tmp_path / name, name, text="the cat sat on the mat\n" * 4, steps=None, epochs=epochs)
+        lines = [line for line, _ in run(made)]
+        assert len(lines) in (10, 11) and re.fullmatch(pattern, lines[-10]), lines
+
+
+def test_lines_stand_for_themselves():
+    kind = model_class("char_meanpool")
+    model = kind(make_recipe(kind.recipe_class, {}), 27, np.random.default_rng(0))
+    tokenizer = kind.tokenizer_class(list(kind.corpus.alphabet))
+    documents = [tokenizer.encode(part) for part in model.documents("abcdefg\n\nhijklmn\n")]
+    examples, held_out = split(model, documents, "characters")
+    assert len(examples) == 4 and held_out is None
+    assert "".join(tokenizer.decode([t]) for t in examples.targets) == "fgmn"
+
+
+# As a user does it
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    file = tmp_path_factory.mktemp("text") / "lines.txt"
+    file.write_text(LINES)
+    return file
+
+
+GPT = ("--width", 16, "--heads", 2, "--layers", 2, "--context", 16, "--batch-size", 4, "--dropout", 0.1, "--evaluate-every", 20)
+
+
+def test_killed_at_a_random_moment(tmp_path, python, lines):
+    arguments = ("char_gpt", "--data", lines, *GPT, "--steps", 150, "--checkpoint-every", 7)
+    assert python(tmp_path, "zoo.train", *arguments, "--out", "straight").returncode == 0
+    expected = everything(tmp_path / "straight")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "zoo.train", *map(str, arguments), "--out", "killed"]
+    kills = 0
+    for attempt in range(8):
+        resume = ["--resume"] if (tmp_path / "killed" / "state.safetensors").exists() else []
+        process = subprocess.Popen(
+            [*command, *resume], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        if attempt < 7:
+            assert b"sequences" in process.stderr.readline()
+            time.sleep(random.uniform(0.0, 0.7))
+            process.kill()
+        _, err = process.communicate(timeout=60)
+        assert b"Traceback" not in err
+        kills += process.returncode == -signal.SIGKILL
+        for file in (tmp_path / "killed").glob("[!.]*"):  # whatever is there is whole
+            if file.suffix == ".safetensors":
+                load_safetensors(file)
+            elif file.suffix == ".json":
+                json.loads(file.read_text())
+        if process.returncode == 2 and b"has done all" in err:
+            break
+    assert kills
+    same(everything(tmp_path / "killed"), expected)
+
+
+def test_char_gpt_learns_a_text(tmp_path, python, lines):
+    done = python(tmp_path, "zoo.train", "char_gpt", "--data", lines, *GPT, "--steps", 100, "--learning-rate", 0.01)
+    assert done.returncode == 0, done.stderr
+    steps = re.findall(r"Step +(\d+)/100 \| Loss: (\S+) \| Validation: (\S+)", done.stdout)
+    assert [int(s) for s, _, _ in steps] == [20, 40, 60, 80, 100]
+    assert float(steps[-1][2]) < 2 < float(steps[0][1])
+    best = re.search(r"Best validation loss: (\S+) after step (\d+)", done.stdout)
+    assert float(best[1]) == min(float(v) for _, _, v in steps)
+    assert "the last tenth is held out" in done.stderr and "Generated: " in done.stdout
+    again = python(tmp_path, "zoo.evaluate", "char_gpt", "--json")
+    assert again.returncode == 0, again.stderr
+    figures = json.loads(again.stdout)
+    assert abs(figures["loss"] - float(best[1])) < 1e-3
+    assert abs(figures["perplexity"] - np.exp(figures["loss"])) < 1e-9
+    assert abs(figures["bits_per_character"] - figures["loss"] / np.log(2)) < 1e-9
+    prompt = re.search(r"--prompt (.*)$", done.stderr, re.M)[1].strip("\"'")
+    assert python(tmp_path, "zoo.generate", "char_gpt", "--prompt", prompt, "--tokens", 40).stdout.startswith(prompt)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_text_of_ones_own_for_each_model(tmp_path, python, name):
+    text = "Über den Fluß — ça va?\nto be, or not to be, that is it\n" * 20
+    (tmp_path / "my.txt").write_text("\ufeff" + text.replace("\n", "\r\n"), encoding="utf-8")
+    size = GPT if name == "char_gpt" else ()
+    done = python(tmp_path, "zoo.train", name, "--data", "my.txt", *size, "--steps", 20)
+    assert done.returncode == 0, done.stderr
+    vocabulary = json.loads((tmp_path / f"runs/{name}/config.json").read_text(encoding="utf-8"))["vocabulary"]
+    if name.startswith("word"):
+        assert {"über", "fluß", "ça", "be"} <= set(vocabulary)
+        prompt = "über den fluß"
+    else:
+        assert set(vocabulary) == set(text) - ({"\n"} if name == "char_meanpool" else set())
+        prompt = "Über den"
+    again = python(tmp_path, "zoo.generate", name, "--prompt", prompt, "--tokens", 7)
+    assert again.returncode == 0 and again.stdout.startswith(prompt), again.stderr
+    assert python(tmp_path, "zoo.evaluate", name).returncode == 0
+    best = python(tmp_path, "zoo.predict", name, prompt, "--top", 2)
+    assert best.returncode == 0 and len(best.stdout.splitlines()) == 2
+
+
+def test_presets_and_the_options_that_change_them(tmp_path, python, lines):
+    small = ("--data", lines, "--steps", 2, "--context", 8, "--batch-size", 2)
+    done = python(tmp_path, "zoo.train", "char_gpt", "--preset", "nano", *small)
+    assert done.returncode == 0, done.stderr
+    recipe = json.loads((tmp_path / "runs/char_gpt/config.json").read_text())["recipe"]
+    assert (recipe["layers"], recipe["width"], recipe["context"], recipe["steps"]) == (4, 128, 8, 2)
+    bad = python(tmp_path, "zoo.train", "char_gpt", "--preset", "nani")
+    one_line_error(bad, "zoo.train", "--preset", "unknown preset 'nani'; did you mean nano", code=2)
+    assert "unknown option --preset" in python(tmp_path, "zoo.train", "word_ngram", "--preset", "nano").stderr
+    changed = python(tmp_path, "zoo.train", "char_gpt", "--resume", "--width", 64)
+    one_line_error(changed, "zoo.train", "--width", "128, not 64", code=2)
+
+
+@pytest.mark.parametrize(
+    "arguments, words, code",
+    [
+        (("char_gpt", "--heads", "5"), ["--heads", "don't divide a width of 192"], 2),
+        (("char_gpt", "--dropout", "1"), ["--dropout", "below 1"], 2),
+        (("char_gpt", "--epochs", "2", "--steps", "3"), ["--steps and --epochs", "one of the two"], 2),
+        (("char_gpt", "--checkpoint-every", "0"), ["--checkpoint-every", "at least 1"], 2),
+        (("char_gpt", "--data", "short.txt"), ["too short", "17 characters", "257"], 1),
+        (("char_gpt", "--data-dir", "nowhere"), ["no such data folder", "nowhere"], 1),
+        (("char_gpt", "--data-dir", ""), ["--data-dir", "folder"], 2),
+        (("char_gpt", "--data-dir", "wrong"), ["not tiny Shakespeare", "tinyshakespeare.txt", "SHA-256"], 1),
+        (("char_meanpool", "--pooling", "max"), ["--pooling", "one of mean, concat", "max"], 2),
+        (("char_meanpool", "--data", "short.txt", "--context", "40"), ["too short", "17 characters", "41"], 1),
+        (("word_ngram", "--pooling", "concat"), ["--pooling", "positions, mean"], 2),
+        (("word_ngram", "--epochs", "0"), ["--epochs", "at least 1"], 2),
+        (("word_ngram", "--batch-size", "57"), ["--batch-size", "57 is more than the 56 examples"], 2),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(tmp_path, python, arguments, words, code):
+    (tmp_path / "short.txt").write_text("seventeen letters")
+    (tmp_path / "wrong").mkdir()
+    (tmp_path / "wrong" / "tinyshakespeare.txt").write_text("To be, or not to be")
+    one_line_error(python(tmp_path, "zoo.train", *arguments), "zoo.train", *words, code=code)
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,71 @@
+"""python -m zoo.evaluate MODEL: how well a trained model foretells text that it hasn't learned."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from zoo.command import Parser, add_data_folder, add_model, load, result, run, use_data_folder
+from zoo.errors import DataError
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns its exit code."""
+    parser = Parser("evaluate", "Show how well a trained model foretells a text: by default what was held out of its own.")
+    add_model(parser)
+    parser.add_argument("--data", metavar="FILE", help="a plain text to evaluate on, all of it")
+    add_data_folder(parser)
+    options = parser.parse(arguments)
+    use_data_folder(options.data_dir)
+
+    from zoo.text.corpus import read_text
+    from zoo.training.checkpoint import find
+    from zoo.training.evaluation import evaluate, split
+    from zoo.training.progress import Progress
+
+    found = find(options.model)
+    model, tokenizer = load(options)
+    text = read_text(options.data) if options.data is not None else model.read_corpus(model.recipe)
+    documents = [tokenizer.encode(part) for part in model.documents(text)]
+    if options.data is not None:
+        what, examples = options.data, model.examples(documents, tokenizer.unit)
+    else:
+        found.check_text(text)
+        training, held_out = split(model, documents, tokenizer.unit)
+        examples = training if held_out is None else held_out
+        name = model.corpus.name if model.recipe.data is None else model.recipe.data
+        what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
+
+    count = sum(targets.size for _, targets in examples.in_order())
+    with Progress(count, unit=tokenizer.unit.removesuffix("s")) as progress:
+        loss = evaluate(model, examples, progress.update)
+        progress.update(count, loss, force=True)
+    figures = {"loss": loss, "perplexity": _exp(loss), "bits_per_character": _bits(loss, examples, tokenizer), "tokens": count}
+    result(
+        options,
+        f"On {what}: {count:,} {tokenizer.unit}\nloss {loss:.4f} nats, perplexity {figures['perplexity']:.4g}, "
+        f"{figures['bits_per_character']:.3f} bits per character",
+        {"model": found.name, "text": what, **figures},
+    )
+    if not math.isfinite(loss):
+        raise DataError(f"the loss is {loss}; the model can't be used: train it again")
+    return 0
+
+
+def _exp(loss: float) -> float:
+    """e^loss: among how many equally likely tokens the model would be as unsure."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+def _bits(loss: float, examples: Any, tokenizer: Any) -> float:
+    """The loss in bits for each character of the text, blanks between words included."""
+    lengths = [len(token) + len(tokenizer.separator) for token in tokenizer.vocabulary]
+    tokens = characters = 0
+    for _, targets in examples.in_order():
+        tokens += targets.size
+        characters += sum(lengths[i] for i in targets.reshape(-1).tolist())
+    return loss * tokens / math.log(2) / characters
+
+
+if __name__ == "__main__":
+    run("evaluate", main)

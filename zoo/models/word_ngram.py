@@ -1,0 +1,126 @@
+"""Word n-gram: a network that knows where each word stands (Bengio et al. 2003, A Neural Probabilistic Language Model).
+
+**The idea.** A mean of embeddings is a bag of words: "the dog chased" and "dog chased the" look alike to it. Here each of the
+last three positions has an embedding table of its own, so that "dog" as the last word is another list of numbers than "dog" as
+the first; and the three lists lie side by side. A *hidden layer* then mixes them: each of its 96 numbers is a weighted sum of
+all 96 inputs, bent by tanh, an S-shaped curve from -1 to 1. Without the bend, two matrices in a row would be no more than one.
+
+    tokens      (batch, 3)     the cat sat  ->  31 7 25
+    embeddings  (batch, 96)    32 numbers from the first word's table, 32 from the second's, 32 from the third's
+    hidden      (batch, 96)    tanh(embeddings @ weight + bias)
+    logits      (batch, 34)    hidden @ weight + bias: a score for each word
+
+It learns from 20 sentences about cats, dogs and people, 34 distinct words. No example reaches from one sentence into the next.
+
+**Learning.** Gradient descent by 8 examples at a time, 150 times through the sentences. The learning rate is 0.1 for the first
+50 epochs (an *epoch* is once through), then 0.05, then 0.02: long steps to get near, short ones to settle. The loss falls from
+3.5, which is log 34, so no idea at all, to 0.11. It can't reach 0: after "the cat sat" the sentences go on with "on" and with
+"in", and half the probability for each is the best there is.
+
+**Order matters.** After "the dog chased" comes "the", after "dog chased the" comes "cat", and the model is sure of both.
+`--pooling mean` removes the positions: one table, and the mean of three rows. The two contexts then hold the same words and
+get the same prediction, about two fifths "the" and two fifths "cat". Try both:
+
+    python -m zoo.train word_ngram && python -m zoo.predict word_ngram "dog chased the"
+    python -m zoo.train word_ngram --pooling mean --out runs/mean && python -m zoo.predict runs/mean "dog chased the"
+
+**Dropout.** `--dropout 0.2` sets a fifth of the hidden numbers to 0 at random while it learns, others in each step, so that no
+single one can be relied upon (Srivastava et al. 2014). With so little text to learn by heart it doesn't help; with more it
+does.
+
+**What is missing.** Three words are little. A wider window means more tables and a larger matrix, and what was learned about a
+word in one position says nothing about it in another. The next model, `char_gpt`, looks back 256 places with one set of
+weights.
+
+A prompt may be shorter than three words: the last word belongs to the last table, and the missing embeddings are zeros. In a
+text of your own, `--data my.txt`, each line is a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import microtensor as mt
+from microtensor import Tensor, nn
+from microtensor.optim import piecewise
+from zoo import recipe as recipes
+from zoo.model import Model, Moment
+from zoo.recipe import option
+from zoo.text.corpus import Corpus
+from zoo.text.examples import Windows
+from zoo.text.words import WordTokenizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(recipes.Recipe):
+    """How word_ngram is trained: SGD whose rate is lowered after a third and after two thirds of the way."""
+
+    context: int = option(3, "how many words the model sees", at_least=1, at_most=2**12)
+    width: int = option(32, "how many numbers stand for a word", at_least=1, at_most=2**14)
+    batch_size: int = option(8, "how many examples are learned from at a time", at_least=1, at_most=10**9)
+    hidden: int = option(96, "how many numbers the middle layer has", at_least=1, at_most=2**14)
+    pooling: str = option(
+        "positions",
+        "how the words' embeddings become one context: a table for each position, side by side, or their mean",
+        choices=("positions", "mean"),
+    )
+    dropout: float = option(0.0, "the share of the middle layer dropped at random while learning", at_least=0, below=1)
+    epochs: int | None = option(150, "how many times the text is gone through", at_least=1, at_most=10**9)
+    learning_rate: float = option(0.1, "the learning rate of the first third of training", above=0, at_most=1e30)
+
+
+class WordNgram(Model):
+    """tokens (batch, context) to logits (batch, vocabulary), by a table of embeddings for each position and a tanh layer."""
+
+    about = "3 words, each in its place, guess the next"
+    corpus = Corpus("sentences.txt")
+    recipe_class = Recipe
+    tokenizer_class = WordTokenizer
+    trains = (0.111, 1)
+    by_line = True
+    tries = ("the cat sat", "the dog chased", "dog chased the", "boy ate some")
+    sample = ("the girl ran", 3, 0.0)
+
+    recipe: Recipe
+
+    def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary, rng)
+        tables = recipe.context if recipe.pooling == "positions" else 1
+        self.tables = [nn.Embedding(vocabulary, recipe.width, scale=0.5, rng=rng) for _ in range(tables)]
+        self.hidden = nn.Linear(tables * recipe.width, recipe.hidden, rng=rng, activation="tanh")
+        self.dropout = nn.Dropout(recipe.dropout, self.noise)
+        self.output = nn.Linear(recipe.hidden, vocabulary, scale=0.1 / recipe.hidden**0.5, rng=rng)
+
+    def forward(self, tokens: Any) -> Tensor:
+        """tokens (batch, time), whole numbers; logits (batch, vocabulary)."""
+        tokens = np.asarray(tokens)
+        if self.recipe.pooling == "mean":
+            context = self.tables[0](tokens).mean(axis=1)
+        else:
+            # The last word belongs to the last table; places before the text began are zeros.
+            missing = len(self.tables) - tokens.shape[1]
+            nothing = np.zeros((len(tokens), missing * self.recipe.width), np.float32)
+            context = mt.concatenate([nothing, *(table(tokens[:, i]) for i, table in enumerate(self.tables[missing:]))], axis=1)
+        return self.output(self.dropout(self.hidden(context)))
+
+    def examples(self, documents: list[np.ndarray], unit: str) -> Windows:
+        """Every three words of a sentence, and the word after them."""
+        return Windows(documents, self.recipe.context, unit)
+
+    def schedule(self, steps: int) -> Callable[[int], float]:
+        """The whole rate for a third of the way, half of it for another, and a fifth for the last."""
+        return piecewise([-(-steps // 3), -(-2 * steps // 3)], [1.0, 0.5, 0.2])
+
+    def marks(self, steps: int, epoch: int) -> set[int]:
+        """The first epoch too, which shows the loss it starts from."""
+        return {epoch, *super().marks(steps, epoch)} if epoch <= steps else super().marks(steps, epoch)
+
+    def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
+        """The epoch's mean loss and the learning rate."""
+        held_out = "" if at.validation is None else f" | Validation: {at.validation:.4f}"
+        epoch = f"Epoch {at.epoch:>{len(str(at.epochs))}}/{at.epochs}"
+        return f"{epoch} | Loss: {at.loss:.4f}{held_out} | LR: {at.learning_rate:.3f}", {"epoch": at.epoch}

@@ -1,0 +1,203 @@
+"""Trained models on disk: finding them, and reading them with mistrust.
+
+A checkpoint is a configuration (the model, its recipe, its vocabulary) and a file of parameters. Everything in both is compared
+with what the model expects before anything is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from microtensor.serialize import load_safetensors
+from zoo.errors import DataError, UserError
+from zoo.model import Model
+from zoo.recipe import Recipe, make_recipe
+from zoo.registry import list_models, model_class
+from zoo.text.corpus import data_folder
+from zoo.text.tokenizer import Tokenizer
+
+#: Changes when a newer zoo could no longer read an older file.
+FORMAT = 1
+
+
+def default_folder(model: str) -> Path:
+    """Where a model's run is kept unless the user says otherwise."""
+    return Path("runs") / model
+
+
+class Checkpoint:
+    """A trained model's files.
+
+    Args:
+        name: the model's name.
+        folder: where the files are; named in errors.
+        config, parameters: the two files.
+        state: the file of the run's last step, if there is one.
+    """
+
+    def __init__(self, name: str, folder: Path, config: Path, parameters: Path, state: Path | None = None) -> None:
+        self.name = name
+        self.folder = folder
+        self.config = config
+        self.parameters = parameters
+        self.state = state
+
+    def read_config(self) -> dict[str, Any]:
+        """The configuration, checked. Raises DataError."""
+        if not self.folder.is_dir():
+            raise DataError(f"no run folder: {self.folder}; train first: python -m zoo.train {self.name}")
+        try:
+            config = json.loads(self.config.read_bytes())
+        except FileNotFoundError:
+            raise DataError(
+                f"not a run folder: {self.folder} has no {self.config.name}; train first: python -m zoo.train {self.name}"
+            ) from None
+        except OSError as error:
+            raise DataError(f"can't be read: {self.config}: {error.strerror}") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"damaged: {self.config}: {error}; train again") from None
+        wanted = {"format": int, "model": str, "recipe": dict, "text": str, "vocabulary": list}
+        for key, kind in wanted.items():
+            if not isinstance(config, dict) or not isinstance(config.get(key), kind):
+                raise DataError(f"damaged: {self.config} has no {key}; train again")
+        if config["format"] != FORMAT:
+            raise DataError(
+                f"another format: {self.config} has format {config['format']}, and this zoo reads {FORMAT}; train again"
+            )
+        if config["model"] != self.name:
+            raise DataError(
+                f"another model: {self.folder} holds {config['model']}, not {self.name}; name its own model or another folder"
+            )
+        tokens = config["vocabulary"]
+        if not tokens or not all(isinstance(t, str) for t in tokens) or len(set(tokens)) < len(tokens):
+            raise DataError(f"damaged: the vocabulary in {self.config} isn't a list of distinct tokens; train again")
+        return config
+
+    def recipe(self, config: dict[str, Any]) -> Recipe:
+        """The recipe in a configuration, checked. Raises DataError."""
+        try:
+            return make_recipe(model_class(self.name).recipe_class, config["recipe"])
+        except UserError as error:
+            raise DataError(f"damaged: the recipe in {self.config}: {error}; train again") from None
+
+    def check_text(self, text: str) -> None:
+        """Raises DataError when this isn't the text that the model learned from."""
+        if self.read_config()["text"] != text_digest(text):
+            raise DataError(f"another text: the model in {self.folder} learned from a text that has changed since; train again")
+
+    def load(self, last: bool = False) -> tuple[Model, Tokenizer]:
+        """The trained model and its tokenizer; with `last`, as it was after the last step.
+
+        Raises DataError, naming the file and what is wrong.
+        """
+        config = self.read_config()
+        kind = model_class(self.name)
+        recipe = self.recipe(config)
+        try:
+            tokenizer = kind.tokenizer_class(config["vocabulary"])
+        except ValueError as error:
+            raise DataError(f"damaged: {self.config}: {error}; train again") from None
+        if last and self.state is None:
+            raise DataError(f"--last: what comes with the zoo has no last step; train first: python -m zoo.train {self.name}")
+        file = self.state if last and self.state is not None else self.parameters
+        parameters = read_tensors(self.folder, file)
+        if last:
+            parameters = within(parameters, "model.")
+        # Half the precision is enough on disk; computing wants all of it.
+        parameters = {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in parameters.items()}
+        blank: Any = _Blank(sum(array.size for array in parameters.values()))
+        try:
+            model = kind(recipe, len(tokenizer.vocabulary), blank)
+            model.load_state_dict(parameters)
+        except ValueError as error:
+            raise DataError(f"another model: {file}: {error}; train again") from None
+        for name, array in parameters.items():
+            if not np.isfinite(array).all():
+                raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
+        model.eval()
+        return model, tokenizer
+
+
+class _Blank:
+    """Takes the place of the random generator where a model's first numbers don't matter, as they will be loaded. It gives
+    zeros, and no more of them than the file holds: a configuration that lies about sizes can't take all memory."""
+
+    def __init__(self, numbers: int) -> None:
+        self.numbers = self.left = numbers
+
+    def standard_normal(self, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+        """Zeros. Raises ValueError when there would be too many."""
+        self.left -= math.prod(shape)
+        if self.left < 0:
+            raise ValueError(f"it holds {self.numbers:,} numbers, fewer than the recipe's model has")
+        return np.zeros(shape, dtype)
+
+
+def text_digest(text: str) -> str:
+    """What a text is known by."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def within(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+    """The arrays whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def read_tensors(folder: Path, file: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file. Raises DataError, naming it."""
+    try:
+        return load_safetensors(file)
+    except FileNotFoundError:
+        raise DataError(f"incomplete run folder: {folder} has no {file.name}; train again") from None
+    except OSError as error:
+        raise DataError(f"can't be read: {file}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"damaged: {error}; train again") from None
+
+
+def in_run_folder(path: Path, name: str) -> Checkpoint:
+    """The checkpoint in a run folder."""
+    return Checkpoint(name, path, path / "config.json", path / "model.safetensors", path / "state.safetensors")
+
+
+def shipped(name: str) -> Checkpoint:
+    """The checkpoint of that name that comes with the zoo, if there is one: `data/pretrained/NAME.safetensors`."""
+    folder = data_folder() / "pretrained"
+    return Checkpoint(name, folder, folder / f"{name}.json", folder / f"{name}.safetensors")
+
+
+def find(name_or_run_folder: str) -> Checkpoint:
+    """The checkpoint that is meant: by a model's name its run in `runs/`, or else what comes with the zoo; or by a run folder.
+
+    Raises UsageError for what is neither a model nor a folder, and DataError.
+    """
+    if name_or_run_folder in list_models():
+        folder = default_folder(name_or_run_folder)
+        ours = shipped(name_or_run_folder)
+        if not (folder / "config.json").exists() and ours.config.is_file():
+            return ours
+        return in_run_folder(folder, name_or_run_folder)
+    path = Path(name_or_run_folder)
+    if not path.is_dir() and os.sep not in name_or_run_folder:
+        model_class(name_or_run_folder)  # raises, saying which models there are
+    found = in_run_folder(path, "MODEL")
+    try:
+        name = json.loads(found.config.read_bytes())["model"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        found.read_config()  # raises, saying what is wrong
+        raise DataError(f"damaged: {found.config} names no model; train again") from None
+    if name not in list_models():
+        raise DataError(f"another model: {path} holds {name!r}, which this zoo doesn't have")
+    return in_run_folder(path, name)
+
+
+def load_model(name_or_run_folder: str) -> tuple[Model, Tokenizer]:
+    """A trained model and its tokenizer, by the model's name or from a run folder."""
+    return find(name_or_run_folder).load()

@@ -1,0 +1,47 @@
+"""What is held out of a text, and how well a model foretells it: its mean loss over every token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from microtensor import cross_entropy, no_grad
+from zoo.errors import DataError
+from zoo.model import Model
+from zoo.text.examples import Examples, hold_out
+
+
+def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], None] = lambda done, loss: None) -> float:
+    """The mean loss in nats over every token of a text, without dropout; NaN where there are none.
+
+    It draws no random numbers, so that how often one evaluates changes nothing. `watch` is told how many tokens are done, and
+    their mean loss.
+    """
+    training = model.training
+    model.eval()
+    total, count = 0.0, 0
+    try:
+        with no_grad():
+            for inputs, targets in examples.in_order():
+                total += targets.size * float(cross_entropy(model(inputs), targets))
+                count += targets.size
+                watch(count, total / count)
+    finally:
+        model.train(training)
+    return total / count if count else math.nan
+
+
+def split(model: Model, documents: list[np.ndarray], unit: str) -> tuple[Examples, Examples | None]:
+    """What a model learns from, and what is held out to evaluate it on: None where the text is too short for that.
+
+    Raises DataError when there is nothing to learn from.
+    """
+    training, held_out = hold_out(documents)
+    if held_out:
+        try:
+            return model.examples(training, unit), model.examples(held_out, unit)
+        except DataError:  # a part is too short for a single example, so all is learned from
+            pass
+    return model.examples(documents, unit), None
