@@ -28,7 +28,7 @@ def run(quick: bool) -> list[Row]:
     if has_torch():
         contestants["PyTorch"] = gpt.PyTorch()
         contestants["PyTorch, torch.compile"] = gpt.PyTorch(compiled=True)
-    stream = gpt.batches()
+    stream = batches()
     first = next(stream)
     losses: dict[str, list[float]] = {name: [] for name in contestants}
     for name in list(contestants):
@@ -77,10 +77,10 @@ def memory() -> Row:
 def peak(contestant: str) -> dict[str, float]:
     """Megabytes at the highest, in all and before the first step."""
     code = f"""
-import json, gpt
+import json, gpt, gpt_step
 def used():  # (getrusage would count what the parent had when it forked)
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) / 1024
-model, stream = gpt.{contestant}(), gpt.batches()
+model, stream = gpt.{contestant}(), gpt_step.batches()
 before = used()
 for _ in range(3):
     model.step(*next(stream))
@@ -90,3 +90,18 @@ print(json.dumps({{"all": used(), "before": before}}))
     environment = f"import sys; sys.path[:0] = [{str(folder)!r}, {str(folder.parent)!r}]"
     done = subprocess.run([sys.executable, "-c", environment + code], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def batches(seed: int = 0) -> Any:
+    """An endless stream of (inputs, targets), the same for every contestant: characters that follow a simple rule."""
+    recipe = gpt.start().recipe
+    characters = gpt.start().vocabulary
+    rng = np.random.default_rng(seed)
+    follows = rng.integers(0, characters, (characters, 4))
+    while True:
+        text = np.empty((recipe.batch_size, recipe.context + 1), np.int64)
+        text[:, 0] = rng.integers(0, characters, recipe.batch_size)
+        choices = rng.integers(0, 4, (recipe.batch_size, recipe.context))
+        for i in range(recipe.context):
+            text[:, i + 1] = follows[text[:, i], choices[:, i]]
+        yield text[:, :-1].copy(), text[:, 1:].copy()
