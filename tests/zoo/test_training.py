@@ -102,7 +102,7 @@ def test_stopping_at_any_step_changes_nothing(tmp_path, name):
 
 
 def test_the_best_parameters_are_kept_and_the_last(tmp_path):
-    made = trainer(tmp_path / "run", learning_rate=0.5, steps=30)
+    made = trainer(tmp_path / "run", learning_rate=0.5, final_rate=1.0, steps=30)
     reports = run(made)
     losses = {figures["step"]: figures["validation_loss"] for _, figures in reports}
     assert list(losses) == list(range(3, 31, 3)) and made.best == min(losses.values()) == losses[made.best_step]
@@ -189,6 +189,21 @@ def test_nan_is_never_best(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "evaluate", lambda *_: next(values))
     run(made)
     assert (made.best, made.best_step) == (1.5, 6)
+
+
+def test_a_report_that_nobody_reads_loses_nothing(tmp_path):
+    made = trainer(tmp_path / "run")
+    made.folder.open_for_writing(False)
+
+    def report(line, figures):
+        if figures["step"] == 6:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        made.run(report)
+    os.close(made.folder._lock)
+    best, _ = made.folder.checkpoint.load()
+    assert made.best_step == 6 and abs(evaluate(best, made.validation) - made.best) < 1e-9
 
 
 def test_checkpoints_come_every_so_many_steps(tmp_path):

@@ -162,12 +162,12 @@ class Trainer:
                 shown = self.step in marks or self.step == self.steps or tokens > 256 or self.step & 63 == 0
                 if shown:
                     progress.update(self.step, self.loss, self.step in marks or self.step == self.steps)
-                best = False
+                best, news = False, None
                 if self.step in marks:
                     speed = (self.step - told) * tokens / max(time.monotonic() - told_at, 1e-9)
                     validation, best = self._validate()
                     self.seconds = time.monotonic() - started_at
-                    self._tell(report, done, speed, validation)
+                    news = self._describe(done, speed, validation)
                     told, told_at = self.step, time.monotonic()
                 if self._checkpoint_every is not None:
                     due = self.step % self._checkpoint_every == 0
@@ -176,6 +176,8 @@ class Trainer:
                 if best or due:
                     self.save(best)
                     saved_at = time.monotonic()
+                if news is not None:  # (after saving: should nobody read it, nothing is lost)
+                    report(*news)
                 if received:
                     self.save()
                     raise Interrupted(received[0])
@@ -229,8 +231,8 @@ class Trainer:
             self.best, self.best_step = loss, self.step
         return loss, best
 
-    def _tell(self, report: Callable[[str, dict[str, Any]], None], done: _Step, speed: float, validation: float | None) -> None:
-        """Report this moment, and keep its figures."""
+    def _describe(self, done: _Step, speed: float, validation: float | None) -> tuple[str, dict[str, Any]]:
+        """The line for this moment and its figures, which are kept."""
         decode = self.tokenizer.decode
 
         def example() -> dict[str, str]:
@@ -252,7 +254,7 @@ class Trainer:
         if validation is not None:
             metrics["validation_loss"] = validation
         self.metrics.append(metrics)
-        report(line, {**metrics, **figures})
+        return line, {**metrics, **figures}
 
 
 def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:
