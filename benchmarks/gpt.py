@@ -33,8 +33,8 @@ class Microtensor:
 
     name = "microtensor"
 
-    def __init__(self) -> None:
-        self.model = zoo.create_model("char_gpt", **SETTINGS)
+    def __init__(self, dropout: float = 0.0) -> None:
+        self.model = zoo.create_model("char_gpt", **{**SETTINGS, "dropout": dropout})
         self.optimizer = self.model.optimizer()
         self.parameters = self.model.parameters()
 
@@ -53,12 +53,12 @@ class PyTorch:
 
     name = "PyTorch"
 
-    def __init__(self, compiled: bool = False) -> None:
+    def __init__(self, compiled: bool = False, dropout: float = 0.0) -> None:
         import torch
 
         torch.set_num_threads(2)
         self.torch = torch
-        self.model = torch_model()
+        self.model = torch_model(dropout)
         self.forward = torch.compile(self.model) if compiled else self.model
         self.name = "PyTorch, torch.compile" if compiled else "PyTorch"
         self.recipe = start().recipe
@@ -88,7 +88,7 @@ class PyTorch:
         return loss.item()
 
 
-def torch_model() -> Any:
+def torch_model(dropout: float = 0.0) -> Any:
     """The model in PyTorch, with the weights of `start()`."""
     import torch
 
@@ -115,14 +115,15 @@ def torch_model() -> Any:
             path = f"blocks.{i}"
             self.qkv, self.out = linear(f"{path}.attention.qkv"), linear(f"{path}.attention.out")
             self.up, self.down = linear(f"{path}.feed_forward.up"), linear(f"{path}.feed_forward.down")
+            self.dropout = torch.nn.Dropout(dropout)
 
         def heads_of(self, x: Any) -> Any:
             batch, time, _ = x.shape
             return (y.view(batch, time, heads, each).transpose(1, 2) for y in self.qkv(self.norm1(x)).split(width, dim=2))
 
         def rest(self, x: Any, found: Any) -> Any:
-            x = x + self.out(found.transpose(1, 2).reshape(x.shape))
-            return x + self.down(functional.gelu(self.up(self.norm2(x))))
+            x = x + self.dropout(self.out(found.transpose(1, 2).reshape(x.shape)))
+            return x + self.dropout(self.down(functional.gelu(self.up(self.norm2(x)))))
 
         def forward(self, x: Any) -> Any:
             q, k, v = self.heads_of(x)
@@ -145,9 +146,10 @@ def torch_model() -> Any:
             self.places = torch.nn.Embedding.from_pretrained(tensor("places.weight"), freeze=False)
             self.blocks: Any = torch.nn.ModuleList(Block(i) for i in range(recipe.layers))
             self.norm = torch.nn.LayerNorm(width)
+            self.dropout = torch.nn.Dropout(dropout)
 
         def forward(self, tokens: Any) -> Any:
-            x = self.characters(tokens) + self.places(torch.arange(tokens.shape[1]))
+            x = self.dropout(self.characters(tokens) + self.places(torch.arange(tokens.shape[1])))
             for block in self.blocks:
                 x = block(x)
             return functional.linear(self.norm(x), self.characters.weight)

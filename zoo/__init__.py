@@ -36,9 +36,10 @@ def create_model(name: str, **config: Any) -> Model:
 
 
 def load_model(name_or_run_folder: str) -> tuple[Model, Tokenizer]:
-    """A trained model and its tokenizer, from a run folder or by the name of a model trained in `runs/`.
+    """A trained model and its tokenizer, from a run folder or by name: from `runs/`, or else what comes with the zoo.
 
-    Raises DataError, and loads nothing, when the folder is missing, damaged, or holds another model.
+    Raises DataError, and loads nothing, when the folder is missing, damaged, or holds another model; and UsageError for an
+    unknown name.
     """
     from zoo.training.checkpoint import load_model
 

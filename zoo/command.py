@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
         options, extra = self.parse_known_args(list(arguments))
         if extra:
             word = extra[0]
-            raise UsageError(f"unexpected argument {word!r}; see {self.prog} --help")
+            raise UsageError(f"unexpected argument {word!r}; a text with blanks needs quotes; see {self.prog} --help")
         return options
 
 

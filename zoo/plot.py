@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.command import Parser, note, run
+from zoo.command import Parser, result, run
 from zoo.errors import DataError, UsageError
 
 #: Colours that colour-blind readers can tell apart (Okabe and Ito 2008).
@@ -23,6 +23,8 @@ def main(arguments: list[str]) -> int:
     out = Path(options.out)
     if out.suffix not in (".png", ".svg"):
         raise UsageError(f"--out: needs a name that ends in .png or .svg, not {options.out!r}")
+    if not out.parent.is_dir():
+        raise UsageError(f"--out: there is no folder {out.parent}")
     metrics = [(name, _metrics(name)) for name in options.runs]
     try:
         import matplotlib
@@ -30,7 +32,7 @@ def main(arguments: list[str]) -> int:
         raise UsageError("drawing needs matplotlib, which isn't installed: pip install 'microtensor[plot]'") from None
     matplotlib.use("agg")
     _draw(metrics, out)
-    note(f"Drawn: {out}")
+    result(options, f"Drawn: {out}", {"file": str(out)})
     return 0
 
 
@@ -40,17 +42,22 @@ def _metrics(run: str) -> list[dict[str, Any]]:
 
     checkpoint = find(run)
     checkpoint.read_config()  # refuses what is no run folder
+    if checkpoint.state is None:
+        raise DataError(
+            f"no losses: the weights that come with the zoo were kept without; train first: python -m zoo.train {run}"
+        )
     file = checkpoint.folder / "metrics.jsonl"
     try:
         found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
         if not found:
             raise DataError(f"no losses yet: {file} is empty; train further")
-        return [{key: m[key] for key in ("step", "loss", "validation_loss") if key in m} for m in found]
+        keys = ("step", "loss", "validation_loss")
+        return [{key: float(m[key]) for key in keys if key in m or key != "validation_loss"} for m in found]
     except FileNotFoundError:
         raise DataError(f"no losses: there is no {file}; train first: python -m zoo.train {run}") from None
     except OSError as error:
         raise DataError(f"can't be read: {file}: {error.strerror}") from None
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         raise DataError(f"damaged: {file}: {error}; train again") from None
 
 

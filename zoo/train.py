@@ -18,7 +18,9 @@ def _parser(kind: Any = None) -> Parser:
 
     more = "" if kind else " Each model has options of its own: python -m zoo.train MODEL --help lists them."
     parser = Parser("train", f"Train a model and keep it in a run folder.{more}", argument_default=argparse.SUPPRESS)
-    parser.usage = "python -m zoo.train MODEL [options]"
+    name = kind.__module__.rpartition(".")[2] if kind else "MODEL"
+    parser.usage = f"python -m zoo.train {name} [options]"
+    parser.prog = f"{parser.prog} {name}" if kind else parser.prog
     parser.add_argument("model", metavar="MODEL", help="which model; python -m zoo lists them")
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/MODEL)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
@@ -28,12 +30,13 @@ def _parser(kind: Any = None) -> Parser:
     add_data_folder(parser)
     if kind is not None:
         presets = kind.recipe_class.presets
-        if presets:
-            parser.add_argument("--preset", metavar="NAME", help=f"a recipe by name: {', '.join(presets)}")
-        recipe = parser.add_argument_group(f"the recipe of {kind.__module__.rpartition('.')[2]}")
+        named = f"a recipe by name: {', '.join(presets)}" if presets else argparse.SUPPRESS
+        parser.add_argument("--preset", metavar="NAME", help=named)
+        recipe = parser.add_argument_group(f"the recipe of {name}")
         for f in fields(kind.recipe_class):
             default = default_of(kind.recipe_class, f.name)
-            text = f.metadata["help"] + ("" if default is None else f" (default: {default})")
+            choices = f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""
+            text = f.metadata["help"] + choices + ("" if default is None else f" (default: {default})")
             recipe.add_argument(f"--{dashed(f.name)}", metavar=f.type.partition(" ")[0].upper(), help=text.replace("%", "%%"))
     return parser
 
@@ -132,7 +135,7 @@ def _introduce(name: str, model: Any, tokenizer: Any, trainer: Any) -> None:
     """What is trained, and on what."""
     tokens, held_out = sum(map(len, trainer.documents)), ""
     if trainer.validation is not None:
-        held_out = f"; the last tenth is held out: {sum(t.size for _, t in trainer.validation.in_order()):,}"
+        held_out = "; the last tenth is held out"
     note(
         f"{name}: {model.num_parameters():,} parameters, {len(trainer.examples):,} {trainer.examples.name} from "
         f"{tokens:,} {tokenizer.unit} ({len(tokenizer.vocabulary):,} distinct{held_out})"

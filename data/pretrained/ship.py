@@ -9,20 +9,28 @@ from pathlib import Path
 import numpy as np
 
 from microtensor.serialize import save_safetensors
+from zoo.errors import UserError
 from zoo.training.checkpoint import find
 
 
 def main() -> None:
     """Write NAME.safetensors and NAME.json from a run folder's best parameters."""
-    run = find(sys.argv[1])
-    model, _ = run.load()
-    metrics = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit("usage: python data/pretrained/ship.py RUN")
+    try:
+        run = find(sys.argv[1])
+        model, _ = run.load()
+        lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    except (UserError, OSError) as error:
+        sys.exit(f"ship.py: error: {error}")
+    metrics = [json.loads(line) for line in lines]
     best = min(metrics, key=lambda m: m.get("validation_loss", m["loss"]))
     here = Path(__file__).parent
     halved = {name: array.astype(np.float16) for name, array in model.state_dict().items()}
     save_safetensors(here / f"{run.name}.safetensors", halved, {"model": run.name})
     config = {**run.read_config(), "best": best, "seconds": metrics[-1]["seconds"]}
     (here / f"{run.name}.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    print(f"Written: {here / run.name}.safetensors and .json")
 
 
 if __name__ == "__main__":

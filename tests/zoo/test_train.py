@@ -113,6 +113,7 @@ def test_an_earlier_run_is_kept(tmp_path, python):
         (("word_meanpool", "--data", "."), ["folder"], 1),
         (("word_meanpool", "--data", ""), ["--data", "text file"], 2),
         (("word_meanpool", "--out", ""), ["--out", "folder"], 2),
+        (("word_meanpool", "--data", "/dev/zero"), ["not a file", "/dev/zero", "device"], 1),
         (("word_meanpool", "--data", "empty.txt"), ["empty", "empty.txt"], 1),
         (("word_meanpool", "--data", "binary.txt"), ["zero byte at 3"], 1),
         (("word_meanpool", "--data", "latin.txt"), ["not UTF-8", "0xe9 at 3"], 1),

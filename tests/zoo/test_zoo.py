@@ -40,7 +40,7 @@ def test_the_table_of_models(tmp_path, python):
     assert done.returncode == 0 and "zoo.generate" in done.stdout and "your own run" not in done.stdout
     for name, size in SIZES.items():
         assert name in done.stdout and f"{size:,}" in done.stdout
-    assert all(len(line) <= 105 for line in done.stdout.splitlines())
+    assert all(len(line) <= 80 for line in done.stdout.splitlines())
     rows = [json.loads(line) for line in python(tmp_path, "zoo", "--json").stdout.splitlines()]
     assert {row["model"]: row["parameters"] for row in rows} == SIZES
     assert python(tmp_path, "zoo", "--jsn").returncode == 2

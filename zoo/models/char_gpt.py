@@ -164,7 +164,7 @@ class Block(nn.Module):
 class CharGPT(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
-    about = "a GPT-2-style transformer writes plays"
+    about = "looks back 256 places"
     corpus = TinyShakespeare()
     recipe_class = Recipe
     tokenizer_class = CharTokenizer

@@ -15,7 +15,7 @@ probabilities that add up to 1.
 all phrases. The average loss, -log of the probability that the right character was given, falls from about 3.3 = log 27 to
 0.3.
 
-**What it learns.** After "the c" it is sure of "a", after "sat o" of "n". Let it go on from "the c", taking the likeliest
+**What it learns.** After "the c" it expects "a", after "sat o" an "n". Let it go on from "the c", taking the likeliest
 character each time, and it writes "the cat sat on ".
 
 **What it can't.** There it goes astray: not "the mat" but letters thrown about. A mean doesn't know the order of what it is
@@ -60,7 +60,7 @@ class Recipe(recipes.Recipe):
     width: int = option(32, "how many numbers stand for a character", at_least=1, at_most=2**14)
     pooling: str = option(
         "mean",
-        "how the characters' embeddings become one context: their mean, or one after the other (concat)",
+        "how the characters' embeddings become one context",
         choices=("mean", "concat"),
     )
     epochs: int | None = option(100, "how many times the text is gone through", at_least=1, at_most=10**9)
@@ -70,7 +70,7 @@ class Recipe(recipes.Recipe):
 class CharMeanPool(Model):
     """tokens (batch, context) to logits (batch, vocabulary), by the mean of the characters' embeddings."""
 
-    about = "the mean of 5 characters guesses the next"
+    about = "mean of 5 characters"
     corpus = Corpus("phrases.txt", " abcdefghijklmnopqrstuvwxyz")
     recipe_class = Recipe
     tokenizer_class = CharTokenizer

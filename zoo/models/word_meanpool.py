@@ -79,7 +79,7 @@ class Recipe(recipes.Recipe):
 class WordMeanPool(Model):
     """tokens (batch, context) to logits (batch, vocabulary), by the mean of the words' embeddings."""
 
-    about = "the mean of 4 words guesses the next"
+    about = "mean of 4 words"
     corpus = Corpus("verses.txt")
     recipe_class = Recipe
     tokenizer_class = WordTokenizer
@@ -134,7 +134,8 @@ class WordMeanPool(Model):
                 {"right_contexts": known, "distinct_contexts": contexts},
             ),
             (
-                f"Bags: {ambiguous} sets of {self.recipe.context} words go on in several ways, which a mean can't tell apart",
+                f"Bags: {ambiguous} set{'s' if ambiguous != 1 else ''} of {self.recipe.context} words "
+                "with several continuations, which a mean can't tell apart",
                 {"ambiguous_bags": ambiguous},
             ),
         ]

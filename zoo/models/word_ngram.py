@@ -5,7 +5,7 @@ last three positions has an embedding table of its own, so that "dog" as the las
 the first; and the three lists lie side by side. A *hidden layer* then mixes them: each of its 96 numbers is a weighted sum of
 all 96 inputs, bent by tanh, an S-shaped curve from -1 to 1. Without the bend, two matrices in a row would be no more than one.
 
-    tokens      (batch, 3)     the cat sat  ->  31 7 25
+    tokens      (batch, 3)     the cat sat  ->  29 8 24
     embeddings  (batch, 96)    32 numbers from the first word's table, 32 from the second's, 32 from the third's
     hidden      (batch, 96)    tanh(embeddings @ weight + bias)
     logits      (batch, 34)    hidden @ weight + bias: a score for each word
@@ -31,6 +31,9 @@ does.
 **What is missing.** Three words are little. A wider window means more tables and a larger matrix, and what was learned about a
 word in one position says nothing about it in another. The next model, `char_gpt`, looks back 256 places with one set of
 weights.
+
+**It doesn't know where a sentence ends.** There is no sign for that in its vocabulary, so after the last word of a sentence it
+goes on from contexts that it never saw, and babbles: "the girl ran to the park tea the park".
 
 A prompt may be shorter than three words: the last word belongs to the last table, and the missing embeddings are zeros. In a
 text of your own, `--data my.txt`, each line is a sentence.
@@ -65,7 +68,7 @@ class Recipe(recipes.Recipe):
     hidden: int = option(96, "how many numbers the middle layer has", at_least=1, at_most=2**14)
     pooling: str = option(
         "positions",
-        "how the words' embeddings become one context: a table for each position, side by side, or their mean",
+        "how the words' embeddings become one context",
         choices=("positions", "mean"),
     )
     dropout: float = option(0.0, "the share of the middle layer dropped at random while learning", at_least=0, below=1)
@@ -76,7 +79,7 @@ class Recipe(recipes.Recipe):
 class WordNgram(Model):
     """tokens (batch, context) to logits (batch, vocabulary), by a table of embeddings for each position and a tanh layer."""
 
-    about = "3 words, each in its place, guess the next"
+    about = "3 words in order"
     corpus = Corpus("sentences.txt")
     recipe_class = Recipe
     tokenizer_class = WordTokenizer

@@ -37,6 +37,8 @@ def read_text(path: str | Path) -> str:
     Raises DataError, saying what is wrong and where, for a file that is missing, unreadable, empty, or not plain UTF-8.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
+            raise DataError(f"not a file: {path} is a device or a pipe; give a plain UTF-8 text file")
         raw = Path(path).read_bytes()
     except FileNotFoundError:
         raise DataError(f"no such file: {path}; check the path") from None
@@ -55,5 +57,5 @@ def read_text(path: str | Path) -> str:
             f"not UTF-8: {path} has the byte 0x{raw[error.start]:02x} at {error.start}; save the text as UTF-8"
         ) from None
     if not text.strip():
-        raise DataError(f"empty: {path} has no text; give a file with something to learn from")
+        raise DataError(f"empty: {path} has no text; give a file with some")
     return text.replace("\r\n", "\n").replace("\r", "\n")

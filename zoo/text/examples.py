@@ -127,7 +127,7 @@ def too_short(documents: Sequence[np.ndarray], least: int, why: str, unit: str) 
     longest = max(map(len, documents), default=0)
     where = "the text" if len(documents) <= 1 else "every line of the text"
     advice = "give a longer text or a smaller --context" if longest > 1 else "give a longer text"
-    has = f"it holds no {unit} (0 {unit})" if longest == 0 else f"{longest} {unit}"
+    has = f"it holds no {unit} (0 {unit})" if longest == 0 else f"{longest} {unit if longest > 1 else unit[:-1]}"
     if longest and len(documents) > 1:
         has = f"the longest has {has}"
     elif longest:
