@@ -1,7 +1,7 @@
 """Writing text with char_gpt, one character at a time, with the keys and values of earlier ones kept.
 
 Everybody draws characters at temperature 1 from softmax, starting from the same one; when the context is full, a third is
-kept. PyTorch's weights are the same; it runs on one thread, which is faster here than two for one row, eagerly and compiled
+kept. PyTorch's weights are the same; it runs on one thread (two were no faster for one row), eagerly and compiled
 for a cache of fixed size.
 """
 

@@ -10,11 +10,11 @@ from zoo.command import Parser, result, run
 from zoo.errors import UserError
 
 COMMANDS = """\
-python -m zoo.train MODEL                       train it and keep it in runs/MODEL
-python -m zoo.generate MODEL --prompt "TEXT"    let it continue a text
-python -m zoo.predict MODEL "TEXT"              what it expects to come next
-python -m zoo.evaluate MODEL                    its loss on text it hasn't learned
-python -m zoo.plot losses MODEL                 its learning curve as a picture
+python -m zoo.train MODEL                     train it and keep it in runs/MODEL
+python -m zoo.generate MODEL --prompt "TEXT"  let it continue a text
+python -m zoo.predict MODEL "TEXT"            what it expects to come next
+python -m zoo.evaluate MODEL                  its loss on text it hasn't learned
+python -m zoo.plot losses MODEL               its learning curve as a picture
 Add --help to a command for its options."""
 
 
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
     from zoo.registry import create_model, list_models, model_class
 
     if not options.json:
-        print(f"{'model':<14}{'parameters':>10}  {'learns from':<16}{'loss':>6}{'trains in':>10}   what it does")
+        print(f"{'model':<14}{'parameters':>10}  {'learns from':<16}{'loss':>6}{'trains in':>10}  what it does")
     any_own = False
     for name in list_models():
         kind, own = model_class(name), _own_run(name)
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
             "trained_here": own is not None, "about": kind.about,
         }  # fmt: skip
         mark = "*" if own else " "
-        line = f"{name:<14}{size:>10,}  {corpus[:16]:<16}{loss:>6.3f}{_duration(seconds):>10}{mark}  {kind.about}"
+        line = f"{name:<14}{size:>10,}  {corpus[:16]:<16}{loss:>6.3f}{_duration(seconds):>9}{mark}  {kind.about}"
         result(options, line, figures)
     if not options.json:
         print("\nLosses: nats a token, on held-out text if it is long enough. Times: two cores.")

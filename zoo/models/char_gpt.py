@@ -164,7 +164,7 @@ class Block(nn.Module):
 class CharGPT(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
-    about = "looks back 256 places"
+    about = "sees 256 characters"
     corpus = TinyShakespeare()
     recipe_class = Recipe
     tokenizer_class = CharTokenizer
