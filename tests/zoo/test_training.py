@@ -257,7 +257,7 @@ GPT = ("--width", 16, "--heads", 2, "--layers", 2, "--context", 16, "--batch-siz
 
 
 def test_killed_at_a_random_moment(tmp_path, python, lines):
-    arguments = ("char_gpt", "--data", lines, *GPT, "--steps", 150, "--checkpoint-every", 7)
+    arguments = ("char_gpt", "--data", lines, *GPT, "--steps", 400, "--checkpoint-every", 7)
     assert python(tmp_path, "zoo.train", *arguments, "--out", "straight").returncode == 0
     expected = everything(tmp_path / "straight")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -268,11 +268,13 @@ def test_killed_at_a_random_moment(tmp_path, python, lines):
         process = subprocess.Popen(
             [*command, *resume], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        first = b""
         if attempt < 7:
-            assert b"sequences" in process.stderr.readline()
-            time.sleep(random.uniform(0.0, 0.7))
+            first = process.stderr.readline()
+            time.sleep(random.uniform(0.0, 0.4))
             process.kill()
-        _, err = process.communicate(timeout=60)
+        _, rest = process.communicate(timeout=60)
+        err = first + rest
         assert b"Traceback" not in err
         kills += process.returncode == -signal.SIGKILL
         for file in (tmp_path / "killed").glob("[!.]*"):  # whatever is there is whole
@@ -280,8 +282,9 @@ def test_killed_at_a_random_moment(tmp_path, python, lines):
                 load_safetensors(file)
             elif file.suffix == ".json":
                 json.loads(file.read_text())
-        if process.returncode == 2 and b"has done all" in err:
+        if b"has done all" in err:  # a fast machine
             break
+        assert b"sequences" in err
     assert kills
     same(everything(tmp_path / "killed"), expected)
 
