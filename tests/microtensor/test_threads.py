@@ -185,6 +185,7 @@ def test_an_interrupt_leaves_the_pool_usable():
 import signal, threading, time, numpy as np
 from microtensor import kernels
 from microtensor.kernels import threads
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell's background job inherits is to ignore it
 kernels.set_num_threads(2)
 a = np.ones((3000, 3000), np.float32)
 kernels.matmul(a[:50], a)
