@@ -1,0 +1,42 @@
+"""python -m zoo.dialogue: write the conversations that chat_gpt learns from."""
+
+from __future__ import annotations
+
+import sys
+
+from zoo.command import Parser, note, run, whole_number
+from zoo.errors import DataError, UsageError
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns its exit code."""
+    from zoo.text.dialogue import LENGTH
+
+    parser = Parser("dialogue", "Write the conversations that chat_gpt learns from: the same text for the same seed.")
+    parser.add_argument("--seed", type=whole_number(0), metavar="S", default=0, help="chooses wordings and order (default: 0)")
+    parser.add_argument(
+        "--length", type=whole_number(1), metavar="N", default=LENGTH, help=f"at least so many characters (default: {LENGTH})"
+    )
+    parser.add_argument("--out", metavar="FILE", help="where to write it (default: stdout)")
+    options = parser.parse(arguments)
+    if options.out == "":
+        raise UsageError("--out: needs the name of a file")
+
+    from microtensor.serialize import write_atomically
+    from zoo.text.dialogue import write_dialogue
+    from zoo.text.marks import BOT
+
+    text = write_dialogue(options.seed, options.length)
+    if options.out is None:
+        sys.stdout.write(text)
+        return 0
+    try:
+        write_atomically(options.out, text.encode())
+    except OSError as error:
+        raise DataError(f"can't write: {options.out}: {error.strerror}") from None
+    note(f"Written: {options.out}, {len(text):,} characters, {text.count(BOT):,} answers, {len(set(text))} distinct characters")
+    return 0
+
+
+if __name__ == "__main__":
+    run("dialogue", main)

@@ -1,0 +1,179 @@
+"""Conversations to learn from, written by chance out of material that was written by hand (see `material`): a text as long as
+one likes, in which every question comes in many wordings, spellings and cases."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from zoo.text.corpus import Corpus, data_folder
+from zoo.text.marks import ALPHABET, BOT, END, USER, Question, readable
+from zoo.text.material import Deck, Exchange, Material, Turn, fill_in, read_material
+
+#: How long the text is that is learned from, in characters.
+LENGTH = 1_200_000
+
+QUESTION = re.compile(
+    r"(what|whats|who|whos|where|when|why|which|how|is|are|am|do|does|did|can|could|will|would|should|shall|have you|may)\b"
+)
+BEFORE = ("hey", "please", "so", "well", "ok", "and", "oh", "hmm", "hey bot", "hello", "hi", "but", "now")
+#: What changes little, wherever it stands.
+BETWEEN = (
+    "really", "just", "very", "actually", "maybe", "also", "still", "now", "today", "quite", "always", "again", "here", "so",
+    "a bit", "a lot", "perhaps", "right now", "too", "you know", "well", "much", "even", "only", "ever", "then", "kind of",
+)  # fmt: skip
+AFTER = ("please", "bot", "my friend", "now", "then")
+
+
+class Dialogue(Corpus):
+    """The conversations, written anew each time: the same text for the same seed."""
+
+    def __init__(self) -> None:
+        super().__init__("conversations", ALPHABET)
+
+    def read(self) -> str:
+        """The text that chat_gpt learns from."""
+        return write_dialogue()
+
+
+@cache
+def material() -> Material:
+    """The material that comes with the zoo."""
+    return read_material(data_folder() / "conversations")
+
+
+def write_dialogue(seed: int = 0, length: int = LENGTH) -> str:
+    """A text of at least that many characters: the same one for the same seed."""
+    deck, parts, written = Deck(seed), [], 0
+    forbidden = {plain(question.prompt.rpartition(USER)[2]) for question in held_out_questions()}
+    while True:
+        for session in _sessions(deck, forbidden):
+            parts.append("".join(f"{USER}{said}{END}{BOT}{answer}{END}" for said, answer in session) + END)
+            written += len(parts[-1])
+            if written >= length:
+                return "".join(parts)
+
+
+def _sessions(deck: Deck, forbidden: set[str]) -> Iterator[list[tuple[str, str]]]:
+    """Every exchange as often as it should come, in random order, a few in each session."""
+    everything = [e for e in material().exchanges if not e.follows for _ in range(e.often + 2 * bool(e.more))]
+    follow_ups = [e for e in material().exchanges if e.follows]
+    session: list[tuple[str, str]] = []
+    personal = False
+    for exchange in deck.shuffled(everything):
+        # Two that ask for the same thing about the user would contradict each other.
+        if session and (deck.chance(0.3) or (personal and exchange.personal)):
+            yield session
+            session, personal = [], False
+        personal |= exchange.personal
+        session += _said(exchange, deck, forbidden)
+        if len(exchange.turns) == 1 and not exchange.more and not exchange.personal and deck.chance(0.06):
+            session += _said(follow_ups[deck.below(len(follow_ups))], deck, forbidden)
+    yield session
+
+
+def _said(exchange: Exchange, deck: Deck, forbidden: set[str]) -> Iterator[tuple[str, str]]:
+    """An exchange in some wording: a turn at a time, what the user says and what is answered. It may break off."""
+    slots: dict[str, str] = {}
+    turns = exchange.turns
+    if not exchange.personal:
+        turns = turns[: 1 + deck.below(len(turns))]
+    elif len(turns) > 1 and deck.chance(0.1):
+        turns = turns[:1]
+    more = deck.shuffled(exchange.more)[: 1 + deck.below(2)] if len(turns) == len(exchange.turns) and deck.chance(0.7) else []
+    for turn in turns + more:
+        kept = dict(slots)
+        while True:
+            said = vary(fill_in(deck.draw(*turn.wordings), slots, material(), deck), deck, slips=not exchange.personal)
+            if plain(said) not in forbidden:
+                break
+            slots = dict(kept)
+        yield said, fill_in(turn.answer, slots, material(), deck)
+
+
+def vary(text: str, deck: Deck, slips: bool = True) -> str:
+    """A wording as somebody might type it: with or without capitals, marks and apostrophes, sometimes with a slip."""
+    question = QUESTION.match(text) is not None
+    while " " in text and deck.chance(0.12):
+        words = text.split(" ")
+        at = 1 + deck.below(len(words))
+        text = " ".join([*words[:at], deck.draw(*BETWEEN), *words[at:]])
+    if " " in text and deck.chance(0.1):
+        text = f"{deck.draw(*BEFORE)}{',' if deck.chance(0.4) else ''} {text}"
+    if " " in text and deck.chance(0.06):
+        text = f"{text}{',' if deck.chance(0.3) else ''} {deck.draw(*AFTER)}"
+    if deck.chance(0.25):
+        text = text.replace("'", "")
+    if slips and deck.chance(0.05):
+        text = _slip(text, deck)
+    case = deck.random()
+    if case < 0.55:
+        text = sentence(text)
+    elif case < (0.8 if slips else 0.65):
+        text = text.lower()
+    elif case > 0.9 and text.count(" ") < 3:
+        text = text.upper()
+    chance = deck.random()
+    if question:
+        text += "?" if chance < 0.6 else "" if chance < 0.95 else "??" if chance < 0.98 else "."
+    else:
+        text += "" if chance < 0.45 else "." if chance < 0.75 else "!"
+    return readable(text)[0]
+
+
+def _slip(text: str, deck: Deck) -> str:
+    """The text with a letter left out, doubled, or swapped with the next, within a word of four letters or more."""
+    places = [m.start() + i for m in re.finditer(r"[a-z]{4,}", text) for i in range(1, len(m[0]) - 1)]
+    if not places:
+        return text
+    at, kind = places[deck.below(len(places))], deck.below(3)
+    instead = ("", text[at] * 2, text[at + 1] + text[at])[kind]
+    return text[:at] + instead + text[at + (2 if kind == 2 else 1) :]
+
+
+def sentence(text: str) -> str:
+    """The text with a capital at its start, and I for i."""
+    return text[:1].upper() + re.sub(r"\bi\b", "I", text[1:])
+
+
+def plain(text: str) -> str:
+    """The words of a text alone, to compare wordings."""
+    return " ".join(re.findall(r"[a-z']+", text.lower())).replace("'", "")
+
+
+@cache
+def held_out_questions() -> list[Question]:
+    """Every held-out wording, once for each held-out word that it can take, after the turns that come before it."""
+    deck, found = Deck(1), []
+    for exchange in material().exchanges:
+        first = (
+            []
+            if not exchange.follows
+            else [Turn(["what is a cat"], [], "Cats are small hunters. They purr when they are content.")]
+        )
+        sequences = [first + exchange.turns[: i + 1] for i in range(len(exchange.turns))]
+        sequences += [first + exchange.turns + [turn] for turn in exchange.more]
+        for turns in sequences:
+            for wording in turns[-1].held_out:
+                names = [n for n in re.findall(r"\{([^}]*)\}", wording) if n in material().lists and material().lists[n][1]]
+                count = len(material().lists[names[0]][1]) if names else 1
+                found += [_question(turns, wording, deck) for _ in range(count)]
+    return found
+
+
+def _question(turns: Sequence[Turn], wording: str, deck: Deck) -> Question:
+    slots: dict[str, str] = {}
+    if wording in turns[-1].held_out:
+        asked = fill_in(wording, slots, material(), deck, held_out=True)
+    before = []
+    for turn in turns[:-1]:
+        said = fill_in(turn.wordings[0], slots, material(), deck, held_out=True)
+        before.append(f"{USER}{_ended(said)}{END}{BOT}{fill_in(turn.answer, slots, material(), deck)}{END}")
+    answer = fill_in(turns[-1].answer, slots, material(), deck)
+    return Question("".join(before) + f"{USER}{_ended(asked)}{END}{BOT}", answer)
+
+
+def _ended(text: str) -> str:
+    """A wording as one should write it."""
+    return readable(sentence(text))[0] + ("?" if QUESTION.match(text) else ".")
