@@ -1,4 +1,4 @@
-"""The zoo's char_gpt, and the same model with the same weights in PyTorch."""
+"""The zoo's char_gpt and chat_gpt, and the same models with the same weights in PyTorch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ import microtensor as mt
 import zoo
 from microtensor.optim import clip_grad_norm
 
-#: The recipe without dropout, whose chance would differ.
-SETTINGS: dict[str, Any] = {
-    "dropout": 0.0,
-    "learning_rate": 1e-3,
-    "final_rate": 0.1,
-    "warmup": 100,
-    "weight_decay": 0.1,
-    "steps": 5000,
+#: The recipes without dropout, whose chance would differ.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "char_gpt": {
+        "dropout": 0.0,
+        "learning_rate": 1e-3,
+        "final_rate": 0.1,
+        "warmup": 100,
+        "weight_decay": 0.1,
+        "steps": 5000,
+    },
+    "chat_gpt": {"dropout": 0.0},
 }
 
 
 @functools.cache
-def start() -> Any:
+def start(name: str = "char_gpt") -> Any:
     """The model that everybody starts from."""
-    return zoo.create_model("char_gpt", **SETTINGS)
+    return zoo.create_model(name, **SETTINGS[name])
 
 
 class Microtensor:
@@ -33,8 +36,8 @@ class Microtensor:
 
     name = "microtensor"
 
-    def __init__(self, dropout: float = 0.0) -> None:
-        self.model = zoo.create_model("char_gpt", **{**SETTINGS, "dropout": dropout})
+    def __init__(self, name: str = "char_gpt", dropout: float = 0.0) -> None:
+        self.model = zoo.create_model(name, **{**SETTINGS[name], "dropout": dropout})
         self.optimizer = self.model.optimizer()
         self.parameters = self.model.parameters()
 
@@ -53,15 +56,15 @@ class PyTorch:
 
     name = "PyTorch"
 
-    def __init__(self, compiled: bool = False, dropout: float = 0.0) -> None:
+    def __init__(self, name: str = "char_gpt", compiled: bool = False, dropout: float = 0.0) -> None:
         import torch
 
         torch.set_num_threads(2)
         self.torch = torch
-        self.model = torch_model(dropout)
+        self.model = torch_model(name, dropout)
         self.forward = torch.compile(self.model) if compiled else self.model
         self.name = "PyTorch, torch.compile" if compiled else "PyTorch"
-        self.recipe = start().recipe
+        self.recipe = start(name).recipe
         parameters = list(self.model.parameters())
         self.optimizer = torch.optim.AdamW(
             [
@@ -88,12 +91,12 @@ class PyTorch:
         return loss.item()
 
 
-def torch_model(dropout: float = 0.0) -> Any:
-    """The model in PyTorch, with the weights of `start()`."""
+def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
+    """The model in PyTorch, with the weights of `start(name)`."""
     import torch
 
     functional = torch.nn.functional
-    recipe, state = start().recipe, start().state_dict()
+    recipe, state = start(name).recipe, start(name).state_dict()
     heads, width = recipe.heads, recipe.width
     each = width // heads
 
@@ -147,12 +150,14 @@ def torch_model(dropout: float = 0.0) -> Any:
             self.blocks: Any = torch.nn.ModuleList(Block(i) for i in range(recipe.layers))
             self.norm = torch.nn.LayerNorm(width)
             self.dropout = torch.nn.Dropout(dropout)
+            untied = "head.weight" in state
+            self.head = torch.nn.Parameter(tensor("head.weight").T.contiguous()) if untied else self.characters.weight
 
         def forward(self, tokens: Any) -> Any:
             x = self.dropout(self.characters(tokens) + self.places(torch.arange(tokens.shape[1])))
             for block in self.blocks:
                 x = block(x)
-            return functional.linear(self.norm(x), self.characters.weight)
+            return functional.linear(self.norm(x), self.head)
 
         def fill(self, tokens: Any, keys: Any, values: Any) -> Any:
             """Read a text (1, time) at once, keep all keys and values, and give the last scores."""
@@ -161,13 +166,13 @@ def torch_model(dropout: float = 0.0) -> Any:
                 q, k, v = block.heads_of(x)
                 keys[i][:, :, : tokens.shape[1]], values[i][:, :, : tokens.shape[1]] = k, v
                 x = block.rest(x, functional.scaled_dot_product_attention(q, k, v, is_causal=True))
-            return functional.linear(self.norm(x[0, -1]), self.characters.weight)
+            return functional.linear(self.norm(x[0, -1]), self.head)
 
         def cached(self, token: Any, place: Any, keys: Any, values: Any, seen: Any) -> Any:
             """The scores after one more token (1, 1) at a place (1,)."""
             x = self.characters(token) + self.places(place)
             for i, block in enumerate(self.blocks):
                 x = block.cached(x, keys[i], values[i], place, seen)
-            return functional.linear(self.norm(x[0, -1]), self.characters.weight)
+            return functional.linear(self.norm(x[0, -1]), self.head)
 
     return GPT()

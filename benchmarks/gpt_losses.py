@@ -22,9 +22,9 @@ def run(quick: bool) -> list[Row]:
         row.note = "PyTorch is not installed (pip install torch)"
         return [row]
     ours, rival = gpt.Microtensor(), gpt.PyTorch()
-    schedule = ours.model.schedule(gpt.SETTINGS["steps"])
+    schedule = ours.model.schedule(gpt.SETTINGS["char_gpt"]["steps"])
     tokenizer = CharTokenizer(list(CharGPT.corpus.alphabet or ""))
-    examples, _ = split(ours.model, [tokenizer.encode(CharGPT.corpus.read())], tokenizer.unit)
+    examples, _ = split(ours.model, [tokenizer.encode(CharGPT.corpus.read())], tokenizer)
     losses = []
     for i in range(steps):
         inputs, targets = examples.batch(i, ours.model.recipe.batch_size, 0)

@@ -114,7 +114,7 @@ def run(quick: bool) -> list[Row]:
     recipe = Recipe()
     tokenizer = WordMeanPool.tokenizer_class.from_text(WordMeanPool.read_corpus(recipe))
     model = WordMeanPool(recipe, len(tokenizer.vocabulary), np.random.default_rng(0))
-    examples = model.examples([tokenizer.encode(WordMeanPool.read_corpus(recipe))], tokenizer.unit)
+    examples = model.examples([tokenizer.encode(WordMeanPool.read_corpus(recipe))], tokenizer)
     inputs, targets = examples.inputs, examples.targets
     order = np.random.default_rng(0).permutation(len(targets))
     inputs, targets = inputs[order], targets[order]

@@ -13,6 +13,7 @@ from microtensor.optim import SGD, Optimizer, constant
 from zoo.recipe import Recipe
 from zoo.text.corpus import Corpus, read_text
 from zoo.text.examples import Examples
+from zoo.text.marks import Question
 from zoo.text.tokenizer import Tokenizer
 
 
@@ -61,6 +62,8 @@ class Model(nn.Module):
     trains: ClassVar[tuple[float, float]]
     #: By how many tokens a text is continued unless told.
     tokens: ClassVar[int] = 20
+    #: What to do with a trained model: a command, with the run and an opening put in.
+    invitation: ClassVar[str] = "python -m zoo.generate {run} --prompt {opening}"
     #: What training shows the trained model's predictions for.
     tries: ClassVar[tuple[str, ...]] = ()
     #: What training lets the trained model continue (a place in the text if None), by how many tokens, at which temperature.
@@ -89,9 +92,14 @@ class Model(nn.Module):
         """The parts of a text that stand for themselves: its lines, or the whole."""
         return [line for line in text.split("\n") if line.strip()] if cls.by_line else [text]
 
-    def examples(self, documents: list[np.ndarray], unit: str) -> Examples:
-        """What texts hold to learn from. `unit` names what they are counted in."""
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
+        """What texts, as tokens, hold to learn from."""
         raise TypeError(f"{type(self).__name__} doesn't define examples")
+
+    def questions(self, text: str) -> dict[str, list[Question]]:
+        """What to ask a model that converses, to see what it has learned: for each kind of question its name and the questions.
+        `text` is what it learned from."""
+        return {}
 
     def window(self, count: int) -> int:
         """How many of the last tokens the model looks at after a text of `count`, when it continues one."""

@@ -123,10 +123,8 @@ def main(arguments: list[str]) -> int:
     _show_results(options, model, tokenizer, trainer)
     where = name if out is None else str(folder.path) if os.sep in out else os.path.join(".", out)
     opening = kind.tries[0] if kind.tries and recipe.data is None else _opening(text, tokenizer)
-    note(
-        f"Saved in {folder.path} after {_duration(trainer.seconds)}. "
-        f"Try: python -m zoo.generate {shlex.quote(where)} --prompt {_quoted(opening)}"
-    )
+    invitation = kind.invitation.format(run=shlex.quote(where), opening=_quoted(opening))
+    note(f"Saved in {folder.path} after {_duration(trainer.seconds)}. Try: {invitation}")
     _tell_where_the_earlier_run_went(trainer)
     return 0
 

@@ -238,7 +238,7 @@ def test_lines_stand_for_themselves():
     model = kind(make_recipe(kind.recipe_class, {}), 27, np.random.default_rng(0))
     tokenizer = kind.tokenizer_class(list(kind.corpus.alphabet))
     documents = [tokenizer.encode(part) for part in model.documents("abcdefg\n\nhijklmn\n")]
-    examples, held_out = split(model, documents, "characters")
+    examples, held_out = split(model, documents, tokenizer)
     assert len(examples) == 4 and held_out is None
     assert "".join(tokenizer.decode([t]) for t in examples.targets) == "fgmn"
 

@@ -10,7 +10,7 @@ from zoo.errors import DataError, UsageError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
 
-SIZES = {"char_gpt": 2_731_200, "char_meanpool": 1_728, "word_meanpool": 16_128, "word_ngram": 15_874}
+SIZES = {"chat_gpt": 626_560, "char_gpt": 2_731_200, "char_meanpool": 1_728, "word_meanpool": 16_128, "word_ngram": 15_874}
 
 
 def test_models_by_name():

@@ -59,7 +59,7 @@ def _packed(model: CharGPT) -> Any:
             "norm2": block.norm2, "up": feed_forward.up, "down": feed_forward.down,
         }  # fmt: skip
         blocks.append({name: _arrays(layer) for name, layer in parts.items()})
-    return kernels.pack_transformer(blocks, _arrays(model.norm), model.characters.weight.data.T, model.recipe.heads)
+    return kernels.pack_transformer(blocks, _arrays(model.norm), model.head_weight().data, model.recipe.heads)
 
 
 def _arrays(layer: Any) -> tuple[np.ndarray, np.ndarray | None]:

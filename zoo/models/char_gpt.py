@@ -64,8 +64,10 @@ from zoo.errors import UsageError
 from zoo.model import Model, Moment
 from zoo.recipe import option
 from zoo.text.characters import CharTokenizer
+from zoo.text.corpus import Corpus
 from zoo.text.examples import Examples, Sequences
 from zoo.text.shakespeare import TinyShakespeare
+from zoo.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +111,11 @@ def _nearest_heads(recipe: Recipe) -> int:
 class SelfAttention(nn.Module):
     """Every place looks back at the places before it, and at itself, and takes something from each."""
 
-    def __init__(self, recipe: Recipe, rng: np.random.Generator) -> None:
+    def __init__(self, recipe: Recipe, scale: float, rng: np.random.Generator) -> None:
         self.heads = recipe.heads
         #: Queries, keys and values, side by side.
-        self.qkv = nn.Linear(recipe.width, 3 * recipe.width, scale=0.02, rng=rng)
-        self.out = nn.Linear(recipe.width, recipe.width, scale=0.02 / math.sqrt(2 * recipe.layers), rng=rng)
+        self.qkv = nn.Linear(recipe.width, 3 * recipe.width, scale=scale, rng=rng)
+        self.out = nn.Linear(recipe.width, recipe.width, scale=scale / math.sqrt(2 * recipe.layers), rng=rng)
 
     def forward(self, x: Any) -> Tensor:
         """(batch, time, width) to the same shape, by the engine's fused attention."""
@@ -136,9 +138,9 @@ class SelfAttention(nn.Module):
 class FeedForward(nn.Module):
     """Every place thinks for itself: four times as wide, GELU, and back."""
 
-    def __init__(self, recipe: Recipe, rng: np.random.Generator) -> None:
-        self.up = nn.Linear(recipe.width, 4 * recipe.width, scale=0.02, rng=rng, activation="gelu")
-        self.down = nn.Linear(4 * recipe.width, recipe.width, scale=0.02 / math.sqrt(2 * recipe.layers), rng=rng)
+    def __init__(self, recipe: Recipe, scale: float, rng: np.random.Generator) -> None:
+        self.up = nn.Linear(recipe.width, 4 * recipe.width, scale=scale, rng=rng, activation="gelu")
+        self.down = nn.Linear(4 * recipe.width, recipe.width, scale=scale / math.sqrt(2 * recipe.layers), rng=rng)
 
     def forward(self, x: Any) -> Tensor:
         """(batch, time, width) to the same shape."""
@@ -148,11 +150,11 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Look back, then think: each reads a normalised copy of the stream of numbers, and adds to the stream."""
 
-    def __init__(self, recipe: Recipe, rng: np.random.Generator, noise: np.random.Generator) -> None:
+    def __init__(self, recipe: Recipe, scale: float, rng: np.random.Generator, noise: np.random.Generator) -> None:
         self.norm1 = nn.LayerNorm(recipe.width)
-        self.attention = SelfAttention(recipe, rng)
+        self.attention = SelfAttention(recipe, scale, rng)
         self.norm2 = nn.LayerNorm(recipe.width)
-        self.feed_forward = FeedForward(recipe, rng)
+        self.feed_forward = FeedForward(recipe, scale, rng)
         self.dropout = nn.Dropout(recipe.dropout, noise)
 
     def forward(self, x: Any) -> Tensor:
@@ -165,22 +167,24 @@ class CharGPT(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
     about = "sees 256 characters"
-    corpus = TinyShakespeare()
+    corpus: ClassVar[Corpus] = TinyShakespeare()
     recipe_class = Recipe
     tokenizer_class = CharTokenizer
     trains = (1.466, 2820)
     recent = 100
     tokens = 500
     sample = ("\n", 300, 0.8)
+    #: The standard deviation of the weights at the start.
+    scale: ClassVar[float] = 0.02
 
     recipe: Recipe
 
     def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
         super().__init__(recipe, vocabulary, rng)
-        self.characters = nn.Embedding(vocabulary, recipe.width, scale=0.02, rng=rng)
-        self.places = nn.Embedding(recipe.context, recipe.width, scale=0.02, rng=rng)
+        self.characters = nn.Embedding(vocabulary, recipe.width, scale=self.scale, rng=rng)
+        self.places = nn.Embedding(recipe.context, recipe.width, scale=self.scale, rng=rng)
         self.dropout = nn.Dropout(recipe.dropout, self.noise)
-        self.blocks = [Block(recipe, rng, self.noise) for _ in range(recipe.layers)]
+        self.blocks = [Block(recipe, self.scale, rng, self.noise) for _ in range(recipe.layers)]
         self.norm = nn.LayerNorm(recipe.width)
 
     def forward(self, tokens: Any) -> Tensor:
@@ -188,11 +192,15 @@ class CharGPT(Model):
         x = self.dropout(self.characters(tokens) + self.places(np.arange(tokens.shape[1])))
         for block in self.blocks:
             x = block(x)
-        return mt.linear(self.norm(x), self.characters.weight.T)
+        return mt.linear(self.norm(x), self.head_weight())
 
-    def examples(self, documents: list[np.ndarray], unit: str) -> Examples:
+    def head_weight(self) -> Tensor:
+        """What turns a place's numbers into scores: (width, vocabulary)."""
+        return self.characters.weight.T
+
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
         """Stretches of text at random places."""
-        return Sequences(documents, self.recipe.context, unit)
+        return Sequences(documents, self.recipe.context, tokenizer.unit)
 
     def optimizer(self) -> Optimizer:
         """AdamW, with weight decay for matrices only: a bias or a gain near 0 is no simpler than another."""

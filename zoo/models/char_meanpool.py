@@ -50,6 +50,7 @@ from zoo.recipe import option
 from zoo.text.characters import CharTokenizer
 from zoo.text.corpus import Corpus
 from zoo.text.examples import Windows
+from zoo.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,9 +97,9 @@ class CharMeanPool(Model):
         # The last character belongs to the last slice; a text shorter than the context lacks the first ones.
         return slices @ self.projection[len(self.projection) - slices.shape[1] :]
 
-    def examples(self, documents: list[np.ndarray], unit: str) -> Windows:
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Windows:
         """Every five characters of a phrase, and the one after them."""
-        return Windows(documents, self.recipe.context, unit)
+        return Windows(documents, self.recipe.context, tokenizer.unit)
 
     def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
         """The epoch's mean loss."""

@@ -46,6 +46,7 @@ from zoo.model import Model, Moment
 from zoo.recipe import option
 from zoo.text.corpus import Corpus
 from zoo.text.examples import Examples, Windows
+from zoo.text.tokenizer import Tokenizer
 from zoo.text.words import WordTokenizer
 
 EXAMPLES = 100_000  # how many the default recipe learns from
@@ -98,9 +99,9 @@ class WordMeanPool(Model):
         context = embedding_bag(tokens, self.embeddings)  # the mean of the words' rows: (batch, width)
         return context @ self.projection
 
-    def examples(self, documents: list[np.ndarray], unit: str) -> Windows:
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Windows:
         """Every four words of the text, and the word after them."""
-        return Windows(documents, self.recipe.context, unit)
+        return Windows(documents, self.recipe.context, tokenizer.unit)
 
     def marks(self, steps: int, epoch: int) -> set[int]:
         """The first step too: it shows what the untrained model guesses, and the loss it starts from."""

@@ -55,6 +55,7 @@ from zoo.model import Model, Moment
 from zoo.recipe import option
 from zoo.text.corpus import Corpus
 from zoo.text.examples import Windows
+from zoo.text.tokenizer import Tokenizer
 from zoo.text.words import WordTokenizer
 
 
@@ -110,9 +111,9 @@ class WordNgram(Model):
             context = mt.concatenate([nothing, *(table(tokens[:, i]) for i, table in enumerate(self.tables[missing:]))], axis=1)
         return self.output(self.dropout(self.hidden(context)))
 
-    def examples(self, documents: list[np.ndarray], unit: str) -> Windows:
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Windows:
         """Every three words of a sentence, and the word after them."""
-        return Windows(documents, self.recipe.context, unit)
+        return Windows(documents, self.recipe.context, tokenizer.unit)
 
     def schedule(self, steps: int) -> Callable[[int], float]:
         """The whole rate for a third of the way, half of it for another, and a fifth for the last."""

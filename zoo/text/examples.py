@@ -16,6 +16,9 @@ from zoo.errors import DataError
 #: Texts shorter than this many tokens are learned whole; of longer ones a tenth, the end, is held out for validation.
 LEAST_TO_HOLD_OUT = 10_000
 
+#: A target that isn't to be guessed.
+IGNORED = -100
+
 Batch = tuple[np.ndarray, np.ndarray]
 
 
@@ -32,7 +35,7 @@ class Examples(Protocol):
         ...
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
-        """What step number `step` learns from: inputs and targets of `size` examples."""
+        """What step number `step` learns from: inputs and targets of `size` examples. A target may be IGNORED."""
         ...
 
     def in_order(self) -> Iterator[Batch]:

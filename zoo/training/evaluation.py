@@ -10,7 +10,8 @@ import numpy as np
 from microtensor import cross_entropy, no_grad
 from zoo.errors import DataError
 from zoo.model import Model
-from zoo.text.examples import Examples, hold_out
+from zoo.text.examples import IGNORED, Examples, hold_out
+from zoo.text.tokenizer import Tokenizer
 
 
 def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], None] = lambda done, loss: None) -> float:
@@ -25,15 +26,16 @@ def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], Non
     try:
         with no_grad():
             for inputs, targets in examples.in_order():
-                total += targets.size * float(cross_entropy(model(inputs), targets))
-                count += targets.size
+                counted = int((targets != IGNORED).sum())
+                total += counted * float(cross_entropy(model(inputs), targets, ignore_index=IGNORED))
+                count += counted
                 watch(count, total / count)
     finally:
         model.train(training)
     return total / count if count else math.nan
 
 
-def split(model: Model, documents: list[np.ndarray], unit: str) -> tuple[Examples, Examples | None]:
+def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tuple[Examples, Examples | None]:
     """What a model learns from, and what is held out to evaluate it on: None where the text is too short for that.
 
     Raises DataError when there is nothing to learn from.
@@ -41,7 +43,7 @@ def split(model: Model, documents: list[np.ndarray], unit: str) -> tuple[Example
     training, held_out = hold_out(documents)
     if held_out:
         try:
-            return model.examples(training, unit), model.examples(held_out, unit)
+            return model.examples(training, tokenizer), model.examples(held_out, tokenizer)
         except DataError:  # a part is too short for a single example, so all is learned from
             pass
-    return model.examples(documents, unit), None
+    return model.examples(documents, tokenizer), None

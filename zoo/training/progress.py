@@ -16,9 +16,10 @@ class Progress:
         done: how many were done before, in an earlier part of the run.
         tokens: how many tokens each stands for.
         unit: what is counted.
+        figure: what the number beside the bar is.
     """
 
-    def __init__(self, total: int, done: int = 0, tokens: int = 1, unit: str = "step") -> None:
+    def __init__(self, total: int, done: int = 0, tokens: int = 1, unit: str = "step", figure: str = "loss") -> None:
         self._bar: Any = None
         self._next = 0.0
         if not sys.stderr.isatty():
@@ -38,7 +39,7 @@ class Progress:
         self._bar = Bar(
             TextColumn(f"{unit} {{task.completed:,}} of {{task.total:,}}", table_column=Column(no_wrap=True)),
             BarColumn(bar_width=None, table_column=Column(min_width=4)),
-            TextColumn("loss {task.fields[loss]}", table_column=Column(no_wrap=True)),
+            TextColumn(figure + " {task.fields[value]}", table_column=Column(no_wrap=True)),
             Speed(table_column=Column(no_wrap=True)),
             TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
             TextColumn("left"),
@@ -48,7 +49,7 @@ class Progress:
             redirect_stderr=True,
             expand=True,
         )
-        self._task = self._bar.add_task("", total=total, completed=done, loss="?")
+        self._task = self._bar.add_task("", total=total, completed=done, value="?")
 
     def __enter__(self) -> Progress:
         if self._bar is not None:
@@ -59,11 +60,11 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, step: int, loss: float, force: bool = False) -> None:
+    def update(self, step: int, value: float, force: bool = False) -> None:
         """Say which step is done; the picture changes ten times a second at most."""
         if self._bar is None:
             return
         now = time.monotonic()
         if now >= self._next or force:
             self._next = now + 0.1
-            self._bar.update(self._task, completed=step, loss=f"{loss:.4f}", refresh=True)
+            self._bar.update(self._task, completed=step, value=f"{value:.4f}", refresh=True)

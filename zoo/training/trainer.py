@@ -17,6 +17,7 @@ from microtensor import cross_entropy
 from microtensor.optim import clip_grad_norm
 from zoo.errors import DataError, UsageError
 from zoo.model import Model, Moment
+from zoo.text.examples import IGNORED
 from zoo.text.tokenizer import Tokenizer
 from zoo.training.checkpoint import text_digest, within
 from zoo.training.evaluation import evaluate, split
@@ -71,7 +72,7 @@ class Trainer:
         self.folder = folder
         self.recipe = model.recipe
         self.documents = [tokenizer.encode(part) for part in model.documents(text)]
-        self.examples, self.validation = split(model, self.documents, tokenizer.unit)
+        self.examples, self.validation = split(model, self.documents, tokenizer)
         if self.recipe.batch_size > len(self.examples) and self.examples.guesses == 1:
             raise UsageError(
                 f"--batch-size: {self.recipe.batch_size} is more than the {len(self.examples)} examples of the text"
@@ -190,16 +191,16 @@ class Trainer:
         inputs, targets = self.examples.batch(self.step, recipe.batch_size, recipe.seed)
         if recipe.accumulate == 1:
             logits = model(inputs)
-            loss = cross_entropy(logits, targets)
+            loss = cross_entropy(logits, targets, ignore_index=IGNORED)
             value = float(loss)
             if math.isfinite(value):
                 loss.backward()
         else:  # the gradients of the parts add up to the batch's
-            value, whole = 0.0, len(inputs)
+            value, whole = 0.0, max(_counted(targets), 1)
             parts = zip(_parts(inputs, recipe.accumulate), _parts(targets, recipe.accumulate), strict=True)
             for inputs, targets in parts:
                 logits = model(inputs)
-                loss = cross_entropy(logits, targets) * (len(inputs) / whole)
+                loss = cross_entropy(logits, targets, ignore_index=IGNORED) * (_counted(targets) / whole)
                 value += float(loss)
                 if not math.isfinite(value):
                     break
@@ -255,6 +256,11 @@ class Trainer:
             metrics["validation_loss"] = validation
         self.metrics.append(metrics)
         return line, {**metrics, **figures}
+
+
+def _counted(targets: np.ndarray) -> int:
+    """How many of the targets count."""
+    return int((targets != IGNORED).sum())
 
 
 def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:

@@ -1,0 +1,297 @@
+"""The conversations: their material, the text that is made of it, and the stretches that a model learns from."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import one_line_error
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zoo.errors import DataError
+from zoo.text import dialogue
+from zoo.text import turns as turns_module
+from zoo.text.characters import CharTokenizer
+from zoo.text.dialogue import held_out_questions, plain, write_dialogue
+from zoo.text.examples import IGNORED
+from zoo.text.marks import ALPHABET, BOT, END, LETTERS, USER, questions_in, readable
+from zoo.text.material import Deck, fill_in, read_material
+from zoo.text.turns import UNSURE, Turns
+
+
+@pytest.fixture(scope="module")
+def text():
+    return write_dialogue()
+
+
+@pytest.fixture(scope="module")
+def asked(text):
+    """What was asked and answered, turn by turn."""
+    return re.findall(f"{USER}(.*){END}{BOT}(.*){END}", text)
+
+
+# The text
+
+
+def test_the_same_text_for_the_same_seed(text):
+    assert write_dialogue() == text != write_dialogue(1)
+    assert 1_200_000 <= len(text) < 1_201_000
+
+
+def test_fifty_nine_characters(text):
+    assert "".join(sorted(set(text))) == ALPHABET and len(ALPHABET) == 59
+
+
+def test_every_line_is_a_turn(text):
+    sessions = text.removesuffix(END + END).split(END + END)
+    for session in sessions:
+        lines = session.split(END)
+        assert len(lines) % 2 == 0
+        for said, answered in zip(lines[::2], lines[1::2], strict=True):
+            assert said[0] == USER and answered[0] == BOT and set(said[1:] + answered[1:]) <= LETTERS
+    assert {len(s.split(END)) for s in sessions} >= {2, 4, 6, 8}
+
+
+def test_three_hundred_exchanges_in_several_wordings(asked):
+    wordings: dict[str, set[str]] = {}
+    for said, answered in asked:
+        wordings.setdefault(answered, set()).add(plain(said))
+    known = {turn.answer for e in dialogue.material().exchanges for turn in e.turns if "{" not in turn.answer}
+    assert len(known) > 300 and known <= wordings.keys()
+    assert min(len(wordings[answer]) for answer in known) >= 4
+
+
+def test_spellings_and_cases(asked):
+    said = [s for s, answered in asked if answered.startswith("Hi there! How can I help")]
+    assert {"hello", "Hello", "Hello!"} <= set(said) and any(s.isupper() for s in said)
+    assert any("'" in s for s, _ in asked) and any(s.startswith("whats ") for s, _ in asked)
+    assert any(s.endswith("?") for s, _ in asked) and any(s.isupper() for s, _ in asked)
+
+
+@pytest.mark.parametrize(
+    "said, answered",
+    [
+        ("Hello!", "Hi there! How can I help you today?"),
+        (
+            "What is AI?",
+            "AI stands for Artificial Intelligence. It refers to computer systems designed to perform tasks that typically "
+            "require human intelligence.",
+        ),
+        ("Tell me a joke", "Why did the computer go to the doctor? It had caught a virus!"),
+    ],
+)
+def test_what_must_be_said(asked, said, answered):
+    assert {a for s, a in asked if plain(s) == plain(said)} == {answered}
+
+
+def test_what_the_user_said_comes_back(text):
+    for name, later in re.findall(r"\n<Nice to meet you, (\w+)!\n(?:>.*\n<.*\n)?>.*\n<Your name is (\w+)\.", text):
+        assert name == later
+    assert len(re.findall(r"<Your name is ", text)) > 100
+
+
+def test_one_wording_has_one_meaning(asked):
+    """What is said first is answered in one way, wherever it isn't about the user."""
+    meanings: dict[str, set[str]] = {}
+    for said, answered in asked:
+        meanings.setdefault(plain(said), set()).add(answered)
+    several = {said for said, answers in meanings.items() if len(answers) > 1}
+    depends = {
+        plain(w) for e in dialogue.material().exchanges for t in e.turns[1:] + e.more for w in t.wordings if "[" not in w
+    }
+    unclear = {s for s in several if len(s.split()) > 2} - depends
+    assert len(unclear) < 0.02 * len(meanings), sorted(unclear)[:50]
+
+
+# What is held out
+
+
+def test_held_out_wordings_are_never_said(asked):
+    questions = held_out_questions()
+    said = {plain(s) for s, _ in asked}
+    held_out = {plain(q.prompt.rpartition(USER)[2]) for q in questions}
+    assert len(questions) > 500 and not said & held_out
+    answers = {a for _, a in asked}
+    assert sum(q.answer in answers for q in questions) > 0.9 * len(questions)  # (some have a name that is held out)
+    for question in questions:
+        assert (
+            question.prompt.startswith(USER) and question.prompt.endswith(END + BOT) and set(question.prompt) <= set(ALPHABET)
+        )
+
+
+def test_held_out_words_are_never_said(text):
+    written = " ".join(w for e in dialogue.material().exchanges for t in e.turns + e.more for w in [*t.wordings, t.answer])
+    for _, held_out in dialogue.material().lists.values():
+        for word in held_out:
+            assert plain(word) in plain(written) or f" {plain(word)} " not in f" {plain(text)} ", word
+
+
+def test_questions_in_a_text():
+    text = ">a\n<b\n>c\n<d\n\n>e\n<f\n\n"
+    assert [(q.prompt, q.answer) for q in questions_in(text, 10)] == [(">a\n<", "b"), (">a\n<b\n>c\n<", "d"), (">e\n<", "f")]
+    assert len(questions_in(text, 2)) == 2
+
+
+# The material
+
+
+@pytest.mark.parametrize(
+    "lines, words",
+    [
+        ("> a\n? b\n", "line 2: can't be read: '? b'"),
+        ("> a\n\n> b\n< c\n", "line 1: a turn without"),
+        ("< c\n", "line 1: can't be read"),
+        ("@sometimes 3\n> a\n< b\n", "line 1: unknown instruction"),
+        ("> a\n< b\n< c\n", "line 3"),
+    ],
+)
+def test_errors_in_the_material_are_found(tmp_path, lines, words):
+    (tmp_path / "some.txt").write_text(lines)
+    with pytest.raises(DataError, match=f"some.txt, {re.escape(words)}"):
+        read_material(tmp_path)
+
+
+def test_slots_and_alternatives(tmp_path):
+    (tmp_path / "lists.txt").write_text("name = Ann | Bo | ~ Cy\n")
+    (tmp_path / "a.txt").write_text(
+        "# note\n@often 3\n> i am {name} | ~ call me {name}\n< Hi {name}!\n+ who [am i|is this]\n< {name}.\n"
+    )
+    material = read_material(tmp_path)
+    (exchange,) = material.exchanges
+    assert exchange.often == 3 and exchange.turns[0].held_out == ["call me {name}"] and len(exchange.more) == 1
+    deck, slots = Deck(0), {}
+    said = fill_in(exchange.turns[0].wordings[0], slots, material, deck)
+    assert said == f"i am {slots['name']}" and fill_in("{name}.", slots, material, deck) == f"{slots['name']}."
+    assert {fill_in("who [am i|is this]", {}, material, deck) for _ in range(2)} == {"who am i", "who is this"}
+    assert {fill_in("{name}", {}, material, deck) for _ in range(9)} == {"Ann", "Bo"}
+    assert fill_in("{name}", {}, material, deck, held_out=True) == "Cy"
+    with pytest.raises(DataError, match="no list 'nme'"):
+        fill_in("{nme}", {}, material, deck)
+
+
+@given(st.text())
+def test_any_text_becomes_readable(text):
+    read, unknown = readable(text)
+    assert set(read) <= LETTERS and read == read.strip() and len(set(unknown)) == len(unknown)
+    assert readable(read) == (read, [])
+
+
+def test_near_characters_are_read_as_known_ones():
+    assert readable("It’s “naïve”…\tZEBRA — ok") == ("It's naive... zEBRA , ok", ["“", "”"])
+    assert readable("2+2 🙂 >hi<") == ("hi", ["2", "+", "🙂", ">", "<"])
+
+
+# The examples
+
+
+def show(turns, tokenizer, inputs, targets):
+    return [
+        ("".join(tokenizer.vocabulary[i] for i in row), "".join("_" if t == IGNORED else tokenizer.vocabulary[t] for t in goal))
+        for row, goal in zip(inputs, targets, strict=True)
+    ]
+
+
+def test_only_the_bot_is_learned(text, monkeypatch):
+    monkeypatch.setattr(turns_module, "SLIPS", 0)
+    tokenizer = CharTokenizer(list(ALPHABET))
+    turns = Turns([tokenizer.encode(text[:50_000])], 60, tokenizer)
+    seen = set()
+    for step in range(len(turns) // 32):
+        inputs, targets = turns.batch(step, 32, seed=3)
+        assert inputs.shape == targets.shape == (32, 60)
+        for said, goal in show(turns, tokenizer, inputs, targets):
+            begins = said.startswith(USER)
+            place = text.index(said)
+            seen.add(place) if begins else None
+            after = text[place + 1 : place + 61]
+            for i, (true, wanted) in enumerate(zip(after, goal, strict=True)):
+                line = text.rfind("\n", 0, place + 1 + i) + 1
+                bots = text[line] == BOT and place + 1 + i > line and (begins or i >= UNSURE)
+                assert wanted == (true if bots else "_")
+    assert len(seen) > 0.9 * text[:49_900].count(USER)  # a pass begins with nearly every line
+
+
+def test_in_pretraining_everything_is_learned(text):
+    tokenizer = CharTokenizer(list(ALPHABET))
+    turns = Turns([tokenizer.encode(text[:50_000])], 60, tokenizer, pretraining=2)
+    for step in (0, 1, 2):
+        inputs, targets = turns.batch(step, 32, seed=3)
+        sure = inputs[:, 0] == tokenizer.vocabulary.index(USER)
+        assert ((targets[sure] == IGNORED).sum() == 0) == (step < 2)
+
+
+def test_slips_are_of_the_user(text, monkeypatch):
+    tokenizer = CharTokenizer(list(ALPHABET))
+    turns = Turns([tokenizer.encode(text[:50_000])], 60, tokenizer)
+    slipped = letters = 0
+    for step in range(40):
+        monkeypatch.setattr(turns_module, "SLIPS", 0)
+        right, targets = turns.batch(step, 32, seed=3)
+        monkeypatch.setattr(turns_module, "SLIPS", 0.01)
+        inputs, same = turns.batch(step, 32, seed=3)
+        np.testing.assert_array_equal(targets, same)
+        for row in np.argwhere(inputs != right):
+            line = tokenizer.decode(right[row[0], : row[1]]).rpartition(END)[2]
+            assert not line.startswith(BOT) and right[tuple(row)] not in [
+                tokenizer.vocabulary.index(m) for m in (USER, BOT, END)
+            ]
+        slipped += (inputs != right).sum()
+        letters += sum(len(line) for row in right for line in tokenizer.decode(row).split(END) if line.startswith(USER))
+    assert 0.005 < slipped / letters < 0.015
+
+
+def test_the_same_stretches_for_the_same_step(text):
+    tokenizer = CharTokenizer(list(ALPHABET))
+    make = lambda: Turns([tokenizer.encode(text[:20_000])], 40, tokenizer)  # noqa: E731
+    one, other = make(), make()
+    for step in (7, 3, 100):
+        for a, b in zip(one.batch(step, 8, 1), other.batch(step, 8, 1), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert (one.batch(3, 8, 2)[0] != other.batch(3, 8, 1)[0]).any()
+
+
+def test_in_order_has_every_answer_once(text):
+    tokenizer = CharTokenizer(list(ALPHABET))
+    part = text[: text.index(END + END, 30_000) + 2]
+    turns = Turns([tokenizer.encode(part)], 128, tokenizer)
+    shown = [pair for batch in turns.in_order() for pair in show(turns, tokenizer, *batch)]
+    answers = [line[1:] for line in part.split(END) if line.startswith(BOT)]
+    for answer, (said, goal) in zip(answers, shown, strict=True):
+        assert said[0] == USER or len(said) == 128
+        assert goal.strip("_") == (answer + END)[: len(goal.strip("_"))]
+        assert len(goal.strip("_")) == len(answer) + 1 or goal[-1] != "_"
+
+
+def test_what_is_no_conversation(tmp_path):
+    for lines in ("hello there\n" * 20, ">asks\n" * 20, "<only answers\n" * 20):
+        tokenizer = CharTokenizer.from_text(lines)
+        with pytest.raises(DataError, match="not a conversation"):
+            Turns([tokenizer.encode(lines)], 16, tokenizer)
+    tokenizer = CharTokenizer.from_text(">a\n<b\n")
+    with pytest.raises(DataError, match="too short: it has 6 characters"):
+        Turns([tokenizer.encode(">a\n<b\n")], 16, tokenizer)
+
+
+# The command
+
+
+def test_the_command_writes_the_text(tmp_path, python, text):
+    done = python(tmp_path, "zoo.dialogue")
+    assert done.returncode == 0 and done.stdout == text and done.stderr == ""
+    done = python(tmp_path, "zoo.dialogue", "--seed", 5, "--length", 2000, "--out", "some.txt")
+    assert done.returncode == 0 and done.stdout == "" and "some.txt" in done.stderr
+    assert (tmp_path / "some.txt").read_text() == write_dialogue(5, 2000)
+
+
+@pytest.mark.parametrize(
+    "arguments, words, code",
+    [
+        (("--length", "0"), ("--length", "at least 1"), 2),
+        (("--out", "nowhere/some.txt"), ("nowhere/some.txt", "No such file"), 1),
+        (("--out", ""), ("--out", "needs the name"), 2),
+        (("--sed", "3"), ("--sed", "did you mean --seed"), 2),
+    ],
+)
+def test_the_command_refuses(tmp_path, python, arguments, words, code):
+    one_line_error(python(tmp_path, "zoo.dialogue", *arguments), "zoo.dialogue", *words, code=code)
+    assert not list(tmp_path.iterdir())

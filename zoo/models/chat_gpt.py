@@ -1,0 +1,122 @@
+"""A GPT to talk with: the transformer of `char_gpt`, a quarter of its size, taught by conversations.
+
+**From last time.** char_gpt writes on and on, because that is what it has read. To make a chatbot of such a model nothing about
+it has to change, only what it reads:
+
+    >Hello!
+    <Hi there! How can I help you today?
+    >what is a penguin
+    <Penguins can't fly, but they swim very well.
+
+A `>` marks what the user says, a `<` what the bot answers, an empty line the end of a conversation. Whoever wants an answer
+writes a question, the end of the line and a `<`, lets the model guess what comes next, and stops it at the end of the line.
+That is all there is to `python -m zoo.chat`. (Large chatbots have the same marks, as tokens of their own.)
+
+**What it reads** is written by `python -m zoo.dialogue` out of `data/conversations/`: some hundred exchanges, each question in
+many wordings, spellings and cases, with slips of the finger and words that change nothing, so that the model learns what
+matters. In some the answer needs the turn before: a name, or what "they" means. And a fifth of all questions is beyond it, with
+words that it hasn't seen or that nobody has, so that it learns to say that it doesn't know.
+
+**What counts.** For the first 2,000 steps it guesses every letter that anybody says (*pretraining*): the words of the questions
+are worth knowing. Then the questions are only read: their targets are IGNORED, the loss is the mean over the bot's letters
+alone, and the gradient comes from them. Large models are made into chatbots in the same two parts, and the second is called
+supervised fine-tuning (Ouyang et al. 2022, arXiv:2203.02155). The loss falls at once when the second begins, as answers are
+easier to guess than questions.
+
+**Where it begins.** A stretch of 128 characters begins with a line, since that is how a conversation looks, whose oldest turns
+go first when it gets too long; each line has its stretch in a pass over the text. Where the bot speaks first, its first letters
+can't be known, and don't count.
+
+**The head** is a matrix of its own here, not the table of embeddings.
+
+    characters 59 x 128 + places 128 x 128 + 3 blocks of 198,272 + the last norm's 256 + head 128 x 59 = 626,560 numbers
+
+**Start.** Embeddings and weights are larger at the start than char_gpt's (their standard deviation is about 1 / sqrt(128), so
+that a sum over 128 of them is as large as each), and the places begin as waves of many lengths (Vaswani et al. 2017): close
+places are then alike from the start, and "the letter before" is easily found. Both save the model hundreds of steps.
+
+**What it understands.** Nothing. It has learned which letters in a question point to which answer, and is right where new
+wordings have the same ones. `python -m zoo.evaluate chat_gpt` asks it questions in wordings that were kept from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from microtensor import Tensor, nn
+from microtensor.optim import warmup_cosine
+from zoo.models import char_gpt
+from zoo.recipe import option
+from zoo.text.dialogue import Dialogue, held_out_questions
+from zoo.text.examples import Examples
+from zoo.text.marks import Question, questions_in
+from zoo.text.tokenizer import Tokenizer
+from zoo.text.turns import Turns
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(char_gpt.Recipe):
+    """How chat_gpt is built and trained: as char_gpt is, with other numbers."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    context: int = option(128, "how many characters the model sees at most", at_least=1, at_most=2**16)
+    layers: int = option(3, "how many blocks follow each other", at_least=1, at_most=1000)
+    heads: int = option(4, "how many ways of looking back each block has; they share the width", at_least=1, at_most=1000)
+    width: int = option(128, "how many numbers stand for a character", at_least=1, at_most=2**14)
+    dropout: float = option(0.0, "the share of numbers dropped at random while learning", at_least=0, below=1)
+    batch_size: int = option(32, "how many sequences a step learns from", at_least=1, at_most=10**9)
+    steps: int | None = option(None, "how many times the parameters are changed", at_least=1, at_most=10**12)
+    epochs: int | None = option(8, "how many times the text is gone through, instead of --steps", at_least=1, at_most=10**9)
+    learning_rate: float = option(3e-3, "the highest learning rate", above=0, at_most=1e30)
+    pretraining: int = option(2000, "for how many steps the user's words are guessed, too", at_least=0, at_most=10**12)
+    weight_decay: float = option(0.01, "how strongly matrices are drawn towards 0", at_least=0, at_most=1e6)
+
+
+class ChatGPT(char_gpt.CharGPT):
+    """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
+
+    about = "answers, 128 characters at a time"
+    corpus = Dialogue()
+    recipe_class = Recipe
+    trains = (0.1, 300)
+    tokens = 100
+    sample = (">Hello!\n<", 36, 0.0)
+    scale = 0.08
+    invitation = "python -m zoo.chat {run}"
+
+    recipe: Recipe
+
+    def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary, rng)
+        self.places.load_state_dict({"weight": self.scale * waves(recipe.context, recipe.width)})
+        self.head = nn.Linear(recipe.width, vocabulary, bias=False, scale=self.scale, rng=rng)
+
+    def head_weight(self) -> Tensor:
+        """What turns a place's numbers into scores: (width, vocabulary)."""
+        return self.head.weight
+
+    def questions(self, text: str) -> dict[str, list[Question]]:
+        """A thousand questions of what it learned from; and of the zoo's own conversations those that were held out."""
+        found = {"Questions of the text": questions_in(text, 1000)}
+        return found if self.recipe.data else {**found, "Questions in wordings that it never saw": held_out_questions()}
+
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
+        """Stretches of conversations, of which the bot's words are to be guessed."""
+        return Turns(documents, self.recipe.context, tokenizer, self.recipe.pretraining)
+
+    def schedule(self, steps: int) -> Callable[[int], float]:
+        """A rise from 0, then half a cosine, squared, so that it falls early, down to the final rate."""
+        wave = warmup_cosine(min(self.recipe.warmup, steps), steps, 0.0)
+        return lambda step: max(wave(step) ** 2, self.recipe.final_rate)
+
+
+def waves(places: int, width: int) -> np.ndarray:
+    """For each place the sines and cosines of waves from 6 to 1,257 places long: float32 (places, width)."""
+    lengths = 200 ** np.linspace(0, 1, -(-width // 2))
+    angles = np.arange(places)[:, None] / lengths
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width].astype(np.float32)
