@@ -13,6 +13,7 @@ COMMANDS = """\
 python -m zoo.train MODEL                     train it and keep it in runs/MODEL
 python -m zoo.generate MODEL --prompt "TEXT"  let it continue a text
 python -m zoo.predict MODEL "TEXT"            what it expects to come next
+python -m zoo.chat                            talk with chat_gpt
 python -m zoo.evaluate MODEL                  its loss on text it hasn't learned
 python -m zoo.plot losses MODEL               its learning curve as a picture
 Add --help to a command for its options."""

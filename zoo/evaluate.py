@@ -28,15 +28,15 @@ def main(arguments: list[str]) -> int:
     text = read_text(options.data) if options.data is not None else model.read_corpus(model.recipe)
     documents = [tokenizer.encode(part) for part in model.documents(text)]
     if options.data is not None:
-        what, examples = options.data, model.examples(documents, tokenizer.unit)
+        what, examples = options.data, model.examples(documents, tokenizer)
     else:
         found.check_text(text)
-        training, held_out = split(model, documents, tokenizer.unit)
+        training, held_out = split(model, documents, tokenizer)
         examples = training if held_out is None else held_out
         name = model.corpus.name if model.recipe.data is None else model.recipe.data
         what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
 
-    count = sum(targets.size for _, targets in examples.in_order())
+    count = sum(_counted(targets).size for _, targets in examples.in_order())
     with Progress(count, unit=tokenizer.unit.removesuffix("s")) as progress:
         loss = evaluate(model, examples, progress.update)
         progress.update(count, loss, force=True)
@@ -49,7 +49,32 @@ def main(arguments: list[str]) -> int:
     )
     if not math.isfinite(loss):
         raise DataError(f"the loss is {loss}; the model can't be used: train it again")
+    for name, questions in model.questions(text).items():
+        right = _ask(model, tokenizer, questions)
+        sentence = f"{name}: {right:,} of {len(questions):,} answered rightly ({right / len(questions):.1%})"
+        result(options, sentence, {"questions": name, "asked": len(questions), "right": right})
     return 0
+
+
+def _ask(model: Any, tokenizer: Any, questions: list[Any]) -> int:
+    """How many questions are answered to the letter, if the likeliest letter is taken each time."""
+    import numpy as np
+
+    from zoo.decoding.conversation import Conversation, right_answers
+    from zoo.decoding.reader import make_reader
+    from zoo.decoding.sampling import Sampling
+    from zoo.training.progress import Progress
+
+    conversation = Conversation(make_reader(model), tokenizer, model.recipe.context, Sampling(0.0), np.random.default_rng(0))
+    with Progress(len(questions), unit="question", figure="right") as progress:
+        return right_answers(conversation, questions, progress.update)
+
+
+def _counted(targets: Any) -> Any:
+    """The targets that are to be guessed."""
+    from zoo.text.examples import IGNORED
+
+    return targets[targets != IGNORED]
 
 
 def _exp(loss: float) -> float:
@@ -62,8 +87,8 @@ def _bits(loss: float, examples: Any, tokenizer: Any) -> float:
     lengths = [len(token) + len(tokenizer.separator) for token in tokenizer.vocabulary]
     tokens = characters = 0
     for _, targets in examples.in_order():
-        tokens += targets.size
-        characters += sum(lengths[i] for i in targets.reshape(-1).tolist())
+        tokens += _counted(targets).size
+        characters += sum(lengths[i] for i in _counted(targets).tolist())
     return loss * tokens / math.log(2) / characters
 
 
