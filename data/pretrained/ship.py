@@ -1,4 +1,4 @@
-"""python data/pretrained/ship.py RUN: put a trained model here, in half precision, with how it was trained."""
+"""python data/pretrained/ship.py RUN [--half]: put a trained model here, perhaps in half precision, with how it was trained."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from zoo.training.checkpoint import find
 
 def main() -> None:
     """Write NAME.safetensors and NAME.json from a run folder's best parameters."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit("usage: python data/pretrained/ship.py RUN")
+    half = sys.argv[2:] == ["--half"]
+    if len(sys.argv) != 2 + half or sys.argv[1].startswith("-"):
+        sys.exit("usage: python data/pretrained/ship.py RUN [--half]")
     try:
         run = find(sys.argv[1])
         model, _ = run.load()
@@ -26,8 +27,8 @@ def main() -> None:
     metrics = [json.loads(line) for line in lines]
     best = min(metrics, key=lambda m: m.get("validation_loss", m["loss"]))
     here = Path(__file__).parent
-    halved = {name: array.astype(np.float16) for name, array in model.state_dict().items()}
-    save_safetensors(here / f"{run.name}.safetensors", halved, {"model": run.name})
+    parameters = {name: array.astype(np.float16 if half else np.float32) for name, array in model.state_dict().items()}
+    save_safetensors(here / f"{run.name}.safetensors", parameters, {"model": run.name})
     config = {**run.read_config(), "best": best, "seconds": metrics[-1]["seconds"]}
     (here / f"{run.name}.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     print(f"Written: {here / run.name}.safetensors and .json")

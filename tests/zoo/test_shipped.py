@@ -16,10 +16,15 @@ from zoo.training.checkpoint import shipped
 FOLDER = ROOT / "data" / "pretrained"
 
 
-def test_half_precision_under_six_megabytes():
-    for file in FOLDER.glob("*.safetensors"):
-        assert file.stem in list_models() and file.stat().st_size < 6e6
-        assert {a.dtype for a in load_safetensors(file).values()} == {np.dtype(np.float16)}
+#: The type of their numbers, and how many bytes at most.
+FILES = {"char_gpt": (np.float16, 6e6), "chat_gpt": (np.float32, 2.6e6)}
+
+
+def test_small_files_with_how_they_were_trained():
+    assert {file.stem for file in FOLDER.glob("*.safetensors")} == FILES.keys() <= set(list_models())
+    for name, (dtype, size) in FILES.items():
+        file = FOLDER / f"{name}.safetensors"
+        assert file.stat().st_size < size and {a.dtype for a in load_safetensors(file).values()} == {np.dtype(dtype)}
         config = json.loads(file.with_suffix(".json").read_text(encoding="utf-8"))
         assert config["recipe"]["data"] is None and config["seconds"] > 0
         assert f"{config['best']['validation_loss']:.3f}" in (FOLDER / "README.md").read_text(encoding="utf-8")

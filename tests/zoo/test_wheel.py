@@ -29,5 +29,10 @@ def test_a_wheel_in_an_empty_folder_trains(tmp_path):
     command = [sys.executable, "-m", "zoo.generate", "char_gpt", "--prompt", "ROMEO:", "--tokens", "20"]
     done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and len(done.stdout) == 27, done.stderr
+    command = [sys.executable, "-m", "zoo.chat"]
+    done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True, input="Hello!\n")
+    assert (done.returncode, done.stdout) == (0, "Hi there! How can I help you today?\n"), done.stderr
+    command = [sys.executable, "-m", "zoo.dialogue", "--length", "100"]
+    assert subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True).stdout.startswith(">")
     where = [sys.executable, "-c", "import zoo, microtensor; print(zoo.__file__, microtensor.__file__)"]
     assert subprocess.run(where, cwd=empty, env=environment, capture_output=True, text=True).stdout.count(str(installed)) == 2
