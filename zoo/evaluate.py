@@ -19,6 +19,7 @@ def main(arguments: list[str]) -> int:
     use_data_folder(options.data_dir)
 
     from zoo.text.corpus import read_text
+    from zoo.text.examples import hold_out
     from zoo.training.checkpoint import find
     from zoo.training.evaluation import evaluate, split
     from zoo.training.progress import Progress
@@ -33,6 +34,8 @@ def main(arguments: list[str]) -> int:
         found.check_text(text)
         training, held_out = split(model, documents, tokenizer)
         examples = training if held_out is None else held_out
+        if held_out is not None:
+            text = text[: sum(len(part) for part in hold_out(documents)[0])]  # what it learned from
         name = model.corpus.name if model.recipe.data is None else model.recipe.data
         what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
 

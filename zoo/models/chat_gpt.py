@@ -80,10 +80,10 @@ class Recipe(char_gpt.Recipe):
 class ChatGPT(char_gpt.CharGPT):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
-    about = "answers, 128 characters at a time"
+    about = "answers what you say"
     corpus = Dialogue()
     recipe_class = Recipe
-    trains = (0.1, 300)
+    trains = (0.034, 940)
     tokens = 100
     sample = (">Hello!\n<", 36, 0.0)
     scale = 0.08
