@@ -10,8 +10,9 @@ from conftest import ROOT, one_line_error
 import zoo
 from microtensor.serialize import load_safetensors
 from zoo.registry import list_models
+from zoo.text.dialogue import write_dialogue
 from zoo.text.shakespeare import ALPHABET, SHA256
-from zoo.training.checkpoint import shipped
+from zoo.training.checkpoint import shipped, text_digest
 
 FOLDER = ROOT / "data" / "pretrained"
 
@@ -37,6 +38,12 @@ def test_it_learned_tiny_shakespeare_to_a_loss_under_1_49():
     assert len(ALPHABET) == 65 and hashlib.sha256(b"").hexdigest() != SHA256
     recipe = zoo.create_model("char_gpt").recipe.to_dict()
     assert config["recipe"] == recipe  # trained by the default recipe
+
+
+def test_it_learned_the_conversations_as_they_are_now():
+    config = json.loads((FOLDER / "chat_gpt.json").read_text(encoding="utf-8"))
+    assert config["text"] == text_digest(write_dialogue()), "the conversations have changed: train and ship chat_gpt again"
+    assert config["recipe"] == zoo.create_model("chat_gpt").recipe.to_dict()
 
 
 def test_it_knows_english(tmp_path, monkeypatch):
