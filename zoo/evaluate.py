@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
     use_data_folder(options.data_dir)
 
     from zoo.text.corpus import read_text
-    from zoo.text.examples import hold_out
+    from zoo.text.examples import counted, hold_out
     from zoo.training.checkpoint import find
     from zoo.training.evaluation import evaluate, split
     from zoo.training.progress import Progress
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         name = model.corpus.name if model.recipe.data is None else model.recipe.data
         what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
 
-    count = sum(_counted(targets).size for _, targets in examples.in_order())
+    count = sum(counted(targets).size for _, targets in examples.in_order())
     with Progress(count, unit=tokenizer.unit.removesuffix("s")) as progress:
         loss = evaluate(model, examples, progress.update)
         progress.update(count, loss, force=True)
@@ -73,13 +73,6 @@ def _ask(model: Any, tokenizer: Any, questions: list[Any]) -> int:
         return right_answers(conversation, questions, progress.update)
 
 
-def _counted(targets: Any) -> Any:
-    """The targets that are to be guessed."""
-    from zoo.text.examples import IGNORED
-
-    return targets[targets != IGNORED]
-
-
 def _exp(loss: float) -> float:
     """e^loss: among how many equally likely tokens the model would be as unsure."""
     return math.exp(loss) if loss < 700 else math.inf
@@ -88,10 +81,12 @@ def _exp(loss: float) -> float:
 def _bits(loss: float, examples: Any, tokenizer: Any) -> float:
     """The loss in bits for each character of the text, blanks between words included."""
     lengths = [len(token) + len(tokenizer.separator) for token in tokenizer.vocabulary]
+    from zoo.text.examples import counted
+
     tokens = characters = 0
     for _, targets in examples.in_order():
-        tokens += _counted(targets).size
-        characters += sum(lengths[i] for i in _counted(targets).tolist())
+        tokens += counted(targets).size
+        characters += sum(lengths[i] for i in counted(targets).tolist())
     return loss * tokens / math.log(2) / characters
 
 

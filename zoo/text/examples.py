@@ -125,6 +125,11 @@ class Sequences:
             yield self.tokens[None, whole:-1], self.tokens[None, whole + 1 :]
 
 
+def counted(targets: np.ndarray) -> np.ndarray:
+    """The targets that are to be guessed, flat."""
+    return targets[targets != IGNORED]
+
+
 def too_short(documents: Sequence[np.ndarray], least: int, why: str, unit: str) -> DataError:
     """The error for a text that doesn't hold an example."""
     longest = max(map(len, documents), default=0)

@@ -10,7 +10,7 @@ import numpy as np
 from microtensor import cross_entropy, no_grad
 from zoo.errors import DataError
 from zoo.model import Model
-from zoo.text.examples import IGNORED, Examples, hold_out
+from zoo.text.examples import IGNORED, Examples, counted, hold_out
 from zoo.text.tokenizer import Tokenizer
 
 
@@ -26,9 +26,9 @@ def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], Non
     try:
         with no_grad():
             for inputs, targets in examples.in_order():
-                counted = int((targets != IGNORED).sum())
-                total += counted * float(cross_entropy(model(inputs), targets, ignore_index=IGNORED))
-                count += counted
+                here = counted(targets).size
+                total += here * float(cross_entropy(model(inputs), targets, ignore_index=IGNORED))
+                count += here
                 watch(count, total / count)
     finally:
         model.train(training)

@@ -17,7 +17,7 @@ from microtensor import cross_entropy
 from microtensor.optim import clip_grad_norm
 from zoo.errors import DataError, UsageError
 from zoo.model import Model, Moment
-from zoo.text.examples import IGNORED
+from zoo.text.examples import IGNORED, counted
 from zoo.text.tokenizer import Tokenizer
 from zoo.training.checkpoint import text_digest, within
 from zoo.training.evaluation import evaluate, split
@@ -196,11 +196,11 @@ class Trainer:
             if math.isfinite(value):
                 loss.backward()
         else:  # the gradients of the parts add up to the batch's
-            value, whole = 0.0, max(_counted(targets), 1)
+            value, whole = 0.0, max(counted(targets).size, 1)
             parts = zip(_parts(inputs, recipe.accumulate), _parts(targets, recipe.accumulate), strict=True)
             for inputs, targets in parts:
                 logits = model(inputs)
-                loss = cross_entropy(logits, targets, ignore_index=IGNORED) * (_counted(targets) / whole)
+                loss = cross_entropy(logits, targets, ignore_index=IGNORED) * (counted(targets).size / whole)
                 value += float(loss)
                 if not math.isfinite(value):
                     break
@@ -256,11 +256,6 @@ class Trainer:
             metrics["validation_loss"] = validation
         self.metrics.append(metrics)
         return line, {**metrics, **figures}
-
-
-def _counted(targets: np.ndarray) -> int:
-    """How many of the targets count."""
-    return int((targets != IGNORED).sum())
 
 
 def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:
