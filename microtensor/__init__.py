@@ -12,6 +12,7 @@ from types import ModuleType as _Module
 from microtensor.backward import grad
 from microtensor.differentiable import differentiable, not_differentiable
 from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
+from microtensor.graph import Recorded, history
 from microtensor.kernels import get_num_threads, set_num_threads, use_numpy_matmul
 from microtensor.ops.elementwise import (
     abs,

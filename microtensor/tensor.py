@@ -422,3 +422,8 @@ class Tensor:
         new values after it was used.
         """
         ops.backward(self, gradient, retain_graph)
+
+    def graph(self, **names: Tensor) -> str:
+        """How this Tensor was computed, a line for each step: the op, the shape of its result, and the numbers of the lines
+        that it was computed from. `print(loss.graph(x=x, w=w))` also names x and w. Raises RuntimeError as backward does."""
+        return ops.graph(self, names)

@@ -15,7 +15,7 @@ FLOORS = [
     ["microtensor.kernels.*"],
     ["microtensor.kernels"],
     ["microtensor.tensor"],
-    ["microtensor.backward"],
+    ["microtensor.backward", "microtensor.graph"],
     ["microtensor.differentiable"],
     ["microtensor.ops.elementwise", "microtensor.ops.shape", "microtensor.ops.indexing"],
     ["microtensor.ops.products", "microtensor.ops.reduction"],
@@ -37,9 +37,23 @@ FLOORS = [
     ["zoo.decoding.reader"],
     ["zoo.decoding.*"],
     ["zoo.training.*", "zoo.training", "zoo.decoding"],
+    ["zoo.inspection.walk", "zoo.inspection.painting", "zoo.inspection"],
+    ["zoo.inspection.view"],
+    ["zoo.inspection.forward", "zoo.inspection.learning"],
+    ["zoo.inspection.middle"],
     ["zoo"],
     ["zoo.command"],
-    ["zoo.train", "zoo.generate", "zoo.predict", "zoo.evaluate", "zoo.plot", "zoo.chat", "zoo.dialogue", "zoo.__main__"],
+    [
+        "zoo.train",
+        "zoo.generate",
+        "zoo.predict",
+        "zoo.evaluate",
+        "zoo.plot",
+        "zoo.chat",
+        "zoo.dialogue",
+        "zoo.explain",
+        "zoo.__main__",
+    ],
 ]
 
 

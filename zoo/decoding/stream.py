@@ -70,7 +70,7 @@ def likeliest(model: Model, tokenizer: Tokenizer, text: str, count: int) -> list
 
 def show_bars(predictions: list[dict[str, Any]], width: int = 40) -> list[str]:
     """Probabilities as bars, a line each. Characters that can't be seen are shown as Python writes them."""
-    names = [_visible(p["token"]) for p in predictions]
+    names = [visible(p["token"]) for p in predictions]
     longest = max(map(len, names))
     return [
         f"  {name:<{longest}}  {p['probability']:7.2%}  {_bar(p['probability'], width)}".rstrip()
@@ -78,7 +78,8 @@ def show_bars(predictions: list[dict[str, Any]], width: int = 40) -> list[str]:
     ]
 
 
-def _visible(token: str) -> str:
+def visible(token: str) -> str:
+    """A token as one can see it: blanks and the like as Python writes them."""
     return repr(token) if not token.strip() or not token.isprintable() else token
 
 

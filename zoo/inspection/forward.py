@@ -1,0 +1,107 @@
+"""The first screens of a walk: from text to a guess, and how wrong it is. (`middle` has what is before the scores.)"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from zoo.decoding.stream import show_bars
+from zoo.inspection.painting import number, paragraph, table
+from zoo.inspection.view import SHOWN, Screen, View
+
+
+def text(view: View) -> Screen:
+    """The text, its tokens, and their ids."""
+    walk, target = view.walk, view.name(view.walk.target)
+    many = len(walk.tokens) > 1
+    lines = paragraph(
+        f"The model knows {len(view.tokenizer.vocabulary):,} {view.tokenizer.unit}. Each has a number, its id: its place in "
+        f"the list of all. Of the text it looks at {f'the last {len(walk.tokens)} {view.tokenizer.unit}' if many else 'one'}:"
+    )
+    rows = [(view.name(token), str(token)) for token in walk.tokens[-SHOWN:]]
+    lines += ["", *view.earlier(), *table([(view.unit, "id"), *rows]), ""]
+    lines += paragraph(f"What really comes next is {target} (id {walk.target}). The model isn't told: it has to guess.")
+    figures = {"tokens": [view.name(t) for t in walk.tokens], "ids": walk.tokens, "target": target, "target_id": walk.target}
+    return Screen("From text to numbers", lines, figures)
+
+
+def embeddings(view: View) -> Screen:
+    """A row of a table for each token."""
+    walk = view.walk
+    tables = [step for step in walk.recorded if step.op in ("embedding", "embedding_bag")]
+    weights = tables[0].inputs[1]
+    lines = paragraph(
+        f"Each {view.unit} has a list of {weights.shape[1]} numbers, its embedding: a row of a table. At first the numbers are "
+        "random; training moves them until they help to guess."
+    )
+    if walk.uses("multi_head_attention"):
+        lines += paragraph(
+            "Another table has a row for each place in the text. The two rows are added up, so that the sum says both what "
+            "stands there and where. Of each sum the first numbers:"
+        )
+    elif len(tables) > 1:
+        lines += paragraph(f"This model has {len(tables)} such tables, one for each position. The first numbers of each row:")
+    else:
+        lines += paragraph("The first numbers of each row:")
+    rows = embedded(view)
+    lines += ["", *view.earlier(), *view.strips(rows[-SHOWN:])]
+    return Screen("Numbers that mean something", lines, {"embeddings": [[name, row.tolist()] for name, row in rows]})
+
+
+def embedded(view: View) -> list[tuple[str, np.ndarray]]:
+    """For each token its name, and the numbers that the model goes on with."""
+    walk = view.walk
+    tables = [step for step in walk.recorded if step.op in ("embedding", "embedding_bag")]
+    names = [view.name(token) for token in walk.tokens]
+    if walk.uses("multi_head_attention"):  # what stands there, and where, added up
+        return list(zip(names, walk.reader(tables[0].output).output.data[0], strict=True))
+    if len(tables) > 1:  # a table for each position
+        return list(zip(names[-len(tables) :], [step.output.data[0] for step in tables], strict=True))
+    return [(name, tables[0].inputs[1].data[token]) for name, token in zip(names, walk.tokens, strict=True)]
+
+
+def scores(view: View) -> Screen:
+    """The logits."""
+    walk = view.walk
+    order = np.argsort(-walk.logits.data, kind="stable").tolist()
+    lines = paragraph(
+        f"What the middle gave is compared with a list of numbers for each {view.unit}: both are multiplied, number by number, "
+        f"and summed up (a matrix product does all {len(order)} at once). The sums are scores, called logits: the higher, the "
+        "better it seems to fit. The highest, the lowest, and the one that really comes:"
+    )
+    chosen = list(dict.fromkeys([*order[:5], walk.target, *order[-2:]]))
+    chosen.sort(key=order.index)
+    rows = [(view.name(t), number(float(walk.logits.data[t])), "<- comes next" if t == walk.target else "") for t in chosen]
+    return Screen(
+        "Scores", [*lines, "", *table(rows)], {"logits": walk.logits.tolist(), "vocabulary": list(view.tokenizer.vocabulary)}
+    )
+
+
+def softmax(view: View) -> Screen:
+    """The probabilities."""
+    walk = view.walk
+    lines = paragraph(
+        "Softmax makes probabilities of the scores: e to the power of each score, divided by the sum of them all. Now all are "
+        "above 0 and add up to 1, and the gaps between scores have become factors."
+    )
+    bars = show_bars(
+        [{"token": view.tokenizer.decode([t]), "probability": float(walk.probabilities[t])} for t in view.likeliest()]
+    )
+    bars = [f"{line}  <- comes next" if t == walk.target else line for t, line in zip(view.likeliest(), bars, strict=True)]
+    return Screen("Probabilities", [*lines, "", *bars], {"probabilities": walk.probabilities.tolist()})
+
+
+def loss(view: View) -> Screen:
+    """How wrong the guess was."""
+    walk, target = view.walk, view.name(view.walk.target)
+    p, value, count = float(walk.probabilities[walk.target]), walk.loss.item(), len(view.tokenizer.vocabulary)
+    lines = paragraph(
+        f"What really came, {target}, had the probability {number(p)}. The loss is -log of it, {number(value)}: 0 if the model "
+        f"had been sure, more the less likely it thought what came. Had all {count} seemed equally likely, it would be "
+        f"log {count} = {np.log(count):.2f}."
+    )
+    lines += ["", *paragraph(
+        "Why the logarithm? The probability of a whole text is the product of those of its tokens. A logarithm makes a sum of "
+        "it, and a mean of losses then says how likely the model finds the text. And an error costs more and more the surer "
+        "the model was of something else."
+    )]  # fmt: skip
+    return Screen("The loss", lines, {"probability": p, "loss": value})

@@ -1,0 +1,73 @@
+"""What all screens of a walk share: names for tokens, strips of numbers, and what a screen is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from zoo.decoding.stream import visible
+from zoo.inspection.painting import Painter, number
+from zoo.inspection.walk import Walk
+from zoo.text.tokenizer import Tokenizer
+
+#: Of a longer text, the screens show so many of the last tokens.
+SHOWN = 8
+#: Of a longer list of numbers, a strip shows so many.
+CELLS = 32
+
+
+@dataclass
+class Screen:
+    """One step of the walk."""
+
+    title: str
+    lines: list[str]
+    #: The same numbers for a program.
+    figures: dict[str, Any] = field(default_factory=dict)
+
+
+class View:
+    """A walk, and how it is shown.
+
+    Args:
+        walk: the prediction.
+        tokenizer: what its tokens are.
+        painter: draws the numbers.
+    """
+
+    def __init__(self, walk: Walk, tokenizer: Tokenizer, painter: Painter) -> None:
+        self.walk = walk
+        self.tokenizer = tokenizer
+        self.painter = painter
+        #: What a token is: a word, a character.
+        self.unit = tokenizer.unit.removesuffix("s")
+
+    def name(self, token: int) -> str:
+        """A token as one can see it."""
+        return visible(self.tokenizer.decode([token]))
+
+    def earlier(self) -> list[str]:
+        """A line for the tokens that aren't shown, where there are some."""
+        count = len(self.walk.tokens) - SHOWN
+        return [f"  ({count} earlier ones)"] if count > 0 else []
+
+    def strips(self, rows: Sequence[tuple[str, np.ndarray]], biggest: float | None = None) -> list[str]:
+        """For each named list of numbers a line: the first three, and a strip of the first ones, all to the same scale."""
+        if biggest is None:
+            biggest = max((float(np.abs(values).max(initial=0)) for _, values in rows), default=0.0)
+        width = max(len(name) for name, _ in rows)
+        lines = []
+        for name, values in rows:
+            first = " ".join(f"{number(v):>8}" for v in values[:3].tolist())
+            more = len(values) - CELLS
+            rest = f" +{more}" if more > 0 else ""
+            lines.append(f"  {name:<{width}} {first}  {self.painter.strip(values[:CELLS], biggest)}{rest}")
+        return [*lines, "", f"  {self.painter.legend}"]
+
+    def likeliest(self, count: int = 5) -> list[int]:
+        """The likeliest tokens, and the one that really came, if it isn't among them."""
+        best = np.argsort(-self.walk.logits.data, kind="stable")[:count].tolist()
+        return best if self.walk.target in best else [*best, self.walk.target]
