@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -53,6 +54,8 @@ class _Chat:
     """A conversation, and the commands within it."""
 
     def __init__(self, options: argparse.Namespace) -> None:
+        # A letter is one row through small matrices: to wake a second thread for that takes longer than the second half.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         import numpy as np
 
         from zoo.command import load
