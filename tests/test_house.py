@@ -41,6 +41,8 @@ FLOORS = [
     ["zoo.inspection.view"],
     ["zoo.inspection.forward", "zoo.inspection.learning"],
     ["zoo.inspection.middle"],
+    ["zoo.pictures.style", "zoo.pictures"],
+    ["zoo.pictures.*"],
     ["zoo"],
     ["zoo.command"],
     [

@@ -15,7 +15,8 @@ python -m zoo.generate MODEL --prompt "TEXT"  let it continue a text
 python -m zoo.predict MODEL "TEXT"            what it expects to come next
 python -m zoo.chat                            talk with chat_gpt
 python -m zoo.evaluate MODEL                  its loss on text it hasn't learned
-python -m zoo.plot losses MODEL               its learning curve as a picture
+python -m zoo.explain MODEL "TEXT"            one prediction in all its numbers
+python -m zoo.plot losses MODEL               its learning curve, and other pictures
 Add --help to a command for its options."""
 
 

@@ -32,10 +32,10 @@ def main(arguments: list[str]) -> int:
     from zoo.inspection.painting import Painter, wants_colour
     from zoo.inspection.view import View
     from zoo.inspection.walk import Walk
+    from zoo.text.marks import as_said
 
     model, tokenizer = _untrained(options) if options.untrained else load(options)
-    text = _as_the_model_reads(options.text, tokenizer)
-    tokens = encode_prompt(tokenizer, text)
+    tokens = encode_prompt(tokenizer, as_said(options.text, tokenizer.vocabulary))
     walk = Walk(model, tokens, _next(options, model, tokenizer, tokens))
     view = View(walk, tokenizer, Painter(wants_colour(sys.stdout) and not options.json))
     # A trained model learns as it did in its last step, an untrained one as in its first.
@@ -74,15 +74,6 @@ def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
         kind, recipe = model_class(checkpoint.name), checkpoint.recipe(config)
         tokenizer = kind.tokenizer_class(config["vocabulary"])
     return kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed)), tokenizer
-
-
-def _as_the_model_reads(text: str, tokenizer: Any) -> str:
-    """The text; for a model that converses, as something that was said, up to where it answers."""
-    from zoo.text.marks import BOT, END, USER
-
-    if {USER, BOT, END} <= set(tokenizer.vocabulary) and text and not text.startswith(USER):
-        return f"{USER}{text}{END}{BOT}"
-    return text
 
 
 def _next(options: argparse.Namespace, model: Any, tokenizer: Any, tokens: list[int]) -> int:

@@ -2,8 +2,11 @@
 
 import shutil
 
+import numpy as np
 import pytest
 from conftest import one_line_error
+
+from zoo.pictures.embeddings import flatten
 
 
 def test_the_losses_of_runs(small_gpt, python, tmp_path):
@@ -30,9 +33,18 @@ def test_without_matplotlib_it_says_how_to_get_it(small_gpt, python, tmp_path):
 @pytest.mark.parametrize(
     "arguments, words, code",
     [
-        ((), ["losses"], 2),
-        (("loses", "run"), ["loses"], 2),
-        (("losses",), ["RUN"], 2),
+        ((), ["WHAT"], 2),
+        (("loses", "run"), ["can't draw 'loses'", "losses"], 2),
+        (("losses",), ["losses needs RUN"], 2),
+        (("embeddings",), ["embeddings needs MODEL"], 2),
+        (("attention", "char_gpt"), ["attention needs MODEL TEXT"], 2),
+        (("probabilities", "char_gpt", "two", "texts"), ["probabilities needs MODEL TEXT"], 2),
+        (("embeddings", "char_gpt", "--method", "umap"), ["--method", "umap"], 2),
+        (("attention", "char_gpt", "a" * 65), ["too long", "64 at most"], 1),
+        (("attention", "char_gpt", ""), ["no characters"], 1),
+        (("attention", "char_gpt", "\u2603"), ["unknown character"], 1),
+        (("attention", "half", "the sea is wide and so"), ["too long", "16 at most"], 1),
+        (("probabilities", "char_gpt", "a"), ["from 2 to 80"], 1),
         (("losses", "run", "--out", "losses.pdf"), ["--out", ".png or .svg"], 2),
         (("losses", "nowhere/run"), ["no run folder", "nowhere"], 1),
         (("losses", "damaged"), ["damaged", "metrics.jsonl"], 1),
@@ -55,3 +67,51 @@ def test_bad_input_is_one_line(small_gpt, python, tmp_path, arguments, words, co
         shutil.copytree(small_gpt, tmp_path / name)
         (tmp_path / name / "metrics.jsonl").write_text(content)
     one_line_error(python(tmp_path, "zoo.plot", *arguments), "zoo.plot", *words, code=code)
+
+
+def test_each_picture_of_a_model(small_gpt, python, tmp_path):
+    pytest.importorskip("sklearn")
+    wanted = {
+        ("embeddings", small_gpt): ["first component", "of the spread", "vowel", "13 embeddings of 16 numbers"],
+        ("embeddings", small_gpt, "--method", "tsne"): ["t-SNE, no unit"],
+        ("attention", small_gpt, "the sea"): ["layer 2, head 2", "the place that looks", "share of the look"],
+        ("probabilities", small_gpt, "the sea is"): ["probability, given all before it", "character by character", "mean loss"],
+    }
+    for arguments, words in wanted.items():
+        pictures = []
+        for out in ("one.svg", "two.svg"):
+            done = python(tmp_path, "zoo.plot", *arguments, "--out", out)
+            assert done.returncode == 0 and done.stdout == f"Drawn: {out}\n", done.stderr
+            pictures.append((tmp_path / out).read_text())
+        assert pictures[0] == pictures[1]
+        for word in words:
+            assert word in pictures[0], (arguments, word)
+    done = python(tmp_path, "zoo.plot", "attention", small_gpt, "the sea")
+    assert done.returncode == 0 and (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_model_without_attention(trained, python, tmp_path):
+    run = trained[0] / "runs" / "word_meanpool"
+    one_line_error(python(tmp_path, "zoo.plot", "attention", run, "by the"), "zoo.plot", "no attention", "char_gpt", code=2)
+    done = python(tmp_path, "zoo.plot", "probabilities", run, "down by the harbour where", "--out", "p.svg")
+    assert done.returncode == 0 and "harbour" in (tmp_path / "p.svg").read_text(), done.stderr
+
+
+def test_without_scikit_learn_it_says_how_to_get_it(small_gpt, python, tmp_path):
+    (tmp_path / "sklearn.py").write_text("raise ImportError")
+    done = python(tmp_path, "zoo.plot", "embeddings", small_gpt)
+    one_line_error(done, "zoo.plot", "scikit-learn", "pip install 'microtensor[plot]'", code=2)
+
+
+def test_the_map_is_the_principal_components():
+    pytest.importorskip("sklearn")
+    table = np.random.default_rng(0).normal(size=(20, 6)) * np.array([9, 4, 1, 1, 1, 1])
+    places, across, _ = flatten(table, "pca")
+    centred = table - table.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
+    np.testing.assert_allclose(np.abs(places), np.abs(centred @ axes[:2].T), atol=1e-6)
+    assert across == f"first component ({sizes[0] ** 2 / (sizes**2).sum():.0%} of the spread)"
+    close = np.concatenate([table[:10] * 0.01, table[10:] * 0.01 + 50])
+    places, _, _ = flatten(close, "tsne")
+    inside = np.linalg.norm(places[:10] - places[:10].mean(axis=0), axis=1).max()
+    assert np.linalg.norm(places[:10].mean(axis=0) - places[10:].mean(axis=0)) > inside

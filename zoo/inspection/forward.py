@@ -27,19 +27,19 @@ def text(view: View) -> Screen:
 def embeddings(view: View) -> Screen:
     """A row of a table for each token."""
     walk = view.walk
-    tables = [step for step in walk.recorded if step.op in ("embedding", "embedding_bag")]
-    weights = tables[0].inputs[1]
     lines = paragraph(
-        f"Each {view.unit} has a list of {weights.shape[1]} numbers, its embedding: a row of a table. At first the numbers are "
-        "random; training moves them until they help to guess."
+        f"Each {view.unit} has a list of {walk.tables[0].shape[1]} numbers, its embedding: a row of a table. At first the "
+        "numbers are random; training moves them until they help to guess."
     )
-    if walk.uses("multi_head_attention"):
+    if walk.attends:
         lines += paragraph(
             "Another table has a row for each place in the text. The two rows are added up, so that the sum says both what "
             "stands there and where. Of each sum the first numbers:"
         )
-    elif len(tables) > 1:
-        lines += paragraph(f"This model has {len(tables)} such tables, one for each position. The first numbers of each row:")
+    elif len(walk.tables) > 1:
+        lines += paragraph(
+            f"This model has {len(walk.tables)} such tables, one for each position. The first numbers of each row:"
+        )
     else:
         lines += paragraph("The first numbers of each row:")
     rows = embedded(view)
@@ -50,13 +50,13 @@ def embeddings(view: View) -> Screen:
 def embedded(view: View) -> list[tuple[str, np.ndarray]]:
     """For each token its name, and the numbers that the model goes on with."""
     walk = view.walk
-    tables = [step for step in walk.recorded if step.op in ("embedding", "embedding_bag")]
     names = [view.name(token) for token in walk.tokens]
-    if walk.uses("multi_head_attention"):  # what stands there, and where, added up
-        return list(zip(names, walk.reader(tables[0].output).output.data[0], strict=True))
-    if len(tables) > 1:  # a table for each position
-        return list(zip(names[-len(tables) :], [step.output.data[0] for step in tables], strict=True))
-    return [(name, tables[0].inputs[1].data[token]) for name, token in zip(names, walk.tokens, strict=True)]
+    if walk.attends:  # what stands there, and where, added up
+        return list(zip(names, walk.reader(walk.uses("embedding")[0].output).output.data[0], strict=True))
+    # One table for all, or one for each of the last positions.
+    tables = walk.tables if len(walk.tables) > 1 else walk.tables * len(names)
+    rows = [table.data[token] for table, token in zip(tables, walk.tokens[-len(tables) :], strict=True)]
+    return list(zip(names[-len(tables) :], rows, strict=True))
 
 
 def scores(view: View) -> Screen:

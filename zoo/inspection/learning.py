@@ -30,11 +30,8 @@ def at_the_scores(view: View) -> Screen:
 
 def at_an_embedding(view: View) -> Screen:
     """The gradient that reaches the embedding of the last token."""
-    walk, name = view.walk, view.name(view.walk.tokens[-1])
-    step = [s for s in walk.recorded if s.op in ("embedding", "embedding_bag")]
-    last = step[0] if walk.uses("multi_head_attention") else step[-1]
-    weights = last.inputs[1]
-    token = walk.tokens[-1]
+    walk, token, weights = view.walk, view.walk.tokens[-1], view.walk.tables[-1]
+    name = view.name(token)
     row, gradient = weights.data[token], walk.gradient(weights)[token]
     lines = paragraph(
         "The chain rule carries the gradient on, back through each step that was recorded, the last one first, until it "

@@ -15,7 +15,7 @@ from zoo.inspection.view import SHOWN, Screen, View
 def middle(view: View) -> Iterator[Screen]:
     """A screen for each thing that the model does with the embeddings, in order."""
     walk = view.walk
-    if walk.uses("multi_head_attention"):
+    if walk.attends:
         for layer in range(len(walk.attention)):
             yield _block(view, layer)
         return

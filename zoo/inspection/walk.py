@@ -54,6 +54,17 @@ class Walk:
                 return step
         raise KeyError("not used here")
 
+    @property
+    def tables(self) -> list[Tensor]:
+        """The tables of the tokens' embeddings, in the order of their use: one, or one for each position."""
+        found = [step.inputs[1] for step in self.recorded if step.op in ("embedding", "embedding_bag")]
+        return found[:1] if self.attends else found  # (a transformer's second table has a row for each place)
+
+    @property
+    def attends(self) -> bool:
+        """Whether the model looks back by attention."""
+        return bool(self.uses("multi_head_attention"))
+
     @cached_property
     def probabilities(self) -> np.ndarray:
         """softmax(logits): (vocabulary,)."""

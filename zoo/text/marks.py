@@ -11,7 +11,7 @@ Each letter of a model's context is precious, so a mark is a single character.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 USER, BOT, END = ">", "<", "\n"
@@ -61,6 +61,11 @@ def readable(text: str, known: Set[str] = LETTERS) -> tuple[str, list[str]]:
         if not near and c not in unknown:
             unknown.append(c)
     return " ".join("".join(read).split()), unknown
+
+
+def as_said(text: str, vocabulary: Sequence[str]) -> str:
+    """The text; for a model that converses, as something that the user said, up to where the bot answers."""
+    return f"{USER}{text}{END}{BOT}" if {USER, BOT, END} <= set(vocabulary) and text and text[:1] != USER else text
 
 
 def questions_in(text: str, count: int) -> list[Question]:
