@@ -37,6 +37,7 @@ FLOORS = [
     ["zoo.decoding.reader"],
     ["zoo.decoding.*"],
     ["zoo.training.*", "zoo.training", "zoo.decoding"],
+    ["zoo.training.prepare"],
     ["zoo.inspection.walk", "zoo.inspection.painting", "zoo.inspection"],
     ["zoo.inspection.view"],
     ["zoo.inspection.forward", "zoo.inspection.learning"],
@@ -54,6 +55,7 @@ FLOORS = [
         "zoo.chat",
         "zoo.dialogue",
         "zoo.explain",
+        "zoo.compare",
         "zoo.__main__",
     ],
 ]

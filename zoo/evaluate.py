@@ -19,9 +19,9 @@ def main(arguments: list[str]) -> int:
     use_data_folder(options.data_dir)
 
     from zoo.text.corpus import read_text
-    from zoo.text.examples import counted, hold_out
+    from zoo.text.examples import counted
     from zoo.training.checkpoint import find
-    from zoo.training.evaluation import evaluate, split
+    from zoo.training.evaluation import evaluate, parts, split
     from zoo.training.progress import Progress
 
     found = find(options.model)
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         training, held_out = split(model, documents, tokenizer)
         examples = training if held_out is None else held_out
         if held_out is not None:
-            text = text[: sum(len(part) for part in hold_out(documents)[0])]  # what it learned from
+            text = text[: sum(len(part) for part in parts(model, documents)[0])]  # what it learned from
         name = model.corpus.name if model.recipe.data is None else model.recipe.data
         what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
 

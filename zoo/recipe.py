@@ -36,6 +36,7 @@ class Recipe:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     data: str | None = option(None, "a plain text to learn from, instead of the model's own")
+    share: float = option(1.0, "how much of the text is learned from, of what isn't held out", above=0, at_most=1)
     seed: int = option(0, "chooses all random numbers: the same seed gives the same bits", at_least=0, at_most=2**63 - 1)
     context: int = option(4, "how many tokens the model sees before it guesses the next", at_least=1, at_most=2**16)
     batch_size: int = option(1, "how many examples are learned from at a time", at_least=1, at_most=10**9)

@@ -73,12 +73,11 @@ def main(arguments: list[str]) -> int:
         _parser().parse(arguments)  # shows the help if it is asked for, and refuses if there is no model
         raise UsageError("the model comes first: python -m zoo.train MODEL [options]; python -m zoo lists the models")
 
-    import numpy as np
-
     from zoo.registry import model_class
     from zoo.training.checkpoint import default_folder
+    from zoo.training.prepare import make_trainer
     from zoo.training.run_folder import RunFolder
-    from zoo.training.trainer import Interrupted, Trainer
+    from zoo.training.trainer import Interrupted
 
     name = arguments[0]  # it decides which options there are
     kind = model_class(name)
@@ -93,10 +92,8 @@ def main(arguments: list[str]) -> int:
 
     saved = folder.checkpoint.recipe(folder.checkpoint.read_config()).to_dict() if resuming else {}
     recipe = _recipe(kind, options, saved)
-    text = kind.read_corpus(recipe)
-    tokenizer = kind.make_tokenizer(recipe, lambda: text)
-    model = kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))
-    trainer = Trainer(model, tokenizer, text, folder, getattr(options, "checkpoint_every", None))
+    trainer = make_trainer(name, recipe, folder, getattr(options, "checkpoint_every", None))
+    model, tokenizer = trainer.model, trainer.tokenizer
     folder.open_for_writing(resuming)
     if resuming:
         trainer.resume()
@@ -122,7 +119,9 @@ def main(arguments: list[str]) -> int:
 
     _show_results(options, model, tokenizer, trainer)
     where = name if out is None else str(folder.path) if os.sep in out else os.path.join(".", out)
-    opening = kind.tries[0] if kind.tries and recipe.data is None else _opening(text, tokenizer)
+    opening = (
+        kind.tries[0] if kind.tries and recipe.data is None else _opening(tokenizer.decode(trainer.documents[0]), tokenizer)
+    )
     invitation = kind.invitation.format(run=shlex.quote(where), opening=_quoted(opening))
     note(f"Saved in {folder.path} after {_duration(trainer.seconds)}. Try: {invitation}")
     _tell_where_the_earlier_run_went(trainer)

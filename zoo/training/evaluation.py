@@ -40,10 +40,27 @@ def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tu
 
     Raises DataError when there is nothing to learn from.
     """
-    training, held_out = hold_out(documents)
+    training, held_out = parts(model, documents)
     if held_out:
         try:
             return model.examples(training, tokenizer), model.examples(held_out, tokenizer)
         except DataError:  # a part is too short for a single example, so all is learned from
             pass
-    return model.examples(documents, tokenizer), None
+    return model.examples(first_part(documents, model.recipe.share), tokenizer), None
+
+
+def parts(model: Model, documents: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """A text's tokens to learn from, as the recipe says how much of them, and those that are held out."""
+    training, held_out = hold_out(documents)
+    return first_part(training, model.recipe.share), held_out
+
+
+def first_part(documents: list[np.ndarray], share: float) -> list[np.ndarray]:
+    """The first documents, up to that share of all their tokens: whole ones, unless there is only one."""
+    if share == 1:
+        return documents
+    wanted = share * sum(map(len, documents))
+    if len(documents) == 1:
+        return [documents[0][: int(wanted)]]
+    lengths = np.cumsum([len(tokens) for tokens in documents])
+    return documents[: int(np.searchsorted(lengths, wanted, side="left")) + 1]

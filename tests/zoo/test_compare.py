@@ -1,0 +1,132 @@
+"""python -m zoo.compare: one setting, several values, a table."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, one_line_error
+
+from zoo.training.evaluation import first_part
+
+
+def rows(text):
+    """A table's head, and its rows."""
+    head, *lines = [re.split(r"\s{2,}", line.strip()) for line in text.strip().splitlines()]
+    return head, lines
+
+
+def test_each_value_is_trained_and_kept(python, tmp_path):
+    done = python(tmp_path, "zoo.compare", "word_ngram", "--width", 8, 16, "--epochs", 3)
+    assert done.returncode == 0, done.stderr
+    head, lines = rows(done.stdout)
+    assert head == ["width", "parameters", "loss", "held-out", "time"] and [line[0] for line in lines] == ["8", "16"]
+    assert "Run 1 of 2: width 8" in done.stderr and "python -m zoo.plot losses runs/compare-word_ngram/width-8" in done.stderr
+    alone = python(tmp_path, "zoo.train", "word_ngram", "--width", 16, "--epochs", 3, "--json")
+    final = next(x["final_loss"] for x in map(json.loads, alone.stdout.splitlines()) if "final_loss" in x)
+    assert lines[1][2] == f"{final:.4f}" and lines[1][3] == "-"
+    again = python(tmp_path, "zoo.compare", "word_ngram", "--width", 8, 16, "--epochs", 3)
+    assert again.stderr.count("trained before") == 2 and rows(again.stdout)[1] == lines
+    assert python(tmp_path, "zoo.predict", "runs/compare-word_ngram/width-16_epochs-3", "the cat sat").returncode == 0
+
+
+def test_a_grid_and_json(python, tmp_path):
+    done = python(
+        tmp_path, "zoo.compare", "char_meanpool", "--pooling", "mean", "concat", "--context", 3, 5, "--steps", 20, "--json",
+        "--out", "grid",
+    )  # fmt: skip
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(o["context"], o["pooling"]) for o in objects] == [(3, "mean"), (3, "concat"), (5, "mean"), (5, "concat")]
+    assert [o["parameters"] for o in objects] == [1728, 3456, 1728, 5184] and all(o["loss"] > 0 for o in objects)
+    assert sorted(path.name for path in (tmp_path / "grid").iterdir())[0] == "context-3_pooling-concat_steps-20"
+
+
+@pytest.mark.parametrize(
+    "model, experiment, more, column, values",
+    [
+        ("word_meanpool", "width", ["--steps", 5], "width", ["16", "32", "64"]),
+        ("word_ngram", "context", ["--epochs", 1], "context", ["1", "3", "4"]),
+        ("char_meanpool", "learning-rate", ["--epochs", 1], "learning rate", ["0.015", "0.05", "0.15"]),
+        ("word_meanpool", "text", ["--steps", 5], "share", ["0.25", "0.5", "1"]),
+        ("word_ngram", "positions", ["--epochs", 1], "pooling", ["positions", "mean"]),
+        ("word_ngram", "length", ["--epochs", 4], "epochs", ["2", "4", "8"]),
+    ],
+)
+def test_experiments_that_come_ready(python, tmp_path, model, experiment, more, column, values):
+    done = python(tmp_path, "zoo.compare", model, experiment, *more)
+    assert done.returncode == 0, done.stderr
+    head, lines = rows(done.stdout)
+    assert head[0] == column and [line[0] for line in lines] == values
+
+
+def test_held_out_text_is_the_same_for_every_share(python, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "text.txt").write_text(" ".join(rng.choice(["the", "sea", "is", "wide"], 3000)))
+    done = python(
+        tmp_path, "zoo.compare", "char_gpt", "text", "--data", "text.txt", "--width", 8, "--heads", 1, "--layers", 1,
+        "--context", 8, "--steps", 4, "--evaluate-every", 2, "--json",
+    )  # fmt: skip
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and [o["share"] for o in objects] == [0.25, 0.5, 1.0], done.stderr
+    assert all(o["validation_loss"] > 0 for o in objects)
+
+
+def test_the_first_part_of_a_text():
+    one = [np.arange(100)]
+    assert len(first_part(one, 0.25)[0]) == 25 and first_part(one, 1) is one
+    lines = [np.arange(n) for n in (10, 20, 30, 40)]
+    assert [len(part) for part in first_part(lines, 0.3)] == [10, 20] and len(first_part(lines, 0.31)) == 3
+
+
+def test_it_goes_on_where_it_was_stopped(python, tmp_path):
+    command = [sys.executable, "-m", "zoo.compare", "word_meanpool", "--width", "16", "32", "--steps", "150000"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    assert "Run 1 of 2" in process.stderr.readline()
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and "the same command goes on" in rest and "Traceback" not in rest, rest
+    done = python(tmp_path, "zoo.compare", *command[3:])
+    assert done.returncode == 0 and "Run 1 of 2: width 16, from step " in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments, words, code",
+    [
+        ((), ["MODEL"], 2),
+        (("--width", "16", "word_ngram"), ["--width"], 2),
+        (("wrod_ngram", "width"), ["unknown model", "word_ngram"], 2),
+        (("word_ngram",), ["nothing to compare", "--width 16 32 64"], 2),
+        (("word_ngram", "--width", "16"), ["nothing to compare"], 2),
+        (("word_ngram", "--width", "16", "x"), ["--width", "a whole number", "'x'"], 2),
+        (("word_ngram", "--width", "16", "0"), ["--width", "at least 1"], 2),
+        (("word_ngram", "--width", "16", "16"), ["--width", "given twice"], 2),
+        (("word_ngram", "--wdith", "16", "32"), ["unknown option --wdith", "--width"], 2),
+        (("word_ngram", "--width", "1", "2", "--hidden", "1", "2", "--context", "1", "2"), ["two options"], 2),
+        (("word_ngram", "widht"), ["unknown experiment 'widht'", "width"], 2),
+        (("word_meanpool", "positions"), ["no setting", "--pooling"], 2),
+        (("word_ngram", "width", "--width", "1", "2"), ["values of its own"], 2),
+        (("char_gpt", "width", "--preset", "tiny"), ["unknown preset 'tiny'"], 2),
+        (("word_ngram", "width", "--data", "missing.txt"), ["no such file"], 1),
+    ],
+)
+def test_bad_input(python, tmp_path, arguments, words, code):
+    done = python(tmp_path, "zoo.compare", *arguments)
+    lines = done.stderr.strip().splitlines()
+    if arguments[-1:] == ("missing.txt",):
+        assert done.returncode == code and words[0] in lines[-1] and "Traceback" not in done.stderr
+    else:
+        one_line_error(done, "zoo.compare", *words, code=code)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_recipe_in_the_folder(python, tmp_path):
+    assert python(tmp_path, "zoo.train", "word_ngram", "--epochs", 1, "--out", "all/width-8_epochs-1").returncode == 0
+    done = python(tmp_path, "zoo.compare", "word_ngram", "--width", 8, 16, "--epochs", 1, "--out", "all")
+    assert done.returncode == 1 and "another recipe" in done.stderr and "Traceback" not in done.stderr

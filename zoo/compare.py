@@ -1,0 +1,217 @@
+"""python -m zoo.compare MODEL: what happens if? Trains a model once for each value of a setting, and compares."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import os
+import shlex
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from zoo.command import Parser, add_data_folder, note, result, use_data_folder
+from zoo.command import run as run_command
+from zoo.errors import DataError, UsageError, did_you_mean
+
+#: Experiments that come ready: the setting, and by what its default is multiplied, or the values.
+EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
+    "width": (("width",), (0.5, 1, 2)),
+    "context": (("context",), (0.5, 1, 1.5)),
+    "learning-rate": (("learning_rate",), (0.3, 1, 3)),
+    "text": (("share",), (0.25, 0.5, 1)),
+    "positions": (("pooling",), ()),
+    "length": (("epochs", "steps"), (0.5, 1, 2)),
+}
+HELP = """\
+Several values after an option are compared; two such options make a grid:
+  python -m zoo.compare word_ngram --width 16 32 64
+  python -m zoo.compare char_meanpool --pooling mean concat --context 3 5
+
+Experiments that come ready, as the second word: python -m zoo.compare MODEL EXPERIMENT
+  width          half, all and twice of the numbers that stand for a token
+  context        half of the tokens that are seen, all, and half as many again
+  learning-rate  steps of 0.3, 1 and 3 times the length
+  text           a quarter, half and all of the text
+  positions      with the order of the tokens and without
+  length         half, all and twice of the training
+
+Each run is kept in a folder of its own, runs/compare-MODEL/... ; the same command goes on where it was stopped."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns its exit code."""
+    if not arguments or arguments[0].startswith("-"):
+        _parser().parse(arguments)
+        raise UsageError("the model comes first: python -m zoo.compare MODEL ...; python -m zoo lists the models")
+
+    from zoo.recipe import parse_field, preset
+    from zoo.registry import model_class
+
+    name = arguments[0]
+    kind = model_class(name).recipe_class
+    options = _parser(kind, name).parse(arguments)
+    use_data_folder(options.data_dir)
+    begin = dict(preset(kind, options.preset)) if options.preset is not None else {}
+    given: dict[str, list[Any]] = {}
+    for field in (f.name for f in fields(kind)):
+        if getattr(options, field) is not None:
+            given[field] = [parse_field(kind, field, text) for text in getattr(options, field)]
+    if {"steps", "epochs"} & {*given}:
+        begin = {field: value for field, value in begin.items() if field not in ("steps", "epochs")}
+    if options.experiment is not None:
+        field, values = _experiment(kind, options.experiment, begin, given)
+        given[field] = values
+        begin = {field: value for field, value in begin.items() if field not in given}
+    if "data" in given:
+        given["data"] = [os.path.abspath(path) for path in given["data"]]
+    _compare(name, _plan(name, kind, begin, given, options), options)
+    return 0
+
+
+@dataclass
+class _Run:
+    """One of the runs to compare: what is special about it, its recipe, and its folder."""
+
+    values: dict[str, Any]
+    recipe: Any
+    folder: Path
+
+
+def _plan(name: str, kind: Any, begin: dict[str, Any], given: dict[str, list[Any]], options: argparse.Namespace) -> list[_Run]:
+    """A run for each value, or each pair of values. Raises UsageError, before anything is trained, for what can't be."""
+    from zoo.recipe import dashed, make_recipe
+
+    compared = [field for field, values in given.items() if len(values) > 1]
+    if not 1 <= len(compared) <= 2:
+        advice = "give one option several values, as in --width 16 32 64, or name an experiment: " + ", ".join(EXPERIMENTS)
+        raise UsageError(f"{'two options can be compared at a time' if compared else 'nothing to compare'}; {advice}")
+    for field in compared:
+        if len(set(given[field])) < len(given[field]):
+            raise UsageError(f"--{dashed(field)}: a value is given twice")
+    preset = f"-{options.preset}" if options.preset is not None else ""
+    out = Path("runs") / f"compare-{name}{preset}" if options.out is None else Path(options.out)
+    always = {field: values[0] for field, values in given.items() if field not in compared}
+    runs = []
+    for chosen in itertools.product(*(given[field] for field in compared)):
+        values = dict(zip(compared, chosen, strict=True))
+        folder = "_".join(f"{field}-{_shown(value)}" for field, value in {**values, **always}.items())
+        runs.append(_Run(values, make_recipe(kind, {**begin, **always, **values}), out / folder))
+    return runs
+
+
+def _parser(kind: Any = None, name: str = "MODEL") -> Parser:
+    """The command's options; the fields of a recipe, each with one value or several."""
+    from zoo.recipe import dashed
+
+    parser = Parser(
+        "compare",
+        "Train a model once for each value of a setting, and compare what comes of it.",
+        epilog=HELP,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.usage = f"python -m zoo.compare {name} [EXPERIMENT] [--SETTING VALUE ...]"
+    parser.add_argument("model", metavar="MODEL", help="which model; python -m zoo lists them")
+    parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help="one that comes ready: see below")
+    parser.add_argument("--out", metavar="DIR", help="where the runs are kept (default: runs/compare-MODEL)")
+    parser.add_argument("--preset", metavar="NAME", help="a recipe by name to begin with")
+    add_data_folder(parser)
+    if kind is not None:
+        settings = parser.add_argument_group(f"the settings of {name}")
+        for f in fields(kind):
+            settings.add_argument(f"--{dashed(f.name)}", metavar="VALUE", nargs="+", help=f.metadata["help"].replace("%", "%%"))
+    return parser
+
+
+def _experiment(kind: Any, name: str, begin: dict[str, Any], given: dict[str, list[Any]]) -> tuple[str, list[Any]]:
+    """The setting of an experiment that comes ready, and its values for this model."""
+    from zoo.recipe import dashed, make_recipe
+
+    if name not in EXPERIMENTS:
+        raise UsageError(
+            f"unknown experiment {name!r}{did_you_mean(name, list(EXPERIMENTS))}; there are {', '.join(EXPERIMENTS)}"
+        )
+    settings, factors = EXPERIMENTS[name]
+    default = make_recipe(kind, {**begin, **{field: values[0] for field, values in given.items()}})
+    field = next((f for f in settings if getattr(default, f, None) is not None), None)
+    if field is None:
+        raise UsageError(f"{name}: this model has no setting for it (--{dashed(settings[0])})")
+    if len(given.get(field, [])) > 1:
+        raise UsageError(f"--{dashed(field)}: the experiment {name} has values of its own")
+    if not factors:
+        return field, list(next(f for f in fields(kind) if f.name == field).metadata["choices"])
+    value = getattr(default, field)
+    if name == "text":
+        return field, list(factors)
+    if isinstance(value, int):
+        return field, [max(int(value * factor), 1) for factor in factors]
+    return field, [float(f"{value * factor:.6g}") for factor in factors]
+
+
+def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
+    """Train what isn't trained yet, then show the table."""
+    from zoo.inspection.painting import table
+
+    rows: list[tuple[str, ...]] = [
+        (*(field.replace("_", " ") for field in runs[0].values), "parameters", "loss", "held-out", "time")
+    ]
+    for i, run in enumerate(runs, 1):
+        what = ", ".join(f"{field.replace('_', ' ')} {_shown(value)}" for field, value in run.values.items())
+        figures = _train(name, run, f"Run {i} of {len(runs)}: {what}")
+        held_out = figures["validation_loss"]
+        rows.append((
+            *map(_shown, run.values.values()), f"{figures['parameters']:,}", f"{figures['loss']:.4f}",
+            "-" if held_out is None else f"{held_out:.4f}", f"{figures['seconds']:.1f} s",
+        ))  # fmt: skip
+        if options.json:
+            result(options, "", {**run.values, **figures})
+    if not options.json:
+        result(options, "\n".join(table(rows, left=0)), {})
+    note("Draw them: python -m zoo.plot losses " + " ".join(shlex.quote(str(run.folder)) for run in runs))
+
+
+def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
+    """Train a run, or go on with what is there; the figures of the finished run. Leaves after Ctrl-C, when all is saved."""
+    from zoo.training.prepare import make_trainer
+    from zoo.training.run_folder import RunFolder
+    from zoo.training.trainer import Interrupted
+
+    path, folder = run.folder, RunFolder(run.folder, name)
+    trainer = make_trainer(name, run.recipe, folder)
+    begun = (path / "config.json").is_file()
+    if begun and folder.checkpoint.recipe(folder.checkpoint.read_config()) != run.recipe:
+        raise DataError(f"another recipe: the run in {path} was made with other settings; choose another folder with --out")
+    folder.open_for_writing(begun)
+    if begun:
+        trainer.resume()
+    if trainer.step < trainer.steps:
+        note(f"{what}{f', from step {trainer.step}' if begun else ''}")
+        try:
+            trainer.run(lambda line, figures: None)
+        except Interrupted as stop:
+            note(f"\nStopped, and saved in {path}; the same command goes on")
+            raise SystemExit(128 + stop.number) from None
+        except BaseException:
+            folder.discard_if_empty()
+            raise
+    else:
+        note(f"{what}, trained before")
+    return {
+        "parameters": trainer.model.num_parameters(),
+        "loss": trainer.loss,
+        "validation_loss": trainer.best if math.isfinite(trainer.best) else None,
+        "seconds": round(trainer.seconds, 2),
+        "run": str(path),
+    }
+
+
+def _shown(value: Any) -> str:
+    """A value in a table, and in a folder's name."""
+    if isinstance(value, str):
+        return Path(value).stem
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    run_command("compare", main)
