@@ -1,0 +1,100 @@
+"""Every command of the documents that teach is run, in order, and what it prints compared with what they say.
+
+With UPDATE_DOCUMENTS=1 what is printed is written into them instead.
+"""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
+NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
+
+
+def commands(block):
+    """A block's commands, each with what it should print. A command goes on for as long as a quote is open."""
+    found = []
+    open_quote = False
+    for line in block.splitlines(keepends=True):
+        if open_quote:
+            found[-1][0] += line
+        elif line.startswith("$ "):
+            found.append([line[2:], ""])
+        else:
+            found[-1][1] += line
+            continue
+        open_quote = found[-1][0].count("'") % 2 == 1
+    return [(command.rstrip("\n"), output) for command, output in found]
+
+
+def run(command, folder):
+    """What a command prints, and an error's line if it fails."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=300
+    )
+    assert "Traceback" not in done.stderr, (command, done.stderr)
+    return done.stdout + (done.stderr if done.returncode else "")
+
+
+def plain(text):
+    """A text's words without its numbers, times, bars and strips of cells; and its numbers."""
+    text = re.sub(r"\d+(\.\d+)? (s|min)\b", "TIME", text)
+    text = re.sub(r"[█▏▎▍▌▋▊▉]+|(?<= )[-=.+#]{8,}", "", text)
+    numbers = [float(n.replace(",", "")) for n in NUMBER.findall(text)]
+    return NUMBER.sub("N", text).split(), numbers
+
+
+def assert_alike(command, shown, printed):
+    """The same words, and numbers within a tolerance: another processor adds in another order."""
+    words, numbers = plain(shown)
+    found_words, found = plain(printed)
+    assert words == found_words, f"{command}\nshown:\n{shown}\nprinted:\n{printed}"
+    for number, other in zip(numbers, found, strict=True):
+        assert abs(number - other) <= 0.02 + 0.05 * abs(number), f"{command}: {number} is shown, {other} is printed"
+
+
+@pytest.mark.parametrize("name", ["COURSE.md", "microtensor/README.md"])
+def test_what_is_shown_is_what_happens(name, tmp_path):
+    file = ROOT / name
+    (tmp_path / "data").symlink_to(ROOT / "data")
+    text = file.read_text(encoding="utf-8")
+    can_draw = all(importlib.util.find_spec(name) for name in ("matplotlib", "sklearn"))
+
+    def check(match):
+        filled = ""
+        for command, shown in commands(match[1]):
+            if "zoo.plot" in command and not can_draw:
+                continue
+            printed = run(command, tmp_path)
+            printed = printed.lstrip("\n") if printed.strip() else printed
+            filled += f"$ {command}\n{printed}"
+            if not os.environ.get("UPDATE_DOCUMENTS"):
+                assert_alike(command, shown, printed)
+        return f"```console\n{filled}```"
+
+    updated = BLOCK.sub(check, text)
+    if os.environ.get("UPDATE_DOCUMENTS"):
+        file.write_text(updated, encoding="utf-8")
+    assert len(BLOCK.findall(text)) >= 5
+
+
+def test_the_comparison_sees_differences():
+    assert_alike("x", "loss 0.52 after 3.1 s ███\n  a  .+-#=.+-", "loss 0.51 after 9 s ██\n  a  .+-#=.++")
+    for other in ("loss 0.9 after 3 s", "lost 0.52 after 3 s", "loss 0.52", "loss 0.52 after 3 s 4"):
+        with pytest.raises((AssertionError, ValueError)):
+            assert_alike("x", "loss 0.52 after 3.1 s", other)
+
+
+def test_links_lead_somewhere():
+    for document in [*ROOT.glob("*.md"), *(ROOT / "microtensor").glob("*.md"), *ROOT.glob("data/*/*.md")]:
+        for target in re.findall(r"\]\(([^)#\s]+)\)", document.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{document.name} points at {target}"
