@@ -2,9 +2,6 @@
 
 import json
 import os
-import pty
-import re
-import select
 import signal
 import subprocess
 import sys
@@ -14,6 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from conftest import ROOT, one_line_error
+from terminal import Terminal
 
 import zoo
 from zoo.decoding.cache import CachedReader
@@ -256,56 +254,11 @@ def test_ones_own_conversations(tmp_path, python):
 # In a terminal
 
 
-class Terminal:
-    """zoo.chat in a pseudo-terminal, as a person has it."""
-
-    def __init__(self, folder, *arguments):
-        self.pid, self.screen = pty.fork()
-        self.seen = ""
-        if self.pid == 0:
-            os.chdir(folder)
-            os.environ.update(PYTHONPATH=str(ROOT), TERM="xterm", COLUMNS="80", INPUTRC="/dev/null")
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            os.execv(sys.executable, [sys.executable, "-m", "zoo.chat", *arguments])
-
-    def type(self, keys):
-        os.write(self.screen, keys.encode())
-
-    def read(self, until, timeout=30):
-        """What appears, up to and with a text."""
-        end = time.monotonic() + timeout
-        while until not in self.seen:
-            assert time.monotonic() < end, f"{until!r} didn't appear in {self.seen!r}"
-            if select.select([self.screen], [], [], 0.2)[0]:
-                try:
-                    self.seen += os.read(self.screen, 4096).decode(errors="replace")
-                except OSError:
-                    raise AssertionError(f"ended before {until!r}: {self.seen!r}") from None
-        before, found, self.seen = self.seen.partition(until)
-        return re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", before + found)
-
-    def ends(self):
-        """The exit code, and what was said last."""
-        end, rest = time.monotonic() + 20, self.seen
-        while time.monotonic() < end:
-            try:
-                if select.select([self.screen], [], [], 0.2)[0]:
-                    rest += os.read(self.screen, 4096).decode(errors="replace")
-            except OSError:
-                break
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), rest
-
-
 @pytest.fixture
 def terminal(tmp_path):
-    opened = Terminal(tmp_path)
+    opened = Terminal(tmp_path, "zoo.chat")
     yield opened
-    os.close(opened.screen)
-    try:
-        os.kill(opened.pid, signal.SIGKILL)
-        os.waitpid(opened.pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass
+    opened.close()
 
 
 def test_a_conversation_in_a_terminal(terminal):

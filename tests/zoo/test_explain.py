@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from conftest import one_line_error
+from terminal import Terminal
 
 import microtensor as mt
 import zoo
@@ -167,3 +168,30 @@ def test_the_walk_leaves_the_model_as_it_was(small_gpt):
     for weights in walk.attention:
         np.testing.assert_allclose(weights.sum(axis=-1), 1, rtol=1e-5)
         assert (np.triu(weights, 1) == 0).all()
+
+
+def test_a_screen_at_a_time_in_a_terminal(trained):
+    terminal = Terminal(trained[0], "zoo.explain", "word_meanpool", "down by the harbour")
+    try:
+        first = terminal.read("q: stop) ")
+        assert "Step 1 of 10" in first and "Step 2" not in first
+        terminal.type("\r")
+        second = terminal.read("q: stop) ")
+        assert "Step 2 of 10" in second and "█" in second and "Step 3" not in second
+        terminal.type("q\r")
+        code, rest = terminal.ends()
+        assert code == 0 and "Step 3" not in rest
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("key, code", [("\x04", 0), ("\x03", 130)])
+def test_leaving_in_the_middle(trained, key, code):
+    terminal = Terminal(trained[0], "zoo.explain", "word_meanpool", "down by the harbour")
+    try:
+        terminal.read("q: stop) ")
+        terminal.type(key)
+        left, rest = terminal.ends()
+        assert left == code and "Traceback" not in rest and "Step 2" not in rest
+    finally:
+        terminal.close()
