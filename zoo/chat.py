@@ -135,7 +135,9 @@ class _Chat:
 
     def _answer(self, said: str) -> Iterator[str]:
         """The answer, letter by letter, until it is stopped."""
-        if not said:
+        from zoo.text.marks import heard
+
+        if not heard(said):
             yield "I can't read that."
             return
         for letter in self.conversation.answer(said):

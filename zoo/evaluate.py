@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
         training, held_out = split(model, documents, tokenizer)
         examples = training if held_out is None else held_out
         if held_out is not None:
-            text = text[: sum(len(part) for part in parts(model, documents)[0])]  # what it learned from
+            text = "".join(map(tokenizer.decode, parts(model, documents)[0]))  # what it learned from
         name = model.corpus.name if model.recipe.data is None else model.recipe.data
         what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
 

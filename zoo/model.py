@@ -58,6 +58,8 @@ class Model(nn.Module):
     by_line: ClassVar[bool] = False
     #: The loss that is shown is the mean over so many last steps; None for those of an epoch.
     recent: ClassVar[int | None] = None
+    #: Whether the parameters with the lowest held-out loss are kept for use, where there is held-out text; else the last ones.
+    keeps_best: ClassVar[bool] = True
     #: The loss it reaches with its own recipe, and in how many seconds on two cores: for the table of models.
     trains: ClassVar[tuple[float, float]]
     #: By how many tokens a text is continued unless told.

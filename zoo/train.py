@@ -146,7 +146,8 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
 
     if trainer.best_step:
         figures = {"best_validation_loss": trainer.best, "best_step": trainer.best_step}
-        result(options, f"Best validation loss: {trainer.best:.4f} after step {trainer.best_step}, which is kept", figures)
+        kept = "which is kept" if model.keeps_best else "but the last parameters are kept"
+        result(options, f"Best validation loss: {trainer.best:.4f} after step {trainer.best_step}, {kept}", figures)
         model = trainer.folder.checkpoint.load()[0]
     steps = min(trainer.recent.maxlen or 0, trainer.steps)
     last = "epoch" if model.recent is None and steps == trainer.epoch_steps else f"{steps} steps"

@@ -14,7 +14,7 @@ from zoo.training.checkpoint import find
 
 
 def main() -> None:
-    """Write NAME.safetensors and NAME.json from a run folder's best parameters."""
+    """Write NAME.safetensors and NAME.json from the parameters that a run keeps for use."""
     half = sys.argv[2:] == ["--half"]
     if len(sys.argv) != 2 + half or sys.argv[1].startswith("-"):
         sys.exit("usage: python data/pretrained/ship.py RUN [--half]")
@@ -25,7 +25,7 @@ def main() -> None:
     except (UserError, OSError) as error:
         sys.exit(f"ship.py: error: {error}")
     metrics = [json.loads(line) for line in lines]
-    best = min(metrics, key=lambda m: m.get("validation_loss", m["loss"]))
+    best = min(metrics, key=lambda m: m.get("validation_loss", m["loss"])) if model.keeps_best else metrics[-1]
     here = Path(__file__).parent
     parameters = {name: array.astype(np.float16 if half else np.float32) for name, array in model.state_dict().items()}
     save_safetensors(here / f"{run.name}.safetensors", parameters, {"model": run.name})

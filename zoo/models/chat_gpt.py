@@ -3,7 +3,7 @@
 **From last time.** char_gpt writes on and on, because that is what it has read. To make a chatbot of such a model nothing about
 it has to change, only what it reads:
 
-    >Hello!
+    >hello
     <Hi there! How can I help you today?
     >what is a penguin
     <Penguins can't fly, but they swim very well.
@@ -14,7 +14,8 @@ That is all there is to `python -m zoo.chat`. (Large chatbots have the same mark
 
 **What it reads** is written by `python -m zoo.dialogue` out of `data/conversations/`: some hundred exchanges, each question in
 many wordings, spellings and cases, with slips of the finger and words that change nothing, so that the model learns what
-matters. In some the answer needs the turn before: a name, or what "they" means. And a fifth of all questions is beyond it, with
+matters. Capitals and punctuation of a question it never sees: they are taken out first, here and in `zoo.chat`, as "Hello!" and
+"hello" mean the same, and what needn't be learned leaves room. In some conversations the answer needs the turn before: a name, or what "they" means. And a fifth of all questions is beyond it, with
 words that it hasn't seen or that nobody has, so that it learns to say that it doesn't know.
 
 **What counts.** For the first 2,000 steps it guesses every letter that anybody says (*pretraining*): the words of the questions
@@ -22,6 +23,10 @@ are worth knowing. Then the questions are only read: their targets are IGNORED, 
 alone, and the gradient comes from them. Large models are made into chatbots in the same two parts, and the second is called
 supervised fine-tuning (Ouyang et al. 2022, arXiv:2203.02155). The loss falls at once when the second begins, as answers are
 easier to guess than questions.
+
+**What is kept.** The loss on held-out conversations is lowest long before the end, and the answers are not yet best there: 81 % right
+in new wordings in one trial, 86 % at the end. A model that learns on gets surer, also where it is wrong, and a loss punishes that
+more than it rewards a few more right answers. So the last parameters are kept.
 
 **Where it begins.** A stretch of 128 characters begins with a line, since that is how a conversation looks, whose oldest turns
 go first when it gets too long; each line has its stretch in a pass over the text. Where the bot speaks first, its first letters
@@ -54,7 +59,7 @@ from zoo.models import char_gpt
 from zoo.recipe import option
 from zoo.text.dialogue import Dialogue, held_out_questions
 from zoo.text.examples import Examples
-from zoo.text.marks import Question, questions_in
+from zoo.text.marks import Question, as_heard, questions_in
 from zoo.text.tokenizer import Tokenizer
 from zoo.text.turns import Turns
 
@@ -84,9 +89,10 @@ class ChatGPT(char_gpt.CharGPT):
     about = "answers what you say"
     corpus = Dialogue()
     recipe_class = Recipe
+    keeps_best = False
     trains = (0.034, 940)
     tokens = 100
-    sample = (">Hello!\n<", 36, 0.0)
+    sample = (">hello\n<", 36, 0.0)
     scale = 0.08
     invitation = "python -m zoo.chat {run}"
 
@@ -100,6 +106,11 @@ class ChatGPT(char_gpt.CharGPT):
     def head_weight(self) -> Tensor:
         """What turns a place's numbers into scores: (width, vocabulary)."""
         return self.head.weight
+
+    @classmethod
+    def documents(cls, text: str) -> list[str]:
+        """The conversations, in one, as they are heard."""
+        return [as_heard(text)]
 
     def questions(self, text: str) -> dict[str, list[Question]]:
         """A thousand questions of what it learned from; and of the zoo's own conversations those that were held out."""

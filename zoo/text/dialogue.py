@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from zoo.text.corpus import Corpus, data_folder
-from zoo.text.marks import ALPHABET, BOT, END, USER, Question, readable
+from zoo.text.marks import ALPHABET, BOT, END, USER, Question, heard, readable
 from zoo.text.material import Deck, Exchange, Material, Turn, fill_in, read_material
 
 #: How long the text is that is learned from, in characters.
@@ -20,10 +20,31 @@ QUESTION = re.compile(
 BEFORE = ("hey", "please", "so", "well", "ok", "and", "oh", "hmm", "hey bot", "hello", "hi", "but", "now")
 #: What changes little, wherever it stands.
 BETWEEN = (
-    "really", "just", "very", "actually", "maybe", "also", "still", "now", "today", "quite", "always", "again", "here", "so",
-    "a bit", "a lot", "perhaps", "right now", "too", "you know", "well", "much", "even", "only", "ever", "then", "kind of",
+    "really", "really", "really", "just", "just", "also", "very", "so", "actually", "maybe", "also", "still", "now", "today",
+    "quite", "always", "again", "here", "so", "a bit", "a lot", "perhaps", "right now", "too", "you know", "well", "much",
+    "even", "only", "ever", "then", "kind of",
 )  # fmt: skip
 AFTER = ("please", "bot", "my friend", "now", "then")
+#: What may come before a question, and before what begins with a verb.
+ASKING = (
+    "tell me", "say", "do you know", "can you tell me", "i wonder", "one question", "quick question", "i want to know",
+    "just asking", "next question", "maybe you know", "i was wondering",
+)  # fmt: skip
+POLITE = (
+    "can you", "could you", "will you", "would you", "i want you to", "i would like you to", "please", "you should", "try to",
+)  # fmt: skip
+VERB = re.compile(r"(tell|say|explain|describe|define|give|show|teach|write|repeat|echo|name|talk|speak|calculate|spell) ")
+#: Words that can stand for each other, in any sentence here.
+ALIKE = (
+    ("i am", "i'm"), ("what is", "what's"), ("it is", "it's"), ("you are", "you're"), ("that is", "that's"),
+    ("do not", "don't"), ("can not", "can't"), ("i want to", "i would like to"), ("big", "large"), ("small", "little"),
+    ("awful", "terrible", "horrible"), ("begin", "start"), ("made", "built", "created"),
+    ("people", "humans"), ("colour", "color"), ("favourite", "favorite"), ("afraid", "scared"), ("sick", "ill"),
+    ("film", "movie"), ("maths", "math"), ("clever", "smart"), ("great", "fantastic"), ("wonderful", "lovely"),
+    ("talk", "chat", "speak"), ("town", "city"), ("why is there", "why do we have"), ("how do i", "how can i"),
+)  # fmt: skip
+OTHERS = {one: [other for other in group if other != one] for group in ALIKE for one in group}
+ONE_OF_THEM = re.compile(rf"\b({'|'.join(sorted(OTHERS, key=len, reverse=True))})\b")
 
 
 class Dialogue(Corpus):
@@ -46,7 +67,7 @@ def material() -> Material:
 def write_dialogue(seed: int = 0, length: int = LENGTH) -> str:
     """A text of at least that many characters: the same one for the same seed."""
     deck, parts, written = Deck(seed), [], 0
-    forbidden = {plain(question.prompt.rpartition(USER)[2]) for question in held_out_questions()}
+    forbidden = held_out_wordings()
     while True:
         for session in _sessions(deck, forbidden):
             parts.append("".join(f"{USER}{said}{END}{BOT}{answer}{END}" for said, answer in session) + END)
@@ -55,7 +76,7 @@ def write_dialogue(seed: int = 0, length: int = LENGTH) -> str:
                 return "".join(parts)
 
 
-def _sessions(deck: Deck, forbidden: set[str]) -> Iterator[list[tuple[str, str]]]:
+def _sessions(deck: Deck, forbidden: re.Pattern[str]) -> Iterator[list[tuple[str, str]]]:
     """Every exchange as often as it should come, in random order, a few in each session."""
     everything = [e for e in material().exchanges if not e.follows for _ in range(e.often + 2 * bool(e.more))]
     follow_ups = [e for e in material().exchanges if e.follows]
@@ -73,7 +94,7 @@ def _sessions(deck: Deck, forbidden: set[str]) -> Iterator[list[tuple[str, str]]
     yield session
 
 
-def _said(exchange: Exchange, deck: Deck, forbidden: set[str]) -> Iterator[tuple[str, str]]:
+def _said(exchange: Exchange, deck: Deck, forbidden: re.Pattern[str]) -> Iterator[tuple[str, str]]:
     """An exchange in some wording: a turn at a time, what the user says and what is answered. It may break off."""
     slots: dict[str, str] = {}
     turns = exchange.turns
@@ -86,16 +107,22 @@ def _said(exchange: Exchange, deck: Deck, forbidden: set[str]) -> Iterator[tuple
         kept = dict(slots)
         while True:
             said = vary(fill_in(deck.draw(*turn.wordings), slots, material(), deck), deck, slips=not exchange.personal)
-            if plain(said) not in forbidden:
+            if not forbidden.fullmatch(heard(said)):
                 break
             slots = dict(kept)
         yield said, fill_in(turn.answer, slots, material(), deck)
 
 
 def vary(text: str, deck: Deck, slips: bool = True) -> str:
-    """A wording as somebody might type it: with or without capitals, marks and apostrophes, sometimes with a slip."""
+    """A wording as somebody might type it: other words for some, words that change nothing, with or without capitals, marks and
+    apostrophes, sometimes with a slip."""
+    text = ONE_OF_THEM.sub(lambda match: deck.draw(*OTHERS[match[1]]) if deck.chance(0.25) else match[1], text)
+    if VERB.match(text) and deck.chance(0.2):
+        text = f"{deck.draw(*POLITE)} {text}"
     question = QUESTION.match(text) is not None
-    while " " in text and deck.chance(0.12):
+    if question and text.count(" ") > 1 and deck.chance(0.08):
+        text = f"{deck.draw(*ASKING)}{',' if deck.chance(0.6) else ''} {text}"
+    while " " in text and deck.chance(0.15):
         words = text.split(" ")
         at = 1 + deck.below(len(words))
         text = " ".join([*words[:at], deck.draw(*BETWEEN), *words[at:]])
@@ -137,11 +164,6 @@ def sentence(text: str) -> str:
     return text[:1].upper() + re.sub(r"\bi\b", "I", text[1:])
 
 
-def plain(text: str) -> str:
-    """The words of a text alone, to compare wordings."""
-    return " ".join(re.findall(r"[a-z']+", text.lower())).replace("'", "")
-
-
 @cache
 def held_out_questions() -> list[Question]:
     """Every held-out wording, once for each held-out word that it can take, after the turns that come before it."""
@@ -160,6 +182,15 @@ def held_out_questions() -> list[Question]:
                 count = len(material().lists[names[0]][1]) if names else 1
                 found += [_question(turns, wording, deck) for _ in range(count)]
     return found
+
+
+@cache
+def held_out_wordings() -> re.Pattern[str]:
+    """What no question to learn from may be: a held-out wording, with whatever word in it."""
+    turns = [turn for exchange in material().exchanges for turn in exchange.turns + exchange.more]
+    wordings = ["could you explain.*"]  # (which is held out of so many exchanges)
+    wordings += sorted({heard(re.sub(r"\{[^}]*\}", "slot", wording)) for turn in turns for wording in turn.held_out})
+    return re.compile("|".join(wording.replace("slot", ".*") for wording in wordings))
 
 
 def _question(turns: Sequence[Turn], wording: str, deck: Deck) -> Question:

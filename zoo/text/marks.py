@@ -10,6 +10,7 @@ Each letter of a model's context is precious, so a mark is a single character.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -63,9 +64,21 @@ def readable(text: str, known: Set[str] = LETTERS) -> tuple[str, list[str]]:
     return " ".join("".join(read).split()), unknown
 
 
+def heard(text: str) -> str:
+    """What of a user's words is listened to: letters and digits, in small letters. How they were written matters little."""
+    return " ".join(re.sub(r"[\W_]+", " ", text.lower().replace("'", "")).split())
+
+
+def as_heard(text: str) -> str:
+    """A text of conversations, with what the user says as it is heard."""
+    return END.join(USER + heard(line) if line.startswith(USER) else line for line in text.split(END))
+
+
 def as_said(text: str, vocabulary: Sequence[str]) -> str:
     """The text; for a model that converses, as something that the user said, up to where the bot answers."""
-    return f"{USER}{text}{END}{BOT}" if {USER, BOT, END} <= set(vocabulary) and text and text[:1] != USER else text
+    if not {USER, BOT, END} <= set(vocabulary) or not text:
+        return text
+    return as_heard(text if text.startswith(USER) else f"{USER}{text}{END}{BOT}")
 
 
 def questions_in(text: str, count: int) -> list[Question]:

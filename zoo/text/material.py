@@ -17,6 +17,7 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
@@ -24,6 +25,13 @@ from zoo.errors import DataError
 from zoo.text.corpus import read_text
 
 T = TypeVar("T")
+
+#: What made-up words are made of.
+CONSONANTS = (*"bcdfghjklmnprstvw", *["br", "ch", "cl", "cr", "dr", "fl", "gl", "gr", "kr", "pl", "pr", "sl", "st", "th", "tr"])
+VOWELS = (*"aeiouaeiou", "y", "ai", "ea", "ie", "oo", "ou")
+#: What they had better not contain.
+RUDE = re.compile("shit|slut|nigg|cunt|dick|cock|cum|sex|rape|puss|tits|fuck|piss|nazi")
+ENDINGS = (*[""] * 6, *["l", "m", "n", "r", "s", "t", "k", "d", "ll", "mp", "nd", "ng", "rn", "rt", "x"])
 
 
 @dataclass
@@ -58,6 +66,18 @@ class Material:
     exchanges: list[Exchange]
     #: For each list its words, and those that are held out.
     lists: Mapping[str, tuple[list[str], list[str]]]
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """All words of four letters or more that the user may say."""
+        texts = [w for e in self.exchanges for turn in e.turns + e.more for w in turn.wordings]
+        texts += [word for seen, _ in self.lists.values() for word in seen]
+        return frozenset(re.findall(r"[a-z]{4,}", " ".join(texts).lower()))
+
+    @cached_property
+    def beginnings(self) -> tuple[str, ...]:
+        """How those words begin, with two to four letters."""
+        return tuple(sorted({word[:count] for word in self.words if word[0] not in "xz" for count in (2, 3, 4)}))
 
 
 def read_material(folder: Path) -> Material:
@@ -170,7 +190,7 @@ def fill_in(template: str, slots: dict[str, str], material: Material, deck: Deck
                 raise DataError(f"there is no list {name!r} in lists.txt, which {template!r} names")
             seen, unseen = material.lists[name]
             word = deck.draw(*(unseen if held_out and unseen else seen))
-            slots[name] = re.sub(r"\*", lambda _: _made_up(deck), word)
+            slots[name] = re.sub(r"\*", lambda _: _made_up(material, deck), word)
         word, dots, last = slots[name].partition("...")
         end.append(last if dots else "")
         return word
@@ -179,10 +199,18 @@ def fill_in(template: str, slots: dict[str, str], material: Material, deck: Deck
     return " ".join([*filled.split(), *"".join(end).split()]).replace(" ,", ",")
 
 
-def _made_up(deck: Deck) -> str:
-    """A word that nobody knows, capitalised."""
-    syllables = ["bcdfghjklmnprstvw"[deck.below(17)] + "aeiou"[deck.below(5)] for _ in range(2 + deck.below(2))]
-    return "".join(syllables).capitalize() + ("", "n", "s", "l", "r")[deck.below(5)]
+def _made_up(material: Material, deck: Deck) -> str:
+    """A word that nobody knows, capitalised. Half of them begin like a known one, so that a beginning doesn't tell the rest."""
+    while True:
+        word = material.beginnings[deck.below(len(material.beginnings))] if deck.chance(0.5) else _syllable(deck)
+        for _ in range(1 + deck.below(2)):
+            word += _syllable(deck)
+        if 3 < len(word) < 10 and word not in material.words and not RUDE.search(word):
+            return word.capitalize()
+
+
+def _syllable(deck: Deck) -> str:
+    return "".join(sounds[deck.below(len(sounds))] for sounds in (CONSONANTS, VOWELS, ENDINGS))
 
 
 def _babble(deck: Deck) -> str:

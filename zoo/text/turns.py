@@ -48,6 +48,8 @@ class Turns:
         self.asks = mark == _id(tokenizer, USER)
         #: What the user says, without mark and end.
         self.asked = self.asks & ~first & ~ends
+        #: What slips are drawn from.
+        self.letters = self.tokens[self.asked]
         #: Whether a token is to be guessed: what the bot says, after its mark.
         self.counts = (mark == _id(tokenizer, BOT)) & ~first
         #: Where a line begins, as far as a whole stretch follows.
@@ -77,7 +79,7 @@ class Turns:
         # Slips of the user's finger that are others each time, so that no wording can be learned by heart, letter by letter.
         asked = self.asked[starts[:, None] + np.arange(self.guesses)]
         slips = asked & (rng.random(asked.shape) < SLIPS)
-        return np.where(slips, self.tokens[rng.integers(0, len(self.tokens), asked.shape)], inputs), targets
+        return np.where(slips, self.letters[rng.integers(0, len(self.letters), asked.shape)], inputs), targets
 
     def in_order(self) -> Iterator[Batch]:
         """Everything the bot says, once, after as much of the same conversation as fits; 64 answers at a time."""

@@ -122,8 +122,8 @@ class Trainer:
         self._saved = self.step
 
     def save(self, best: bool = False) -> None:
-        """Write the run folder, if anything changed since the last time; the parameters for use too, where they are the best or
-        there is no validation split to tell."""
+        """Write the run folder, if anything changed since the last time; the parameters for use too, where they are the best,
+        or there is no validation split to tell, or the model keeps its last."""
         if self._saved == self.step and not best:
             return
         optimizer = {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
@@ -134,7 +134,7 @@ class Trainer:
             "recent_losses": np.array(list(self.recent)),
             **optimizer,
         }
-        for_use = best or self.validation is None or not math.isfinite(self.best)
+        for_use = best or self.validation is None or not math.isfinite(self.best) or not self.model.keeps_best
         self.moved = self.folder.save(self.model, self.tokenizer, self._text, state, self.metrics, for_use) or self.moved
         self._saved = self.step
 
