@@ -15,8 +15,9 @@ That is all there is to `python -m zoo.chat`. (Large chatbots have the same mark
 **What it reads** is written by `python -m zoo.dialogue` out of `data/conversations/`: some hundred exchanges, each question in
 many wordings, spellings and cases, with slips of the finger and words that change nothing, so that the model learns what
 matters. Capitals and punctuation of a question it never sees: they are taken out first, here and in `zoo.chat`, as "Hello!" and
-"hello" mean the same, and what needn't be learned leaves room. In some conversations the answer needs the turn before: a name, or what "they" means. And a fifth of all questions is beyond it, with
-words that it hasn't seen or that nobody has, so that it learns to say that it doesn't know.
+"hello" mean the same, and what needn't be learned leaves room. In some conversations the answer needs the turn before: a name,
+or what "they" means. And a fifth of all questions is beyond it, with words that it hasn't seen or that nobody has, so that it
+learns to say that it doesn't know.
 
 **What counts.** For the first 2,000 steps it guesses every letter that anybody says (*pretraining*): the words of the questions
 are worth knowing. Then the questions are only read: their targets are IGNORED, the loss is the mean over the bot's letters
@@ -24,9 +25,9 @@ alone, and the gradient comes from them. Large models are made into chatbots in 
 supervised fine-tuning (Ouyang et al. 2022, arXiv:2203.02155). The loss falls at once when the second begins, as answers are
 easier to guess than questions.
 
-**What is kept.** The loss on held-out conversations is lowest long before the end, and the answers are not yet best there: 81 % right
-in new wordings in one trial, 86 % at the end. A model that learns on gets surer, also where it is wrong, and a loss punishes that
-more than it rewards a few more right answers. So the last parameters are kept.
+**What is kept.** The loss on held-out conversations is lowest long before the end, but the answers are best at the end: in one trial
+81 % in new wordings were right there, and 86 % at the end. A model that learns on gets surer, also where it is wrong, and a
+loss punishes that more than it rewards a few more right answers. So the last parameters are kept.
 
 **Where it begins.** A stretch of 128 characters begins with a line, since that is how a conversation looks, whose oldest turns
 go first when it gets too long; each line has its stretch in a pass over the text. Where the bot speaks first, its first letters
