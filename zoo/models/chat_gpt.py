@@ -25,9 +25,9 @@ alone, and the gradient comes from them. Large models are made into chatbots in 
 supervised fine-tuning (Ouyang et al. 2022, arXiv:2203.02155). The loss falls at once when the second begins, as answers are
 easier to guess than questions.
 
-**What is kept.** The loss on held-out conversations is lowest long before the end, but the answers are best at the end: in one trial
-81 % in new wordings were right there, and 86 % at the end. A model that learns on gets surer, also where it is wrong, and a
-loss punishes that more than it rewards a few more right answers. So the last parameters are kept.
+**What is kept.** The loss on held-out conversations is lowest long before the end, but the answers are best at the end: in one
+trial 81 % in new wordings were right where the loss was lowest, and 86 % at the end. A model that learns on gets surer, also
+where it is wrong, and a loss punishes that more than it rewards a few more right answers. So the last parameters are kept.
 
 **Where it begins.** A stretch of 128 characters begins with a line, since that is how a conversation looks, whose oldest turns
 go first when it gets too long; each line has its stretch in a pass over the text. Where the bot speaks first, its first letters

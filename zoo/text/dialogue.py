@@ -25,6 +25,12 @@ BETWEEN = (
     "even", "only", "ever", "then", "kind of",
 )  # fmt: skip
 AFTER = ("please", "bot", "my friend", "now", "then")
+#: What may stand around what is no question.
+FIRST = ("you know", "to be honest", "i think", "today", "these days", "i must say", "sometimes", "yes", "sorry", "guess what")
+LAST = (
+    "today", "right now", "these days", "at the moment", "with my friends", "in my free time", "tonight", "this week",
+    "you know", "so much", "with my family", "in the evening", "for years", "every day", "as always", "at home", "with you", "again",
+)  # fmt: skip
 #: What may come before a question, and before what begins with a verb.
 ASKING = (
     "tell me", "say", "do you know", "can you tell me", "i wonder", "one question", "quick question", "i want to know",
@@ -128,6 +134,10 @@ def vary(text: str, deck: Deck, slips: bool = True) -> str:
         text = " ".join([*words[:at], deck.draw(*BETWEEN), *words[at:]])
     if " " in text and deck.chance(0.1):
         text = f"{deck.draw(*BEFORE)}{',' if deck.chance(0.4) else ''} {text}"
+    if slips and not question and " " in text and deck.chance(0.08):
+        text = f"{deck.draw(*FIRST)} {text}"
+    if slips and not question and " " in text and deck.chance(0.1):
+        text = f"{text} {deck.draw(*LAST)}"
     if " " in text and deck.chance(0.06):
         text = f"{text}{',' if deck.chance(0.3) else ''} {deck.draw(*AFTER)}"
     if deck.chance(0.25):
