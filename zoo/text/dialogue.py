@@ -29,7 +29,8 @@ AFTER = ("please", "bot", "my friend", "now", "then")
 FIRST = ("you know", "to be honest", "i think", "today", "these days", "i must say", "sometimes", "yes", "sorry", "guess what")
 LAST = (
     "today", "right now", "these days", "at the moment", "with my friends", "in my free time", "tonight", "this week",
-    "you know", "so much", "with my family", "in the evening", "for years", "every day", "as always", "at home", "with you", "again",
+    "you know", "so much", "with my family", "in the evening", "for years", "every day", "as always", "at home", "with you",
+    "again",
 )  # fmt: skip
 #: What may come before a question, and before what begins with a verb.
 ASKING = (
