@@ -1,7 +1,7 @@
 """A GPT to talk with: the transformer of `char_gpt`, a quarter of its size, taught by conversations.
 
-**From last time.** (COURSE.md, chapter 12, talks with it first.) char_gpt writes on and on, because that is what it has read. To make a chatbot of such a model nothing about
-it has to change, only what it reads:
+**From last time.** (COURSE.md, chapter 12, talks with it first.) char_gpt writes on and on, because that is what it has read. To
+make a chatbot of such a model nothing about it has to change, only what it reads:
 
     >hello
     <Hi there! How can I help you today?
