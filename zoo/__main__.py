@@ -16,6 +16,7 @@ python -m zoo.predict MODEL "TEXT"            what it expects to come next
 python -m zoo.chat                            talk with chat_gpt
 python -m zoo.evaluate MODEL                  its loss on text it hasn't learned
 python -m zoo.explain MODEL "TEXT"            one prediction in all its numbers
+python -m zoo.compare MODEL --width 16 32     what happens if: a table of runs
 python -m zoo.plot losses MODEL               learning curves and more, drawn
 Add --help to a command for its options."""
 

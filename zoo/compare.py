@@ -29,7 +29,7 @@ Several values after an option are compared; two such options make a grid:
   python -m zoo.compare word_ngram --width 16 32 64
   python -m zoo.compare char_meanpool --pooling mean concat --context 3 5
 
-Experiments that come ready, as the second word: python -m zoo.compare MODEL EXPERIMENT
+Experiments that come ready: python -m zoo.compare MODEL EXPERIMENT
   width          half, all and twice of the numbers that stand for a token
   context        half of the tokens that are seen, all, and half as many again
   learning-rate  steps of 0.3, 1 and 3 times the length
@@ -37,7 +37,8 @@ Experiments that come ready, as the second word: python -m zoo.compare MODEL EXP
   positions      with the order of the tokens and without
   length         half, all and twice of the training
 
-Each run is kept in a folder of its own, runs/compare-MODEL/... ; the same command goes on where it was stopped."""
+Each run is kept in a folder of its own in runs/compare-MODEL/. The same command
+goes on where it was stopped."""
 
 
 def main(arguments: list[str]) -> int:
@@ -98,6 +99,8 @@ def _plan(name: str, kind: Any, begin: dict[str, Any], given: dict[str, list[Any
         values = dict(zip(compared, chosen, strict=True))
         folder = "_".join(f"{field}-{_shown(value)}" for field, value in {**values, **always}.items())
         runs.append(_Run(values, make_recipe(kind, {**begin, **always, **values}), out / folder))
+    if len({run.folder for run in runs}) < len(runs):
+        raise UsageError("--data: two files of the same name; rename one, so that their runs can be told apart")
     return runs
 
 
@@ -159,15 +162,16 @@ def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
     for i, run in enumerate(runs, 1):
         what = ", ".join(f"{field.replace('_', ' ')} {_shown(value)}" for field, value in run.values.items())
         figures = _train(name, run, f"Run {i} of {len(runs)}: {what}")
-        held_out = figures["validation_loss"]
         rows.append((
-            *map(_shown, run.values.values()), f"{figures['parameters']:,}", f"{figures['loss']:.4f}",
-            "-" if held_out is None else f"{held_out:.4f}", f"{figures['seconds']:.1f} s",
+            *map(_shown, run.values.values()), f"{figures['parameters']:,}", _loss(figures["loss"], "diverged"),
+            _loss(figures["validation_loss"], "-"), f"{figures['seconds']:.1f} s",
         ))  # fmt: skip
         if options.json:
             result(options, "", {**run.values, **figures})
     if not options.json:
         result(options, "\n".join(table(rows, left=0)), {})
+    if all(row[-2] == "-" for row in rows[1:]):
+        note("The losses are on what each run learned from: with less text, or an easier one, they are lower.")
     note("Draw them: python -m zoo.plot losses " + " ".join(shlex.quote(str(run.folder)) for run in runs))
 
 
@@ -175,7 +179,7 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
     """Train a run, or go on with what is there; the figures of the finished run. Leaves after Ctrl-C, when all is saved."""
     from zoo.training.prepare import make_trainer
     from zoo.training.run_folder import RunFolder
-    from zoo.training.trainer import Interrupted
+    from zoo.training.trainer import Diverged, Interrupted
 
     path, folder = run.folder, RunFolder(run.folder, name)
     trainer = make_trainer(name, run.recipe, folder)
@@ -192,25 +196,32 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
         except Interrupted as stop:
             note(f"\nStopped, and saved in {path}; the same command goes on")
             raise SystemExit(128 + stop.number) from None
+        except Diverged as error:
+            note(f"  {error}")
         except BaseException:
             folder.discard_if_empty()
             raise
     else:
         note(f"{what}, trained before")
+    done = trainer.step == trainer.steps
     return {
         "parameters": trainer.model.num_parameters(),
-        "loss": trainer.loss,
+        "loss": trainer.loss if done else None,
         "validation_loss": trainer.best if math.isfinite(trainer.best) else None,
         "seconds": round(trainer.seconds, 2),
         "run": str(path),
     }
 
 
+def _loss(loss: float | None, otherwise: str) -> str:
+    return otherwise if loss is None else f"{loss:.4f}"
+
+
 def _shown(value: Any) -> str:
-    """A value in a table, and in a folder's name."""
+    """A value in a table, and in a folder's name: of a file its name, of a number all its digits."""
     if isinstance(value, str):
         return Path(value).stem
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ def main(arguments: list[str]) -> int:
     add_data_folder(parser)
     options = parser.parse(arguments)
     use_data_folder(options.data_dir)
+    if options.untrained and options.last:
+        raise UsageError("--untrained and --last: give one of the two")
 
     from zoo.decoding.stream import encode_prompt
     from zoo.inspection import forward, learning
@@ -79,7 +81,7 @@ def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
 def _next(options: argparse.Namespace, model: Any, tokenizer: Any, tokens: list[int]) -> int:
     """The token that really comes next: what --next says, or what follows in the text that the model learns from."""
     if options.next is not None:
-        found = tokenizer.encode(options.next).tolist()
+        found = tokenizer.encode("\n" if options.next == "\\n" else options.next).tolist()
         if len(found) != 1:
             raise UsageError(f"--next: one {tokenizer.unit.removesuffix('s')}, not {options.next!r}")
         return int(found[0])

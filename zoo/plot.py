@@ -16,12 +16,13 @@ KINDS = {
     "probabilities": "MODEL TEXT",
 }
 HELP = """\
-losses RUN ...            the losses of one or several runs, learning and on held-out text
+losses RUN ...            the losses of runs, while learning and on held-out text
 embeddings MODEL          a map of what a model's tokens mean to it
-attention MODEL TEXT      who looks at whom: every layer and head of a transformer
+attention MODEL TEXT      who looks at whom: all layers and heads of a transformer
 probabilities MODEL TEXT  how likely it found each token of a text
 
-A RUN or a MODEL is a model's name (its run in runs/, or what comes with the zoo) or a run folder."""
+A RUN or a MODEL is a model's name (its run in runs/, or what comes with the
+zoo) or a run folder."""
 
 
 def main(arguments: list[str]) -> int:
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> int:
     if not options.names or (not wanted.endswith("...") and len(options.names) != len(wanted.split())):
         raise UsageError(f"{options.what} needs {wanted}; see python -m zoo.plot --help")
     out = Path(options.out or f"{options.what}.png")
-    if out.suffix not in (".png", ".svg"):
+    if out.suffix.lower() not in (".png", ".svg"):
         raise UsageError(f"--out: needs a name that ends in .png or .svg, not {str(out)!r}")
     if not out.parent.is_dir():
         raise UsageError(f"--out: there is no folder {out.parent}")

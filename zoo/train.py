@@ -131,11 +131,12 @@ def main(arguments: list[str]) -> int:
 def _introduce(name: str, model: Any, tokenizer: Any, trainer: Any) -> None:
     """What is trained, and on what."""
     tokens, held_out = sum(map(len, trainer.documents)), ""
+    distinct = len(set().union(*(set(part.tolist()) for part in trainer.documents)))
     if trainer.validation is not None:
         held_out = "; the last tenth is held out"
     note(
         f"{name}: {model.num_parameters():,} parameters, {len(trainer.examples):,} {trainer.examples.name} from "
-        f"{tokens:,} {tokenizer.unit} ({len(tokenizer.vocabulary):,} distinct{held_out})"
+        f"{tokens:,} {tokenizer.unit} ({distinct:,} distinct{held_out})"
     )
 
 

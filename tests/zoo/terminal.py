@@ -48,6 +48,9 @@ class Terminal:
                     rest += os.read(self.screen, 4096).decode(errors="replace")
             except OSError:
                 break
+        else:
+            os.kill(self.pid, signal.SIGKILL)
+            raise AssertionError(f"it goes on after {rest!r}")
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1]), rest
 
     def close(self):

@@ -7,16 +7,22 @@ import numpy as np
 from zoo.decoding.stream import show_bars
 from zoo.inspection.painting import number, paragraph, table
 from zoo.inspection.view import SHOWN, Screen, View
+from zoo.text.marks import BOT, USER
 
 
 def text(view: View) -> Screen:
     """The text, its tokens, and their ids."""
     walk, target = view.walk, view.name(view.walk.target)
     many = len(walk.tokens) > 1
+    what = f"the last {len(walk.tokens)} {view.tokenizer.unit}" if many else "this one"
     lines = paragraph(
         f"The model knows {len(view.tokenizer.vocabulary):,} {view.tokenizer.unit}. Each has a number, its id: its place in "
-        f"the list of all. Of the text it looks at {f'the last {len(walk.tokens)} {view.tokenizer.unit}' if many else 'one'}:"
+        f"the list of all. Of the text it looks at {what}:"
     )
+    if {USER, BOT} <= set(view.tokenizer.vocabulary):
+        lines += paragraph(
+            "What was said is read in small letters, without punctuation, after a >, and a < says that the bot is next."
+        )
     rows = [(view.name(token), str(token)) for token in walk.tokens[-SHOWN:]]
     lines += ["", *view.earlier(), *table([(view.unit, "id"), *rows]), ""]
     lines += paragraph(f"What really comes next is {target} (id {walk.target}). The model isn't told: it has to guess.")
@@ -63,10 +69,12 @@ def scores(view: View) -> Screen:
     """The logits."""
     walk = view.walk
     order = np.argsort(-walk.logits.data, kind="stable").tolist()
+    computed = walk.source(walk.source(walk.logits).inputs[0])
+    own = ", plus a number of its own, its bias" if computed.op == "linear" and computed.inputs[2] is not None else ""
     lines = paragraph(
         f"What the middle gave is compared with a list of numbers for each {view.unit}: both are multiplied, number by number, "
-        f"and summed up (a matrix product does all {len(order)} at once). The sums are scores, called logits: the higher, the "
-        "better it seems to fit. The highest, the lowest, and the one that really comes:"
+        f"and summed up{own} (a matrix product does all {len(order)} at once). The sums are scores, called logits: the higher, "
+        "the better it seems to fit. The highest, the lowest, and the one that really comes:"
     )
     chosen = list(dict.fromkeys([*order[:5], walk.target, *order[-2:]]))
     chosen.sort(key=order.index)

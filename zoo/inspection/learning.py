@@ -38,7 +38,7 @@ def at_an_embedding(view: View) -> Screen:
         f"reaches the table of embeddings. For the row of {name}, the last {view.unit}, it says which of its numbers should "
         "rise (gradient below 0) and which should fall:"
     )
-    lines += ["", *view.strips([(name, row)]), "", *view.strips([("gradient", gradient)])]
+    lines += ["", *view.strips([(name, row), ("gradient", gradient)], alike=False)]
     figures = {"token": name, "embedding": row.tolist(), "gradient": gradient.tolist()}
     return Screen("Backward: to an embedding", lines, figures)
 
@@ -54,8 +54,8 @@ def one_step(view: View, factor: float, again: Walk) -> list[Screen]:
     rate = walk.model.recipe.learning_rate * factor
     where = f"{name}[{', '.join(str(int(i)) for i in place)}]"
     lines = paragraph(
-        f"The model has {walk.model.num_parameters():,} such numbers, and each has its gradient. A step of the optimizer moves "
-        "all of them a little, against their gradients. The one with the largest gradient:"
+        f"The model has {walk.model.num_parameters():,} such numbers, and each has its gradient: 0 where it took no part. A "
+        "step of the optimizer moves the others a little, against their gradients. The one with the largest gradient:"
     )
     rows = [(where, ""), ("before", f"{old:.6f}"), ("gradient", f"{slope:.6f}"), ("after", f"{new:.6f}")]
     lines += ["", *table(rows), ""]
@@ -74,7 +74,9 @@ def one_step(view: View, factor: float, again: Walk) -> list[Screen]:
 def _again(view: View, again: Walk) -> Screen:
     walk, target = view.walk, view.name(view.walk.target)
     p, q = float(walk.probabilities[walk.target]), float(again.probabilities[walk.target])
-    better = "a little better" if q > p else "no better this time: the step was too long for this example"
+    better = "better" if q > p else "no better this time: the step was too long for this example"
+    if f"{p:.2%}" == f"{q:.2%}":
+        better = "hardly a change, as it was nearly sure before" if p > 0.5 else "hardly a change"
     lines = paragraph(f"The same text once more, with the changed numbers: {better}.")
     bars = show_bars([{"token": f"{target} before", "probability": p}, {"token": f"{target} after", "probability": q}])
     lines += ["", *bars, "", f"  the loss: {number(walk.loss.item())} before, {number(again.loss.item())} after", ""]

@@ -31,8 +31,8 @@ def middle(view: View) -> Iterator[Screen]:
 def _mean(view: View, step: Recorded) -> Screen:
     context = step.output.data[0]
     lines = paragraph(
-        f"The {len(view.walk.tokens)} embeddings are averaged, number by number. The mean is all that the model goes on with, "
-        f"and the order is lost: the same {view.tokenizer.unit} in another order have the same mean."
+        f"The embeddings are averaged, number by number. The mean is all that the model goes on with, and the order is lost: "
+        f"the same {view.tokenizer.unit} in another order have the same mean."
     )
     lines += ["", *view.strips([*embedded(view)[-SHOWN:], ("mean", context)])]
     return Screen("The middle: a mean", lines, {"context": context.tolist()})
@@ -44,6 +44,8 @@ def _side_by_side(view: View, step: Recorded) -> Screen:
         f"The embeddings are laid side by side: {len(context)} numbers in a row. What stood first and what stood last are now "
         "in different places, so the order is kept."
     )
+    if len(context) > sum(len(row) for _, row in embedded(view)):
+        lines += paragraph("Where the text doesn't reach back so far, they are 0.")
     lines += ["", *view.strips(embedded(view)[-SHOWN:])]
     return Screen("The middle: side by side", lines, {"context": context.tolist()})
 
@@ -51,8 +53,9 @@ def _side_by_side(view: View, step: Recorded) -> Screen:
 def _tanh(view: View, step: Recorded) -> Screen:
     hidden = step.output.data[0]
     lines = paragraph(
-        f"A hidden layer: each of its {len(hidden)} numbers is a weighted sum of all {step.inputs[1].shape[0]} inputs, bent by "
-        "tanh, an S-shaped curve, to lie between -1 and 1. Without the bend, two layers would be no more than one."
+        f"A hidden layer: each of its {len(hidden)} numbers is a weighted sum of all {step.inputs[1].shape[0]} inputs, plus "
+        "a number of its own, bent by tanh, an S-shaped curve, to lie between -1 and 1. Without the bend, two layers would be "
+        "no more than one."
     )
     lines += ["", *view.strips([("hidden", hidden)], 1.0)]
     return Screen("The middle: the tanh layer", lines, {"hidden": hidden.tolist()})
@@ -86,7 +89,7 @@ def _block(view: View, layer: int) -> Screen:
         f"What it finds is added to its own numbers. Then each place thinks for itself: {up.shape[-1]} weighted sums, bent by "
         "GELU, and back to as many numbers as before, which are added, too:"
     )
-    lines += ["", *view.strips([("found", found), ("thought", thought)])]
+    lines += ["", *view.strips([("found", found), ("thought", thought)], alike=False)]
     heads = [{"head": head, "weights": look.tolist()} for head, look in enumerate(weights, 1)]
     figures = {"layer": layer + 1, "heads": heads, "found": found.tolist(), "thought": thought.tolist()}
     return Screen(f"The middle: layer {layer + 1} of {len(walk.attention)}", lines, figures)

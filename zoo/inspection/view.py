@@ -54,18 +54,20 @@ class View:
         count = len(self.walk.tokens) - SHOWN
         return [f"  ({count} earlier ones)"] if count > 0 else []
 
-    def strips(self, rows: Sequence[tuple[str, np.ndarray]], biggest: float | None = None) -> list[str]:
-        """For each named list of numbers a line: the first three, and a strip of the first ones, all to the same scale."""
-        if biggest is None:
-            biggest = max((float(np.abs(values).max(initial=0)) for _, values in rows), default=0.0)
+    def strips(self, rows: Sequence[tuple[str, np.ndarray]], biggest: float | None = None, alike: bool = True) -> list[str]:
+        """For each named list of numbers a line: the first three, and a strip of the first ones. The strongest cell is the
+        largest number of all rows, or of each row by itself if they aren't `alike`."""
         width = max(len(name) for name, _ in rows)
+        shown = [values[:CELLS] for _, values in rows]
+        largest = [biggest or float(np.abs(values).max(initial=0)) for values in shown]
         lines = []
-        for name, values in rows:
+        for (name, values), own in zip(rows, largest, strict=True):
             first = " ".join(f"{number(v):>8}" for v in values[:3].tolist())
-            more = len(values) - CELLS
-            rest = f" +{more}" if more > 0 else ""
-            lines.append(f"  {name:<{width}} {first}  {self.painter.strip(values[:CELLS], biggest)}{rest}")
-        return [*lines, "", f"  {self.painter.legend}"]
+            lines.append(f"  {name:<{width}} {first}  {self.painter.strip(values[:CELLS], max(largest) if alike else own)}")
+        more = max(len(values) for _, values in rows) - CELLS
+        scale = "the largest here" if alike else "the largest of its row"
+        rest = f"; {more} more numbers aren't shown" if more > 0 else ""
+        return [*lines, "", f"  {self.painter.legend}", f"  ({'1' if biggest == 1 else scale} is the strongest{rest})"]
 
     def likeliest(self, count: int = 5) -> list[int]:
         """The likeliest tokens, and the one that really came, if it isn't among them."""

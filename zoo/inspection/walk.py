@@ -19,14 +19,14 @@ class Walk:
 
     Args:
         model: the model, which isn't changed.
-        tokens: what came before, at least one; of a text longer than the model's window, the end is looked at.
+        tokens: what came before, at least one; of a text longer than the model's context, the end is looked at.
         target: the token that came next.
     """
 
     def __init__(self, model: Model, tokens: Sequence[int], target: int) -> None:
         model.eval()
         self.model = model
-        self.tokens = list(tokens)[-model.window(len(tokens)) :]
+        self.tokens = list(tokens)[-model.recipe.context :]
         self.target = target
         scores = model(np.array([self.tokens]))
         #: The scores for each token of the vocabulary: (vocabulary,).

@@ -44,7 +44,7 @@ without it the model learns the plays by heart, and its loss on the held-out ten
 
 **Memory too small?** `--accumulate 4` learns from the same batch in four parts, whose gradients add up.
 
-**Try.** `--preset small` (4 layers, 128 wide, context 128) and `--preset nano` (a minute or two); `--data my.txt` for a text
+**Try.** `--preset small` (4 layers, 128 wide, context 128) and `--preset nano` (a few minutes); `--data my.txt` for a text
 of yours, whose characters become the vocabulary.
 """
 

@@ -14,16 +14,16 @@ from zoo.pictures.style import SHADES, drawing, label
 from zoo.text.tokenizer import Tokenizer
 
 #: Of a longer text, the picture couldn't be read.
-MOST = 64
+MOST = 40
 
 
 def draw_attention(name: str, model: Model, tokenizer: Tokenizer, tokens: list[int], out: Path) -> None:
     """A row of panels for each layer, a panel for each head. In a panel, a row for each place that looks, and a column for each
-    place that is looked at. Raises UsageError for a model without attention, and DataError for a text that is too long."""
-    if len(tokens) > min(MOST, model.recipe.context):
-        raise DataError(
-            f"the text is too long: {len(tokens)} tokens; the picture shows {min(MOST, model.recipe.context)} at most"
-        )
+    place that is looked at. Raises UsageError for a model without attention, and DataError for a text that is too short
+    or too long."""
+    most = min(MOST, model.recipe.context)
+    if not 2 <= len(tokens) <= most:
+        raise DataError(f"the text has {len(tokens)} tokens; the picture shows from 2 to {most}")
     maps = Walk(model, tokens, 0).attention
     if not maps:
         raise UsageError(f"{name} has no attention; char_gpt and chat_gpt have")

@@ -36,10 +36,11 @@ def read_metrics(run: str) -> list[dict[str, Any]]:
 
 def draw_losses(runs: list[tuple[str, list[dict[str, Any]]]], out: Path) -> None:
     """Steps to the right, losses upwards; the lowest held-out loss is marked."""
-    with drawing(out) as (_, axes):
-        for colour, (name, metrics) in zip(COLOURS * len(runs), runs, strict=False):
-            label = f"{Path(name).name}, " if len(runs) > 1 else ""
-            axes.plot([m["step"] for m in metrics], [m["loss"] for m in metrics], "--", color=colour, label=f"{label}learning")
+    labels = [f"{name}, " for name in short_names([name for name, _ in runs])] if len(runs) > 1 else [""]
+    with drawing(out, size=(8, 4.5 + 0.12 * len(runs))) as (figure, axes):
+        for colour, label, (_, metrics) in zip(COLOURS * len(runs), labels, runs, strict=False):
+            steps, losses = [m["step"] for m in metrics], [m["loss"] for m in metrics]
+            axes.plot(steps, losses, "--", color=colour, label=f"{label}learning", marker="." if len(steps) < 20 else "")
             held_out = [(m["validation_loss"], m["step"]) for m in metrics if "validation_loss" in m]
             if held_out:
                 axes.plot([s for _, s in held_out], [v for v, _ in held_out], "-", color=colour, label=f"{label}held-out text")
@@ -49,6 +50,14 @@ def draw_losses(runs: list[tuple[str, list[dict[str, Any]]]], out: Path) -> None
         axes.set_xlabel("training step")
         axes.set_ylabel("mean loss (nats a token)")
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        figure.legend(frameon=False, loc="outside lower center", ncols=2)
         if len(runs) == 1:
             axes.set_title(f"{Path(runs[0][0]).name}: loss while learning")
+
+
+def short_names(runs: list[str]) -> list[str]:
+    """What tells runs apart: the names of their folders, without the parts that all share (width-16_steps-5: width-16)."""
+    names = [Path(run).name.split("_") for run in runs]
+    shared = set(names[0]).intersection(*names[1:])
+    short = ["_".join(part for part in name if part not in shared) for name in names]
+    return short if all(short) and len(set(short)) == len(short) else [Path(run).name for run in runs]

@@ -17,26 +17,31 @@ MOST = 80
 
 
 def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: list[int], out: Path) -> None:
-    """A bar for each token but the first: the probability that the model gave it; and what it would have guessed, where that is
-    another. Raises DataError for a text that is too short or too long."""
+    """A bar for each token that follows enough others: the probability that the model gave it; and what it would have guessed,
+    where that is another. Raises DataError for a text that is too short or too long."""
     if not 2 <= len(tokens) <= MOST:
         raise DataError(f"the text has {len(tokens)} {tokenizer.unit}; the picture shows from 2 to {MOST}")
     names = [label(tokenizer.decode([token])) for token in tokens]
-    shares = [Walk(model, tokens[:i], tokens[i]).probabilities for i in range(1, len(tokens))]
-    came = [float(p[token]) for p, token in zip(shares, tokens[1:], strict=True)]
+    # What looks at a fixed number of tokens has never learned from fewer.
+    attends = Walk(model, tokens[:1], tokens[1]).attends
+    first = 1 if attends or len(tokens) <= model.recipe.context else model.recipe.context
+    shares = [Walk(model, tokens[:i], tokens[i]).probabilities for i in range(first, len(tokens))]
+    came = [float(p[token]) for p, token in zip(shares, tokens[first:], strict=True)]
     guesses = [int(p.argmax()) for p in shares]
     wide = max(map(len, names)) > 3
     with drawing(out, size=(max(9.0, min(20.0, 0.26 * len(names) * (3 if wide else 1))), 4.5)) as (_, axes):
-        places = np.arange(1, len(names))
+        places = np.arange(first, len(names))
         axes.bar(places, came, color=COLOURS[0], width=0.75, label="what came")
-        other = [i for i, guess in enumerate(guesses) if guess != tokens[i + 1]]
+        other = [i for i, guess in enumerate(guesses) if guess != tokens[i + first]]
         heights = [float(shares[i][guesses[i]]) for i in other]
         axes.plot(
             places[other], heights, "_", color=COLOURS[1], markersize=9, markeredgewidth=2, label="another that seemed likelier"
         )
         for i, height in zip(other, heights, strict=True):
             guess = label(tokenizer.decode([guesses[i]]))
-            axes.annotate(guess, (i + 1, height), (0, 4), textcoords="offset points", ha="center", fontsize=9, color=COLOURS[1])
+            axes.annotate(
+                guess, (i + first, height), (0, 4), textcoords="offset points", ha="center", fontsize=9, color=COLOURS[1]
+            )
         axes.set_xticks(range(len(names)), names, rotation=90 if wide else 0)
         axes.set_xlim(-0.6, len(names) - 0.4)
         axes.set_ylim(0, 1.08)

@@ -47,6 +47,6 @@ def drawing(out: Path, rows: int = 1, columns: int = 1, size: tuple[float, float
         figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=rows * columns == 1)
         try:
             yield figure, axes
-            figure.savefig(out, dpi=150, metadata={"Date": None} if out.suffix == ".svg" else None)
+            figure.savefig(out, dpi=150, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
         finally:
             pyplot.close(figure)

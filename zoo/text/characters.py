@@ -41,7 +41,7 @@ class CharTokenizer:
         if not known.all():
             at = int(known.argmin())
             raise DataError(
-                f"unknown character {_described(text[at])} at {at}: the model has never seen it "
+                f"unknown character {_described(text[at])}, number {at + 1} of the text: the model has never seen it "
                 f"(it knows {len(self.vocabulary)} characters: {''.join(self.vocabulary)!r})"
             )
         return ids

@@ -78,7 +78,7 @@ def as_said(text: str, vocabulary: Sequence[str]) -> str:
     """The text; for a model that converses, as something that the user said, up to where the bot answers."""
     if not {USER, BOT, END} <= set(vocabulary) or not text:
         return text
-    return as_heard(text if text.startswith(USER) else f"{USER}{text}{END}{BOT}")
+    return as_heard(text if text.startswith(USER) else f"{USER}{readable(text)[0]}{END}{BOT}")
 
 
 def questions_in(text: str, count: int) -> list[Question]:

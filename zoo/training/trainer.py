@@ -30,6 +30,10 @@ SAVE_EVERY = 60.0
 MOST_RECENT = 10_000
 
 
+class Diverged(DataError):
+    """The loss, or the gradient, is no longer a number."""
+
+
 class Interrupted(Exception):
     """Training was stopped by a signal, after saving."""
 
@@ -217,7 +221,7 @@ class Trainer:
         """Raises DataError for what is no number."""
         if not math.isfinite(value):
             saved = f"; {self.folder.path} keeps the run as it was at step {self._saved}" if self._saved > 0 else ""
-            raise DataError(
+            raise Diverged(
                 f"the {what} became {value} at step {self.step + 1}; "
                 f"try a smaller --learning-rate than {self.recipe.learning_rate:g}{saved}"
             )
