@@ -130,3 +130,21 @@ def test_another_recipe_in_the_folder(python, tmp_path):
     assert python(tmp_path, "zoo.train", "word_ngram", "--epochs", 1, "--out", "all/width-8_epochs-1").returncode == 0
     done = python(tmp_path, "zoo.compare", "word_ngram", "--width", 8, 16, "--epochs", 1, "--out", "all")
     assert done.returncode == 1 and "another recipe" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_run_that_diverges_is_a_row_like_others(python, tmp_path):
+    done = python(tmp_path, "zoo.compare", "char_meanpool", "--learning-rate", 0.05, 1e20, "--epochs", 5)
+    assert done.returncode == 0 and "became" in done.stderr and "Traceback" not in done.stderr, done.stderr
+    assert [line[2] for line in rows(done.stdout)[1]][1] == "diverged"
+    done = python(tmp_path, "zoo.compare", "char_meanpool", "--learning-rate", 0.05, 1e20, "--epochs", 5, "--json")
+    assert [json.loads(line)["loss"] is None for line in done.stdout.splitlines()] == [False, True]
+
+
+def test_files_of_one_name_and_numbers_that_look_alike(python, tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.txt").write_text("the cat sat on the mat\n" * 3)
+    done = python(tmp_path, "zoo.compare", "word_ngram", "--data", "a/t.txt", "b/t.txt", "--epochs", 1)
+    one_line_error(done, "zoo.compare", "--data", "same name", code=2)
+    done = python(tmp_path, "zoo.compare", "word_ngram", "--learning-rate", 0.1, 0.10000001, "--epochs", 1)
+    assert done.returncode == 0 and [line[0] for line in rows(done.stdout)[1]] == ["0.1", "0.10000001"], done.stderr

@@ -7,6 +7,7 @@ import pytest
 from conftest import one_line_error
 
 from zoo.pictures.embeddings import flatten
+from zoo.pictures.losses import short_names
 
 
 def test_the_losses_of_runs(small_gpt, python, tmp_path):
@@ -115,3 +116,9 @@ def test_the_map_is_the_principal_components():
     places, _, _ = flatten(close, "tsne")
     inside = np.linalg.norm(places[:10] - places[:10].mean(axis=0), axis=1).max()
     assert np.linalg.norm(places[:10].mean(axis=0) - places[10:].mean(axis=0)) > inside
+
+
+def test_curves_are_named_by_what_tells_them_apart():
+    assert short_names(["runs/x/width-16_steps-5", "runs/x/width-32_steps-5"]) == ["width-16", "width-32"]
+    assert short_names(["runs/one", "two"]) == ["one", "two"] and short_names(["a/same", "b/same"]) == ["same", "same"]
+    assert short_names(["runs/a_b", "runs/a"]) == ["a_b", "a"]
