@@ -8,7 +8,7 @@ import numpy as np
 
 from zoo.decoding.reader import Reader
 from zoo.decoding.sampling import Sampling
-from zoo.text.marks import BOT, END, USER, Question, as_heard, heard, readable
+from zoo.text.marks import BOT, END, USER, Question, readable
 from zoo.text.tokenizer import Tokenizer
 
 #: The longest answer, in characters. The model ends its answers by itself; this is for one that doesn't.
@@ -54,7 +54,7 @@ class Conversation:
 
         Raises DataError for a character that isn't known. What was said before a caller stops listening is remembered.
         """
-        words = self.tokenizer.encode(heard(said)).tolist()[-self.longest() :]
+        words = self.tokenizer.encode(said).tolist()[-self.longest() :]
         mark, end = self._tokens(BOT)[0], self._tokens(END)[0]
         self.turns.append([*self._tokens(USER), *words, end])
         turn = [mark]
@@ -96,7 +96,7 @@ def right_answers(
     were."""
     right = 0
     for done, question in enumerate(questions, 1):
-        *before, asked = as_heard(question.prompt).removesuffix(BOT).removesuffix(END).split(END)
+        *before, asked = question.prompt.removesuffix(BOT).removesuffix(END).split(END)
         conversation.turns = [conversation.tokenizer.encode(turn + END).tolist() for turn in before]
         right += "".join(conversation.answer(asked.removeprefix(USER))) == question.answer
         watch(done, right / done)

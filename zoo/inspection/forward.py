@@ -22,9 +22,7 @@ def text(view: View) -> Screen:
     rows = [(view.name(token), str(token)) for token in walk.tokens[-SHOWN:]]
     lines += ["", *view.earlier(), *table([(view.unit, "id"), *rows]), ""]
     if {USER, BOT} <= set(view.tokenizer.vocabulary):
-        lines += paragraph(
-            "What was said is read in small letters, without punctuation, after a >, and a < says that the bot is next."
-        )
+        lines += paragraph("A > marks what the user says, and a < says that the bot is next.")
     lines += paragraph(f"What really comes next is {target} (id {walk.target}). The model isn't told: it has to guess.")
     figures = {"tokens": [view.name(t) for t in walk.tokens], "ids": walk.tokens, "target": target, "target_id": walk.target}
     return Screen("From text to numbers", lines, figures)

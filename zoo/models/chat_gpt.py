@@ -3,7 +3,7 @@
 **From last time.** (COURSE.md, chapter 12, talks with it.) char_gpt writes on and on, because that is what it has read. To
 make a chatbot of such a model nothing about it has to change, only what it reads:
 
-    >hello
+    >Hello!
     <Hi there! How can I help you today?
     >what is a penguin
     <Penguins can't fly, but they swim very well.
@@ -14,10 +14,8 @@ That is all there is to `python -m zoo.chat`. (Large chatbots have the same mark
 
 **What it reads** is written by `python -m zoo.dialogue` out of `data/conversations/`: some hundred exchanges, each question in
 many wordings, spellings and cases, with slips of the finger and words that change nothing, so that the model learns what
-matters. Capitals and punctuation of a question it never sees: they are taken out first, here and in `zoo.chat`, as "Hello!" and
-"hello" mean the same, and what needn't be learned leaves room. In some conversations the answer needs the turn before: a name,
-or what "they" means. And a fifth of all questions is beyond it, with words that it hasn't seen or that nobody has, so that it
-learns to say that it doesn't know.
+matters. In some the answer needs the turn before: a name, or what "they" means. And a fifth of all questions is beyond it, with
+words that it hasn't seen or that nobody has, so that it learns to say that it doesn't know.
 
 **What counts.** For the first 2,000 steps it guesses every letter that anybody says (*pretraining*): the words of the questions
 are worth knowing. Then the questions are only read: their targets are IGNORED, the loss is the mean over the bot's letters
@@ -60,7 +58,7 @@ from zoo.models import char_gpt
 from zoo.recipe import option
 from zoo.text.dialogue import Dialogue, held_out_questions
 from zoo.text.examples import Examples
-from zoo.text.marks import Question, as_heard, questions_in
+from zoo.text.marks import Question, questions_in
 from zoo.text.tokenizer import Tokenizer
 from zoo.text.turns import Turns
 
@@ -93,7 +91,7 @@ class ChatGPT(char_gpt.CharGPT):
     keeps_best = False
     trains = (0.034, 940)
     tokens = 100
-    sample = (">hello\n<", 36, 0.0)
+    sample = (">Hello!\n<", 36, 0.0)
     scale = 0.08
     invitation = "python -m zoo.chat {run}"
 
@@ -108,11 +106,6 @@ class ChatGPT(char_gpt.CharGPT):
         """What turns a place's numbers into scores: (width, vocabulary)."""
         return self.head.weight
 
-    @classmethod
-    def documents(cls, text: str) -> list[str]:
-        """The conversations, in one, as they are heard."""
-        return [as_heard(text)]
-
     def questions(self, text: str) -> dict[str, list[Question]]:
         """A thousand questions of what it learned from; and of the zoo's own conversations those that were held out."""
         found = {"Questions of the text": questions_in(text, 1000)}
@@ -123,9 +116,9 @@ class ChatGPT(char_gpt.CharGPT):
         return Turns(documents, self.recipe.context, tokenizer, self.recipe.pretraining)
 
     def schedule(self, steps: int) -> Callable[[int], float]:
-        """A rise from 0, then half a cosine, squared, so that it falls early, down to the final rate."""
+        """A rise from 0, then half a cosine to the power of 1.5, so that it falls earlier, down to the final rate."""
         wave = warmup_cosine(min(self.recipe.warmup, steps), steps, 0.0)
-        return lambda step: max(wave(step) ** 2, self.recipe.final_rate)
+        return lambda step: max(wave(step) ** 1.5, self.recipe.final_rate)
 
 
 def waves(places: int, width: int) -> np.ndarray:

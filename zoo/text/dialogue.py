@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from zoo.text.corpus import Corpus, data_folder
-from zoo.text.marks import ALPHABET, BOT, END, USER, Question, heard, readable
+from zoo.text.marks import ALPHABET, BOT, END, USER, Question, readable, words_of
 from zoo.text.material import Deck, Exchange, Material, Turn, fill_in, read_material
 
 #: How long the text is that is learned from, in characters.
@@ -114,7 +114,7 @@ def _said(exchange: Exchange, deck: Deck, forbidden: re.Pattern[str]) -> Iterato
         kept = dict(slots)
         while True:
             said = vary(fill_in(deck.draw(*turn.wordings), slots, material(), deck), deck, slips=not exchange.personal)
-            if not forbidden.fullmatch(heard(said)):
+            if not forbidden.fullmatch(words_of(said)):
                 break
             slots = dict(kept)
         yield said, fill_in(turn.answer, slots, material(), deck)
@@ -200,7 +200,7 @@ def held_out_wordings() -> re.Pattern[str]:
     """What no question to learn from may be: a held-out wording, with whatever word in it."""
     turns = [turn for exchange in material().exchanges for turn in exchange.turns + exchange.more]
     wordings = ["could you explain.*"]  # (which is held out of so many exchanges)
-    wordings += sorted({heard(re.sub(r"\{[^}]*\}", "slot", wording)) for turn in turns for wording in turn.held_out})
+    wordings += sorted({words_of(re.sub(r"\{[^}]*\}", "slot", wording)) for turn in turns for wording in turn.held_out})
     return re.compile("|".join(wording.replace("slot", ".*") for wording in wordings))
 
 

@@ -64,21 +64,16 @@ def readable(text: str, known: Set[str] = LETTERS) -> tuple[str, list[str]]:
     return " ".join("".join(read).split()), unknown
 
 
-def heard(text: str) -> str:
-    """What of a user's words is listened to: letters and digits, in small letters. How they were written matters little."""
+def words_of(text: str) -> str:
+    """The words of a text alone, in small letters, to compare wordings."""
     return " ".join(re.sub(r"[\W_]+", " ", text.lower().replace("'", "")).split())
-
-
-def as_heard(text: str) -> str:
-    """A text of conversations, with what the user says as it is heard."""
-    return END.join(USER + heard(line) if line.startswith(USER) else line for line in text.split(END))
 
 
 def as_said(text: str, vocabulary: Sequence[str]) -> str:
     """The text; for a model that converses, as something that the user said, up to where the bot answers."""
-    if not {USER, BOT, END} <= set(vocabulary) or not text:
+    if not {USER, BOT, END} <= set(vocabulary) or not text or text.startswith(USER):
         return text
-    return as_heard(text if text.startswith(USER) else f"{USER}{readable(text)[0]}{END}{BOT}")
+    return f"{USER}{readable(text)[0]}{END}{BOT}"
 
 
 def questions_in(text: str, count: int) -> list[Question]:

@@ -30,7 +30,7 @@ T = TypeVar("T")
 CONSONANTS = (*"bcdfghjklmnprstvw", *["br", "ch", "cl", "cr", "dr", "fl", "gl", "gr", "kr", "pl", "pr", "sl", "st", "th", "tr"])
 VOWELS = (*"aeiouaeiou", "y", "ai", "ea", "ie", "oo", "ou")
 #: What they had better not contain.
-RUDE = re.compile("shit|slut|nigg|cunt|dick|cock|cum|sex|rape|puss|tits|fuck|piss|nazi")
+RUDE = re.compile("shit|slut|nigg|cunt|dick|cock|cum|sex|rape|puss|tits|fuck|piss|nazi|wank|arse")
 ENDINGS = (*[""] * 6, *["l", "m", "n", "r", "s", "t", "k", "d", "ll", "mp", "nd", "ng", "rn", "rt", "x"])
 
 

@@ -14,7 +14,9 @@ from zoo.text.tokenizer import Tokenizer
 #: Where a stretch begins in the middle of what the bot says, nobody can know how it goes on: so many guesses don't count.
 UNSURE = 16
 #: How often a letter that the user says is read as another.
-SLIPS = 0.01
+SLIPS = 0.03
+#: How many stretches begin with each line in a pass over the text: every time with other slips.
+ROUNDS = 2
 #: One stretch of so many doesn't begin with a line.
 LATER = 20
 
@@ -60,14 +62,14 @@ class Turns:
         self._order = np.arange(0)
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return ROUNDS * len(self.starts)
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
         """The step's share of a pass over all lines: inputs and targets (size, context), which begin there. Every pass has an
         order of its own, drawn from (seed, pass)."""
-        number, place = divmod(step, max(len(self.starts) // size, 1))
+        number, place = divmod(step, max(len(self) // size, 1))
         if number != self._pass:
-            self._order, self._pass = np.random.default_rng((seed, number)).permutation(self.starts), number
+            self._order, self._pass = np.random.default_rng((seed, number)).permutation(np.tile(self.starts, ROUNDS)), number
         starts = np.resize(self._order[place * size : (place + 1) * size], size)
         # Some begin anywhere in the stretch: so a long answer looks when its beginning is forgotten.
         rng = np.random.default_rng((seed, step, 1))
