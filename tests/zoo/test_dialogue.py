@@ -14,7 +14,7 @@ from zoo.registry import model_class
 from zoo.text import dialogue
 from zoo.text import turns as turns_module
 from zoo.text.characters import CharTokenizer
-from zoo.text.dialogue import held_out_questions, held_out_wordings, write_dialogue
+from zoo.text.dialogue import held_out_questions, held_out_wordings, strangers_questions, write_dialogue
 from zoo.text.examples import IGNORED
 from zoo.text.marks import ALPHABET, BOT, END, LETTERS, USER, as_said, questions_in, readable, words_of
 from zoo.text.material import Deck, fill_in, read_material
@@ -127,6 +127,13 @@ def test_held_out_wordings_are_never_said(asked):
         assert (
             question.prompt.startswith(USER) and question.prompt.endswith(END + BOT) and set(question.prompt) <= set(ALPHABET)
         )
+
+
+def test_a_strangers_questions_are_others(asked):
+    questions = strangers_questions()
+    said, answers = {words_of(s) for s, _ in asked}, {t.answer for e in dialogue.material().exchanges for t in e.turns + e.more}
+    assert len(questions) > 90 and not any(words_of(q.prompt) in said for q in questions)
+    assert all(q.answer in answers and readable(q.prompt[1:-2]) == (q.prompt[1:-2], []) for q in questions)
 
 
 def test_held_out_words_are_never_said(text):

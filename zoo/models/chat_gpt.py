@@ -56,7 +56,7 @@ from microtensor import Tensor, nn
 from microtensor.optim import warmup_cosine
 from zoo.models import char_gpt
 from zoo.recipe import option
-from zoo.text.dialogue import Dialogue, held_out_questions
+from zoo.text.dialogue import Dialogue, held_out_questions, strangers_questions
 from zoo.text.examples import Examples
 from zoo.text.marks import Question, questions_in
 from zoo.text.tokenizer import Tokenizer
@@ -107,9 +107,13 @@ class ChatGPT(char_gpt.CharGPT):
         return self.head.weight
 
     def questions(self, text: str) -> dict[str, list[Question]]:
-        """A thousand questions of what it learned from; and of the zoo's own conversations those that were held out."""
+        """A thousand questions of what it learned from; and, of the zoo's own conversations, those that were held out, and some
+        of a stranger's."""
         found = {"Questions of the text": questions_in(text, 1000)}
-        return found if self.recipe.data else {**found, "Questions in wordings that it never saw": held_out_questions()}
+        if not self.recipe.data:
+            found["Questions in wordings that it never saw"] = held_out_questions()
+            found["Questions in a stranger's words"] = strangers_questions()
+        return found
 
     def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
         """Stretches of conversations, of which the bot's words are to be guessed."""

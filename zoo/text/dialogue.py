@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 
-from zoo.text.corpus import Corpus, data_folder
-from zoo.text.marks import ALPHABET, BOT, END, USER, Question, readable, words_of
+from zoo.text.corpus import Corpus, data_folder, read_text
+from zoo.text.marks import ALPHABET, BOT, END, USER, Question, questions_in, readable, words_of
 from zoo.text.material import Deck, Exchange, Material, Turn, fill_in, read_material
 
 #: How long the text is that is learned from, in characters.
@@ -193,6 +193,11 @@ def held_out_questions() -> list[Question]:
                 count = len(material().lists[names[0]][1]) if names else 1
                 found += [_question(turns, wording, deck) for _ in range(count)]
     return found
+
+
+def strangers_questions() -> list[Question]:
+    """Questions, and their answers, in the words of somebody who knew what the model can answer, but not the wordings here."""
+    return questions_in(read_text(data_folder() / "strangers.txt"), 1000)
 
 
 @cache
