@@ -221,7 +221,7 @@ def _shown(value: Any) -> str:
     """A value in a table, and in a folder's name: of a file its name, of a number all its digits."""
     if isinstance(value, str):
         return Path(value).stem
-    return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
 
 
 if __name__ == "__main__":
