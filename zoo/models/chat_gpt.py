@@ -28,8 +28,8 @@ trial 81 % in new wordings were right where the loss was lowest, and 86 % at the
 where it is wrong, and a loss punishes that more than it rewards a few more right answers. So the last parameters are kept.
 
 **Where it begins.** A stretch of 128 characters begins with a line, since that is how a conversation looks, whose oldest turns
-go first when it gets too long; each line has its stretch in a pass over the text. Where the bot speaks first, its first letters
-can't be known, and don't count.
+go first when it gets too long. In a pass over the text two stretches begin with each line, with other slips of the finger.
+Where the bot speaks first, its first letters can't be known, and don't count.
 
 **The head** is a matrix of its own here, not the table of embeddings.
 
@@ -89,7 +89,7 @@ class ChatGPT(char_gpt.CharGPT):
     corpus = Dialogue()
     recipe_class = Recipe
     keeps_best = False
-    trains = (0.034, 940)
+    trains = (0.062, 1836)
     tokens = 100
     sample = (">Hello!\n<", 36, 0.0)
     scale = 0.08
