@@ -77,7 +77,7 @@ def operations(model: str) -> int:
 
 def memory() -> Row:
     """The most memory that a process needs for three steps."""
-    row = Row("peak memory of a process that does that step", "MB", rival_name="PyTorch", goal="at most 0.6 of it")
+    row = Row("peak memory of a process that does char_gpt's step", "MB", rival_name="PyTorch", goal="at most 0.6 of it")
     row.ours = peak("Microtensor")["all"]
     row.details = {"microtensor": peak("Microtensor")}
     if not has_torch():

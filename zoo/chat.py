@@ -54,7 +54,8 @@ class _Chat:
     """A conversation, and the commands within it."""
 
     def __init__(self, options: argparse.Namespace) -> None:
-        # A letter is one row through small matrices: to wake a second thread for that takes longer than the second half.
+        # A letter is one row through small matrices. A second thread doesn't make that faster, and where another program keeps
+        # a core busy, waiting for it takes longer than all the work.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         import numpy as np
 
