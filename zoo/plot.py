@@ -45,16 +45,11 @@ def main(arguments: list[str]) -> int:
     if not out.parent.is_dir():
         raise UsageError(f"--out: there is no folder {out.parent}")
 
-    from zoo.pictures.style import check_installed
-
     if options.what == "losses":
         from zoo.pictures.losses import draw_losses, read_metrics
 
-        runs = [(name, read_metrics(name)) for name in options.names]
-        check_installed()
-        draw_losses(runs, out)
+        draw_losses([(name, read_metrics(name)) for name in options.names], out)
     else:
-        check_installed()
         _draw_model(options, out)
     result(options, f"Drawn: {out}", {"file": str(out)})
     return 0

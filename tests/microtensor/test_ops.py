@@ -139,7 +139,7 @@ def test_float32_stays_float32_and_near_float64(case, data, seed):
 NOT_DIFFERENTIABLE = {
     "argmax", "equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "not_equal", "one_hot", "sign",
 }  # fmt: skip
-PARTS = {"backward", "identity"}  # what ops are made of; tested through them
+PARTS = {"backward", "graph", "identity"}  # what ops and Tensor's methods are made of; tested through them
 
 
 def test_every_op_has_a_case():

@@ -94,6 +94,7 @@ def test_each_picture_of_a_model(small_gpt, python, tmp_path):
 def test_a_model_without_attention(trained, python, tmp_path):
     run = trained[0] / "runs" / "word_meanpool"
     one_line_error(python(tmp_path, "zoo.plot", "attention", run, "by the"), "zoo.plot", "no attention", "char_gpt", code=2)
+    pytest.importorskip("matplotlib")
     done = python(tmp_path, "zoo.plot", "probabilities", run, "down by the harbour where", "--out", "p.svg")
     assert done.returncode == 0 and "harbour" in (tmp_path / "p.svg").read_text(), done.stderr
 

@@ -21,18 +21,16 @@ def label(token: str) -> str:
     return visible({" ": "\u2423", "\n": "\u21b5"}.get(token, token))
 
 
-def check_installed() -> None:
-    """Raises UsageError, saying how to install it, when matplotlib isn't there."""
+@contextmanager
+def drawing(out: Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4.5)) -> Iterator[tuple[Any, Any]]:
+    """A figure of that size in inches, and its axes (an array of them if there are several); saved as `out` at the end.
+
+    Raises UsageError, saying how to install it, when matplotlib isn't there."""
     try:
         import matplotlib
     except ImportError:
         raise UsageError("drawing needs matplotlib, which isn't installed: pip install 'microtensor[plot]'") from None
     matplotlib.use("agg")
-
-
-@contextmanager
-def drawing(out: Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4.5)) -> Iterator[tuple[Any, Any]]:
-    """A figure of that size in inches, and its axes (an array of them if there are several); saved as `out` at the end."""
     from matplotlib import pyplot
 
     # (Text as text, and no date: the same figures give the same file.)
