@@ -98,6 +98,7 @@ def test_who_looks_at_whom(small_gpt, python, tmp_path):
     screens = explained(python, tmp_path, small_gpt, "the sea is", "--next", " ")
     model, tokenizer = zoo.load_model(str(small_gpt))
     ids = tokenizer.encode("the sea is")[None]
+    np.testing.assert_allclose(screens["Scores"]["logits"], model(ids).data[0, -1], atol=1e-5)
     x = model.characters(ids) + model.places(np.arange(ids.shape[1]))
     for layer, block in enumerate(model.blocks, 1):
         found, weights = block.attention.in_steps(block.norm1(x))
