@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from zoo.command import Parser, note, number, result, run, whole_number
+from zoo.command import Parser, add_last, note, number, result, run, whole_number
 from zoo.errors import UsageError, UserError, did_you_mean
 
 COMMANDS = """\
@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "model", metavar="MODEL", nargs="?", default="chat_gpt", help="chat_gpt, or the run folder of one that you trained"
     )
-    parser.add_argument("--last", action="store_true", help="the parameters of the last step, not those that did best")
+    add_last(parser)
     parser.add_argument(
         "--temperature",
         type=number(0),

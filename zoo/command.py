@@ -81,6 +81,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="MODEL", help="a model's name (its run in runs/, or what comes with the zoo) or a run folder"
     )
+    add_last(parser)
+
+
+def add_last(parser: argparse.ArgumentParser) -> None:
+    """The choice between the parameters that a run keeps for use and its last."""
     parser.add_argument("--last", action="store_true", help="the parameters of the last step, not those that did best")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from zoo.command import Parser, result, run
+from zoo.command import Parser, add_last, result, run
 from zoo.errors import UsageError, did_you_mean
 
 #: What can be drawn, and what that needs.
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", metavar="NAME", nargs="*", help="what that needs; see below")
     parser.add_argument("--out", metavar="FILE", help="a .png or .svg file (default: WHAT.png)")
     parser.add_argument("--method", choices=("pca", "tsne"), default="pca", help="how embeddings are flattened (default: pca)")
-    parser.add_argument("--last", action="store_true", help="the parameters of the last step, not those that did best")
+    add_last(parser)
     options = parser.parse(arguments)
     if options.what not in KINDS:
         raise UsageError(f"can't draw {options.what!r}{did_you_mean(options.what, list(KINDS))}; there are {', '.join(KINDS)}")

@@ -20,7 +20,7 @@ from zoo.decoding.plain import PlainReader
 from zoo.decoding.sampling import Sampling
 from zoo.errors import DataError
 from zoo.text.characters import CharTokenizer
-from zoo.text.dialogue import held_out_questions
+from zoo.text.dialogue import held_out_questions, strangers_questions
 from zoo.text.marks import ALPHABET, Question
 
 HELLO = "Hi there! How can I help you today?"
@@ -369,6 +369,11 @@ def test_it_knows_a_name_from_the_turn_before(shipped):
     shipped.forget()
     assert "".join(shipped.answer("My name is Anna.")) == "Nice to meet you, Anna!"
     assert "".join(shipped.answer("What is my name?")) == "Your name is Anna."
+
+
+def test_six_of_ten_questions_of_a_stranger(shipped):
+    questions = strangers_questions()
+    assert right_answers(shipped, questions) >= 0.6 * len(questions)
 
 
 def test_three_of_four_questions_in_new_wordings(shipped):

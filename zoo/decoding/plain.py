@@ -1,7 +1,7 @@
 """Reading with a transformer in plain NumPy: what the compiled `cache` does, to be read, and to begin at once.
 
 Compiling takes two seconds, once. Somebody who wants to talk shouldn't wait for that, and for a model of the size of chat_gpt
-NumPy is fast enough: some thousand characters a second.
+NumPy is fast enough: it takes 0.4 ms a character (on the machine of the README's table).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The map of a model's embeddings: tokens that mean something alike lie close together."""
+"""The map of a model's embeddings. Where it has learned enough, tokens that are used alike lie close together."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ T = TypeVar("T")
 #: What made-up words are made of.
 CONSONANTS = (*"bcdfghjklmnprstvw", *["br", "ch", "cl", "cr", "dr", "fl", "gl", "gr", "kr", "pl", "pr", "sl", "st", "th", "tr"])
 VOWELS = (*"aeiouaeiou", "y", "ai", "ea", "ie", "oo", "ou")
+ENDINGS = (*[""] * 6, *["l", "m", "n", "r", "s", "t", "k", "d", "ll", "mp", "nd", "ng", "rn", "rt", "x"])
 #: What they had better not contain.
 RUDE = re.compile("shit|slut|nigg|cunt|dick|cock|cum|sex|rape|puss|tits|fuck|piss|nazi|wank|arse")
-ENDINGS = (*[""] * 6, *["l", "m", "n", "r", "s", "t", "k", "d", "ll", "mp", "nd", "ng", "rn", "rt", "x"])
 
 
 @dataclass

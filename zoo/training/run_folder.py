@@ -1,7 +1,7 @@
 """A run folder: everything a training run leaves behind.
 
 config.json          the model, its recipe, its vocabulary
-model.safetensors    the parameters: those that did best on the validation split, or the last where there is none
+model.safetensors    the parameters: those that did best on the validation split, or the last (see `Trainer`)
 state.safetensors    the last parameters, the optimizer, the step, the latest losses: what resuming needs
 metrics.jsonl        the losses as they went, a JSON object a line
 """

@@ -56,7 +56,8 @@ class Trainer:
     """Trains a model on a text's examples and keeps its run folder.
 
     Where the text is long enough, its last tenth is held out: the model is evaluated on the whole of that now and then, and the
-    parameters that did best there are the ones that are kept for use. Otherwise those of the last step are.
+    parameters that did best there are the ones that are kept for use, unless the model goes by its last ones (`keeps_best`).
+    Otherwise those of the last step are.
 
     Args:
         model: the model, whose recipe says how.
