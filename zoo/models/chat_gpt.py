@@ -27,9 +27,16 @@ easier to guess than questions.
 trial 81 % in new wordings were right where the loss was lowest, and 86 % at the end. A model that learns on gets surer, also
 where it is wrong, and a loss punishes that more than it rewards a few more right answers. So the last parameters are kept.
 
-**Where it begins.** A stretch of 128 characters begins with a line, since that is how a conversation looks, whose oldest turns
-go first when it gets too long. In a pass over the text two stretches begin with each line, with other slips of the finger.
-Where the bot speaks first, its first letters can't be known, and don't count.
+**Always new.** A pass over the text has six rounds over its conversations, and for each round the text is written anew, with
+the next seed: other wordings, other names. A text of a million letters that is read again and again is learned by heart: in a
+trial, after 16 rounds over the same one, 99 % of its own questions were answered rightly, but only 81 % of another text's that
+was written in the same way. Besides, in one stretch of three every name is changed, each vowel to another, each consonant to
+another, so that there are always names that nobody has heard of: to repeat them, the model has to look how they are spelt. The
+last quarter of the rounds reads the first text again.
+
+**Where it begins.** A stretch of 128 characters begins with a conversation. Where that doesn't fit, another begins with a later
+question, since that is what is left in a long chat, whose oldest turns go first. Then the first answer in it doesn't count, as
+it may be about what was said before, nor does a name that is no longer to be seen: what can't be known could only be guessed.
 
 **The head** is a matrix of its own here, not the table of embeddings.
 
@@ -56,7 +63,7 @@ from microtensor import Tensor, nn
 from microtensor.optim import warmup_cosine
 from zoo.models import char_gpt
 from zoo.recipe import option
-from zoo.text.dialogue import Dialogue, held_out_questions, strangers_questions
+from zoo.text.dialogue import Dialogue, held_out_questions, strangers_questions, write_dialogue
 from zoo.text.examples import Examples
 from zoo.text.marks import Question, questions_in
 from zoo.text.tokenizer import Tokenizer
@@ -116,8 +123,13 @@ class ChatGPT(char_gpt.CharGPT):
         return found
 
     def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
-        """Stretches of conversations, of which the bot's words are to be guessed."""
-        return Turns(documents, self.recipe.context, tokenizer, self.recipe.pretraining)
+        """Stretches of conversations, of which the bot's words are to be guessed. Where they are the zoo's own, and all of them
+        are learned from, each round reads new ones, until the last quarter reads these again."""
+        turns = Turns(documents, self.recipe.context, tokenizer, self.recipe.pretraining)
+        if self.recipe.data is None and self.recipe.share == 1:
+            rounds = self.recipe.total_steps(len(turns)) * self.recipe.batch_size / len(turns.given.starts)
+            turns.another = lambda number: tokenizer.encode(write_dialogue(number)) if number < 0.75 * rounds else None
+        return turns
 
     def schedule(self, steps: int) -> Callable[[int], float]:
         """A rise from 0, then half a cosine to the power of 1.5, so that it falls earlier, down to the final rate."""

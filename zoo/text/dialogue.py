@@ -13,6 +13,8 @@ from zoo.text.material import Deck, Exchange, Material, Turn, fill_in, read_mate
 
 #: How long the text is that is learned from, in characters.
 LENGTH = 1_200_000
+#: How many characters chat_gpt can see: what doesn't fit, needn't be one conversation.
+REMEMBERED = 128
 
 QUESTION = re.compile(
     r"(what|whats|who|whos|where|when|why|which|how|is|are|am|do|does|did|can|could|will|would|should|shall|have you|may)\b"
@@ -77,28 +79,35 @@ def write_dialogue(seed: int = 0, length: int = LENGTH) -> str:
     forbidden = held_out_wordings()
     while True:
         for session in _sessions(deck, forbidden):
-            parts.append("".join(f"{USER}{said}{END}{BOT}{answer}{END}" for said, answer in session) + END)
+            parts.append(_written(session) + END)
             written += len(parts[-1])
             if written >= length:
                 return "".join(parts)
 
 
 def _sessions(deck: Deck, forbidden: re.Pattern[str]) -> Iterator[list[tuple[str, str]]]:
-    """Every exchange as often as it should come, in random order, a few in each session."""
+    """Every exchange as often as it should come, in random order, as many in a session as the model can remember, or fewer."""
     everything = [e for e in material().exchanges if not e.follows for _ in range(e.often + 2 * bool(e.more))]
     follow_ups = [e for e in material().exchanges if e.follows]
     session: list[tuple[str, str]] = []
     personal = False
     for exchange in deck.shuffled(everything):
+        turns = list(_said(exchange, deck, forbidden))
+        while exchange.personal and len(_written(turns)) > REMEMBERED:
+            turns.pop()  # A name that is forgotten can't be said.
+        if len(exchange.turns) == 1 and not exchange.more and not exchange.personal and deck.chance(0.06):
+            turns += _said(follow_ups[deck.below(len(follow_ups))], deck, forbidden)
         # Two that ask for the same thing about the user would contradict each other.
-        if session and (deck.chance(0.3) or (personal and exchange.personal)):
+        if session and (deck.chance(0.1) or (personal and exchange.personal) or len(_written(session + turns)) > REMEMBERED):
             yield session
             session, personal = [], False
         personal |= exchange.personal
-        session += _said(exchange, deck, forbidden)
-        if len(exchange.turns) == 1 and not exchange.more and not exchange.personal and deck.chance(0.06):
-            session += _said(follow_ups[deck.below(len(follow_ups))], deck, forbidden)
+        session += turns
     yield session
+
+
+def _written(session: list[tuple[str, str]]) -> str:
+    return "".join(f"{USER}{said}{END}{BOT}{answer}{END}" for said, answer in session)
 
 
 def _said(exchange: Exchange, deck: Deck, forbidden: re.Pattern[str]) -> Iterator[tuple[str, str]]:
@@ -129,7 +138,7 @@ def vary(text: str, deck: Deck, slips: bool = True) -> str:
     question = QUESTION.match(text) is not None
     if question and text.count(" ") > 1 and deck.chance(0.08):
         text = f"{deck.draw(*ASKING)}{',' if deck.chance(0.6) else ''} {text}"
-    while " " in text and deck.chance(0.15):
+    while " " in text and deck.chance(0.1):
         words = text.split(" ")
         at = 1 + deck.below(len(words))
         text = " ".join([*words[:at], deck.draw(*BETWEEN), *words[at:]])
@@ -202,10 +211,11 @@ def strangers_questions() -> list[Question]:
 
 @cache
 def held_out_wordings() -> re.Pattern[str]:
-    """What no question to learn from may be: a held-out wording, with whatever word in it."""
+    """What no question to learn from may be: a held-out wording, with whatever word in it, or a stranger's question."""
     turns = [turn for exchange in material().exchanges for turn in exchange.turns + exchange.more]
     wordings = ["could you explain.*"]  # (which is held out of so many exchanges)
     wordings += sorted({words_of(re.sub(r"\{[^}]*\}", "slot", wording)) for turn in turns for wording in turn.held_out})
+    wordings += [words_of(question.prompt.rpartition(USER)[2]) for question in strangers_questions()]
     return re.compile("|".join(wording.replace("slot", ".*") for wording in wordings))
 
 
