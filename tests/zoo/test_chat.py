@@ -68,13 +68,13 @@ def test_what_was_said_is_the_context():
     assert Parrot.log[-6] == ">again\n<"
 
 
-def test_the_oldest_turns_go_first_and_whole():
+def test_the_oldest_question_goes_first_with_its_answer():
     talk = conversation(40)
     for said in ("first", "second", "third"):
         assert "".join(talk.answer(said)) == said
     for read in Parrot.log:
-        assert len(read) <= 40 and read[0] in "<>"
-    assert remembered(talk) == "<first\n>second\n<second\n>third\n<third\n"
+        assert len(read) <= 40 and read[0] == ">"
+    assert remembered(talk) == ">second\n<second\n>third\n<third\n"
 
 
 def test_an_answer_may_be_longer_than_the_context():

@@ -137,6 +137,13 @@ def test_a_strangers_questions_are_others(asked):
     assert all(q.answer in answers and readable(q.prompt[1:-2]) == (q.prompt[1:-2], []) for q in questions)
 
 
+@pytest.mark.parametrize("seed", [1, 35])
+def test_nor_are_they_in_what_later_rounds_read(seed):
+    said = {words_of(s) for s in re.findall(f"{USER}(.*){END}", write_dialogue(seed))}
+    assert not any(held_out_wordings().fullmatch(s) for s in said)
+    assert not said & {words_of(q.prompt.rpartition(USER)[2]) for q in held_out_questions() + strangers_questions()}
+
+
 def test_held_out_words_are_never_said(text):
     written = " ".join(w for e in dialogue.material().exchanges for t in e.turns + e.more for w in [*t.wordings, t.answer])
     for _, held_out in dialogue.material().lists.values():
@@ -302,6 +309,11 @@ def test_stretches_of_a_conversation_that_does_not_fit():
     assert [bool(whole) for whole in read.whole[read.starts[:5]]] == [True, False, True, True, True]
 
 
+def test_an_answer_without_a_question():
+    text = "<" + "a" * 30 + "\n<" + "b" * 30 + "\n>" + "c" * 30 + "\n<" + "d" * 30 + "\n" * 40
+    assert Conversations([TOKENIZER.encode(text)], 40, TOKENIZER).starts.tolist() == [0, text.index(">")]
+
+
 def test_in_pretraining_everything_is_learned(text):
     tokenizer = CharTokenizer(list(ALPHABET))
     turns = Turns([tokenizer.encode(text[:50_000])], 60, tokenizer, pretraining=2)
@@ -413,7 +425,13 @@ def test_in_order_has_every_answer_once(text):
 
 
 def test_what_is_no_conversation(tmp_path):
-    for lines in ("hello there\n" * 20, ">asks\n" * 20, "<only answers\n" * 20):
+    for lines in (
+        "hello there\n" * 20,
+        ">asks\n" * 20,
+        "<only answers\n" * 20,
+        "<only > answers\n" * 20,
+        ">only < asks\n" * 20,
+    ):
         tokenizer = CharTokenizer.from_text(lines)
         with pytest.raises(DataError, match="not a conversation"):
             Turns([tokenizer.encode(lines)], 16, tokenizer)

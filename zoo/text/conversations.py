@@ -44,7 +44,7 @@ class Conversations:
         self.whole = first & np.concatenate([[True], (first & ends)[:-1]])
         #: Where stretches begin.
         self.starts = self._starts(np.flatnonzero(first & self.asks), np.flatnonzero(self.counts & ends), context)
-        if not (self.counts.any() and self.asks.any() and len(self.starts)):
+        if not (self.counts.any() and self.asks.any()):
             raise _not_a_conversation()
 
     def _starts(self, questions: np.ndarray, answers: np.ndarray, context: int) -> np.ndarray:
@@ -59,13 +59,13 @@ class Conversations:
         starts = [0]
         for end in answers.tolist():
             start = max(starts[-1], int(opening[end]))
-            if end - start > context and start < questions[own := np.searchsorted(questions, end) - 1]:
-                first = np.searchsorted(questions, end - context)
+            first, own = np.searchsorted(questions, [end - context, end]) - [0, 1]
+            if end - start > context and own >= 0 and start < questions[own]:
                 start = int(questions[min(first, own)])
                 self.whole[start] |= first >= own
             if start != starts[-1]:
                 starts.append(start)
-        return np.array([start for start in starts if start < len(self.tokens) - context])
+        return np.array([start for start in starts if start < len(self.tokens) - context])  # (0 always is)
 
 
 def names_in(text: str) -> tuple[np.ndarray, np.ndarray]:
