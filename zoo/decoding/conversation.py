@@ -75,10 +75,10 @@ class Conversation:
             turn.append(end)
 
     def _read_again(self) -> tuple[Reader, np.ndarray, int]:
-        """Forget the oldest turns, a question with its answer, until the rest fits, and read that: the reader, the scores for
-        what comes next, and for how many tokens there is still room."""
-        while len(self.turns) > 2 and sum(map(len, self.turns)) > self.context:
-            del self.turns[:2]
+        """Forget the oldest turns, each as a whole, until the rest fits, and read that: the reader, the scores for what comes
+        next, and for how many tokens there is still room."""
+        while len(self.turns) > 1 and sum(map(len, self.turns)) > self.context:
+            del self.turns[0]
         tokens = [token for turn in self.turns for token in turn]
         if len(tokens) > self.context:  # one answer, longer than the context
             tokens = tokens[-(2 * self.context // 3) :]
