@@ -15,7 +15,7 @@ from zoo.text import dialogue
 from zoo.text import turns as turns_module
 from zoo.text.characters import CharTokenizer
 from zoo.text.conversations import Conversations, names_in
-from zoo.text.dialogue import held_out_questions, held_out_wordings, strangers_questions, write_dialogue
+from zoo.text.dialogue import REMEMBERED, held_out_questions, held_out_wordings, strangers_questions, write_dialogue
 from zoo.text.examples import IGNORED
 from zoo.text.marks import ALPHABET, BOT, END, LETTERS, USER, as_said, questions_in, readable, words_of
 from zoo.text.material import Deck, fill_in, read_material
@@ -109,6 +109,13 @@ def test_one_wording_has_one_meaning(asked):
     }
     unclear = {s for s in several if len(s.split()) > 2} - depends
     assert len(unclear) < 0.02 * len(meanings), sorted(unclear)[:50]
+
+
+def test_a_name_is_asked_for_while_it_is_remembered(text):
+    names, since = names_in(text)
+    said = [m.start() for m in re.finditer(f"(?<={END}){BOT}", text)]
+    ends = [text.index(END, place) for place in said if names[place : text.index(END, place)].any()]
+    assert len(ends) > 1000 and all(end - since[end] <= REMEMBERED for end in ends)
 
 
 # What is held out
@@ -400,6 +407,21 @@ def test_a_round_reads_a_text_of_its_own(as_written):
         for a, b in zip(turns.batch(step, 8, 1), make().batch(step, 8, 1), strict=True):
             np.testing.assert_array_equal(a, b)
     assert len(list(turns.in_order())) == len(list(make().in_order()))
+
+
+def test_chat_gpt_reads_other_conversations_each_round(text):
+    def examples(part, **settings):
+        kind = model_class("chat_gpt")
+        model = kind(make_recipe(kind.recipe_class, settings), len(ALPHABET), np.random.default_rng(0))
+        return model.examples([TOKENIZER.encode(part)], TOKENIZER)
+
+    turns = examples(text[:100_000])
+    rounds = 8 * turns_module.ROUNDS
+    for number in (1, rounds * 3 // 4 - 1):
+        np.testing.assert_array_equal(turns.another(number), TOKENIZER.encode(write_dialogue(number)))
+    assert turns.another(rounds * 3 // 4 + 1) is None and turns.another(rounds) is None
+    for settings in ({"data": "my.txt"}, {"share": 0.5}):
+        assert examples(text[:100_000], **settings).another(1) is None
 
 
 def test_the_same_stretches_for_the_same_step(text):
