@@ -280,18 +280,19 @@ def as_written(monkeypatch):
     monkeypatch.setattr(turns_module, "RENAMED", 10**12)
 
 
-def test_only_what_the_bot_can_know_is_learned(text, as_written):
+@pytest.mark.parametrize("context, share", [(90, 0.6), (128, 0.85)])
+def test_only_what_the_bot_can_know_is_learned(text, as_written, context, share):
     part = text[:50_000]
-    turns = Turns([TOKENIZER.encode(part)], 128, TOKENIZER)
+    turns = Turns([TOKENIZER.encode(part)], context, TOKENIZER)
     names, _ = names_in(part)
     learned = set()
     for step in range(len(turns.given.starts) // 32):
         inputs, targets = turns.batch(step, 32, seed=3)
-        assert inputs.shape == targets.shape == (32, 128)
+        assert inputs.shape == targets.shape == (32, context)
         for said, goal in show(turns, TOKENIZER, inputs, targets):
             place = part.index(said)
             begin = part.rfind(END, 0, place) + 1
-            for line in re.finditer(r".*\n", part[begin : place + 129]):
+            for line in re.finditer(r".*\n", part[begin : place + context + 1]):
                 start, end = begin + line.start(), begin + line.end()
                 before = words_of(part[max(part.rfind(END + END, 0, start), 0) : start]).split()
                 known = words_of(part[place:start]).split()
@@ -303,7 +304,7 @@ def test_only_what_the_bot_can_know_is_learned(text, as_written):
                         counts &= place > start and at - place > UNSURE
                     assert goal[at - place - 1] == (part[at] if counts else "_")
                     learned |= {at} if counts else set()
-    assert len(learned) > 0.85 * turns.given.counts.sum()
+    assert len(learned) > share * turns.given.counts.sum()
 
 
 def test_stretches_of_a_conversation_that_does_not_fit():
@@ -356,8 +357,9 @@ def test_slips_are_not_in_names(text, monkeypatch):
     turns = Turns([TOKENIZER.encode(text[:50_000])], 128, TOKENIZER)
     names = {word[0] for word in re.finditer(r"Your name is (\w+)", text[:50_000])}
     assert len(names) > 5
-    heard = {word for row in turns.batch(0, 2000, 3)[0] for word in TOKENIZER.decode(row).split()}
-    assert {name.split()[-1] for name in names} <= {word.strip(".!?,") for word in heard}
+    rows = [TOKENIZER.decode(row) for row in turns.batch(0, 2000, 3)[0]]
+    heard = " ".join(line.lower() for row in rows for line in row.split(END) if line[:1] == USER)
+    assert all(name.split()[-1].lower() in heard for name in names)
 
 
 def test_names_become_others_throughout_a_stretch(text, as_written, monkeypatch):
@@ -367,9 +369,10 @@ def test_names_become_others_throughout_a_stretch(text, as_written, monkeypatch)
     vowels, changed = set("aeiouAEIOU"), 0
     for step in range(20):
         monkeypatch.setattr(turns_module, "RENAMED", 10**12)
-        written, same = (TOKENIZER.decode(half.clip(0).ravel()) for half in turns.batch(step, 32, 3))
+        written = TOKENIZER.decode(turns.batch(step, 32, 3)[0].ravel())
         monkeypatch.setattr(turns_module, "RENAMED", 1)
-        inputs, targets = (TOKENIZER.decode(half.clip(0).ravel()) for half in turns.batch(step, 32, 3))
+        read, goal = turns.batch(step, 32, 3)
+        inputs, targets = TOKENIZER.decode(read.ravel()), TOKENIZER.decode(goal.clip(0).ravel())
         for row in range(0, len(written), 60):
             place = part.index(written[row : row + 60])
             read_as = {}
@@ -379,8 +382,8 @@ def test_names_become_others_throughout_a_stretch(text, as_written, monkeypatch)
                 if name != "_":
                     assert read_as.setdefault(true.lower(), new.lower()) == new.lower()
                 changed += new != true
-            for at, (true, new) in enumerate(zip(same[row : row + 59], targets[row : row + 59], strict=True)):
-                assert new == true or new == inputs[row + at + 1]
+            goals = goal[row // 60, :59] != IGNORED  # (it becomes a 0 in the text)
+            assert all(targets[row + at] == inputs[row + at + 1] for at in np.flatnonzero(goals))
     assert changed > 500
 
 
