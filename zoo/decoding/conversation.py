@@ -76,7 +76,8 @@ class Conversation:
 
     def _read_again(self) -> tuple[Reader, np.ndarray, int]:
         """Forget the oldest turns, each as a whole, until the rest fits, and read that: the reader, the scores for what comes
-        next, and for how many tokens there is still room."""
+        next, and for how many tokens there is still room. (A question goes before its answer, which mostly tells what both are
+        about: so "where do they live" is understood longer than if they went together.)"""
         while len(self.turns) > 1 and sum(map(len, self.turns)) > self.context:
             del self.turns[0]
         tokens = [token for turn in self.turns for token in turn]

@@ -80,9 +80,9 @@ def names_in(text: str) -> tuple[np.ndarray, np.ndarray]:
     sentences: dict[str, set[str]] = {}  # with gaps, and what filled them
     filled = []
     for lines, words in zip(conversations, candidates, strict=True):
-        gap = re.compile(rf"\b({'|'.join(sorted(words))})\b", re.IGNORECASE)
+        gap = lambda word, words=words: "" if word[0].lower() in words else word[0]  # noqa: E731
         answers = [line for line in lines if words and line[:1] == BOT]
-        filled.append([(gap.sub("", line), set(gap.findall(line.lower()))) for line in answers])
+        filled.append([(WORD.sub(gap, line), words.intersection(WORD.findall(line.lower()))) for line in answers])
         for sentence, names in filled[-1]:
             sentences.setdefault(sentence, set()).update(names)
 
