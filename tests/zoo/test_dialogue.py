@@ -1,30 +1,18 @@
-"""The conversations: their material, the text that is made of it, and the stretches that a model learns from."""
+"""The conversations: their material, and the text that is made of it."""
 
 import re
 
-import numpy as np
 import pytest
 from conftest import one_line_error
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.errors import DataError
-from zoo.recipe import make_recipe
-from zoo.registry import model_class
 from zoo.text import dialogue
-from zoo.text import turns as turns_module
-from zoo.text.characters import CharTokenizer
-from zoo.text.conversations import Conversations, names_in
+from zoo.text.conversations import names_in
 from zoo.text.dialogue import REMEMBERED, held_out_questions, held_out_wordings, strangers_questions, write_dialogue
-from zoo.text.examples import IGNORED
 from zoo.text.marks import ALPHABET, BOT, END, LETTERS, USER, as_said, questions_in, readable, words_of
 from zoo.text.material import Deck, fill_in, read_material
-from zoo.text.turns import UNSURE, Turns
-from zoo.training.checkpoint import find
-from zoo.training.prepare import make_trainer
-from zoo.training.run_folder import RunFolder
-
-TOKENIZER = CharTokenizer(list(ALPHABET))
 
 
 @pytest.fixture(scope="module")
@@ -177,25 +165,6 @@ def test_a_text_as_something_that_was_said():
     assert as_said("Hi!", "Hi!") == "Hi!" and as_said("", ALPHABET) == ""
 
 
-def test_slips_are_letters_that_users_say(text):
-    read = Conversations([TOKENIZER.encode(text[:50_000])], 60, TOKENIZER)
-    assert not {USER, BOT, END} & {TOKENIZER.vocabulary[t] for t in set(read.letters.tolist())}
-    lines = [line[1:] for line in text[:50_000].split(END) if line.startswith(USER)]
-    assert TOKENIZER.decode(read.letters) == "".join(lines)
-
-
-def test_names_are_what_the_bot_repeats():
-    names = ("Ann", "Bo", "Cleo", "Dan", "Eve")
-    text = "".join(f">hi it's {name.lower()}\n<Hello {name}, it's a fine day!\n>Is it?\n<Yes.\n\n" for name in names)
-    text += ">what is a week\n<It's seven days.\n\n" + ">who is ann\n<A day!\n\n" * 5
-    assert "".join(c if name else "_" for c, name in zip(text, names_in(text)[0], strict=True)) == (
-        "".join(f"{'_' * 9}{name.lower()}{'_' * 8}{name}{'_' * 34}" for name in names) + "_" * (len(text) - text.index(">what"))
-    )
-    few = text.replace("Eve", "Dan").replace("eve", "dan")
-    assert not names_in(few)[0].any() and not names_in("")[0].any() and not names_in(text.replace(END + END, END))[0].all()
-    assert not names_in(text + ">who are you\n<Ann Bo Cleo Dan Eve!\n\n")[0].any()
-
-
 def test_questions_in_a_text():
     text = ">a\n<b\n>c\n<d\n\n>e\n<f\n\n"
     assert [(q.prompt, q.answer) for q in questions_in(text, 10)] == [(">a\n<", "b"), (">a\n<b\n>c\n<", "d"), (">e\n<", "f")]
@@ -263,208 +232,6 @@ def test_near_characters_are_read_as_known_ones():
     assert readable("2+2 🙂 >hi<") == ("hi", ["2", "+", "🙂", ">", "<"])
 
 
-# The examples
-
-
-def show(turns, tokenizer, inputs, targets):
-    return [
-        ("".join(tokenizer.vocabulary[i] for i in row), "".join("_" if t == IGNORED else tokenizer.vocabulary[t] for t in goal))
-        for row, goal in zip(inputs, targets, strict=True)
-    ]
-
-
-@pytest.fixture
-def as_written(monkeypatch):
-    """No slips, and names as they are."""
-    monkeypatch.setattr(turns_module, "SLIPS", 0)
-    monkeypatch.setattr(turns_module, "RENAMED", 10**12)
-
-
-@pytest.mark.parametrize("context, share", [(90, 0.6), (128, 0.85)])
-def test_only_what_the_bot_can_know_is_learned(text, as_written, context, share):
-    part = text[:50_000]
-    turns = Turns([TOKENIZER.encode(part)], context, TOKENIZER)
-    names, _ = names_in(part)
-    learned = set()
-    for step in range(len(turns.given.starts) // 32):
-        inputs, targets = turns.batch(step, 32, seed=3)
-        assert inputs.shape == targets.shape == (32, context)
-        for said, goal in show(turns, TOKENIZER, inputs, targets):
-            place = part.index(said)
-            begin = part.rfind(END, 0, place) + 1
-            for line in re.finditer(r".*\n", part[begin : place + context + 1]):
-                start, end = begin + line.start(), begin + line.end()
-                before = words_of(part[max(part.rfind(END + END, 0, start), 0) : start]).split()
-                known = words_of(part[place:start]).split()
-                needed = words_of("".join(c if n else " " for c, n in zip(line[0], names[start:end], strict=True))).split()
-                first = BOT not in part[begin:start]
-                for at in range(max(start, place + 1), end):
-                    counts = line[0][0] == BOT and at > start and set(needed) & set(before) <= set(known)
-                    if first and not turns.given.whole[place]:
-                        counts &= place > start and at - place > UNSURE
-                    assert goal[at - place - 1] == (part[at] if counts else "_")
-                    learned |= {at} if counts else set()
-    assert len(learned) > share * turns.given.counts.sum()
-
-
-def test_stretches_of_a_conversation_that_does_not_fit():
-    lines = [f">{c * n}\n<{c * n}\n" for c, n in zip("abcdefg", (10, 10, 10, 30, 10, 5, 4), strict=True)]
-    text = "".join(lines) + "\n" + lines[0] * 9
-    read = Conversations([TOKENIZER.encode(text)], 64, TOKENIZER)
-    at = [text.index(line) for line in lines]
-    # a and b; b and c; d alone, which is whole for no more would fit; e, f and g, which d doesn't fit before; the next conversation.
-    assert read.starts.tolist()[:5] == [at[0], at[1], at[3], at[4], len("".join(lines)) + 1]
-    assert [bool(whole) for whole in read.whole[read.starts[:5]]] == [True, False, True, True, True]
-
-
-def test_an_answer_without_a_question():
-    text = "<" + "a" * 30 + "\n<" + "b" * 30 + "\n>" + "c" * 30 + "\n<" + "d" * 30 + "\n" * 40
-    assert Conversations([TOKENIZER.encode(text)], 40, TOKENIZER).starts.tolist() == [0, text.index(">")]
-
-
-def test_in_pretraining_everything_is_learned(text):
-    tokenizer = CharTokenizer(list(ALPHABET))
-    turns = Turns([tokenizer.encode(text[:50_000])], 60, tokenizer, pretraining=2)
-    for step in (0, 1, 2):
-        _, targets = turns.batch(step, 32, seed=3)
-        share = (targets == IGNORED).mean()
-        assert share < 0.1 if step < 2 else share > 0.3
-
-
-def test_slips_are_of_the_user(text, monkeypatch):
-    tokenizer = CharTokenizer(list(ALPHABET))
-    turns = Turns([tokenizer.encode(text[:50_000])], 60, tokenizer)
-    slipped = letters = 0
-    for step in range(40):
-        monkeypatch.setattr(turns_module, "SLIPS", 0)
-        right, targets = turns.batch(step, 32, seed=3)
-        monkeypatch.setattr(turns_module, "SLIPS", 0.01)
-        inputs, same = turns.batch(step, 32, seed=3)
-        np.testing.assert_array_equal(targets, same)
-        for row in np.argwhere(inputs != right):
-            line = tokenizer.decode(right[row[0], : row[1]]).rpartition(END)[2]
-            assert not line.startswith(BOT) and right[tuple(row)] not in [
-                tokenizer.vocabulary.index(m) for m in (USER, BOT, END)
-            ]
-        slipped += (inputs != right).sum()
-        letters += sum(len(line) for row in right for line in tokenizer.decode(row).split(END) if line.startswith(USER))
-    assert 0.005 < slipped / letters < 0.015
-
-
-def test_slips_are_not_in_names(text, monkeypatch):
-    monkeypatch.setattr(turns_module, "RENAMED", 10**12)
-    monkeypatch.setattr(turns_module, "SLIPS", 1)
-    turns = Turns([TOKENIZER.encode(text[:50_000])], 128, TOKENIZER)
-    names = {word[0] for word in re.finditer(r"Your name is (\w+)", text[:50_000])}
-    assert len(names) > 5
-    rows = [TOKENIZER.decode(row) for row in turns.batch(0, 2000, 3)[0]]
-    heard = " ".join(line.lower() for row in rows for line in row.split(END) if line[:1] == USER)
-    assert all(name.split()[-1].lower() in heard for name in names)
-
-
-def test_names_become_others_throughout_a_stretch(text, as_written, monkeypatch):
-    part = text[:50_000]
-    turns = Turns([TOKENIZER.encode(part)], 60, TOKENIZER)
-    marked = "".join(c if name else "_" for c, name in zip(part, names_in(part)[0], strict=True))
-    vowels, changed = set("aeiouAEIOU"), 0
-    for step in range(20):
-        monkeypatch.setattr(turns_module, "RENAMED", 10**12)
-        written = TOKENIZER.decode(turns.batch(step, 32, 3)[0].ravel())
-        monkeypatch.setattr(turns_module, "RENAMED", 1)
-        read, goal = turns.batch(step, 32, 3)
-        inputs, targets = TOKENIZER.decode(read.ravel()), TOKENIZER.decode(goal.clip(0).ravel())
-        for row in range(0, len(written), 60):
-            place = part.index(written[row : row + 60])
-            read_as = {}
-            for true, new, name in zip(written[row:], inputs[row:], marked[place : place + 60], strict=False):
-                assert new == true or name != "_"
-                assert true.isupper() == new.isupper() and (true in vowels) == (new in vowels)
-                if name != "_":
-                    assert read_as.setdefault(true.lower(), new.lower()) == new.lower()
-                changed += new != true
-            goals = goal[row // 60, :59] != IGNORED  # (it becomes a 0 in the text)
-            assert all(targets[row + at] == inputs[row + at + 1] for at in np.flatnonzero(goals))
-    assert changed > 500
-
-
-def test_a_round_reads_a_text_of_its_own(as_written):
-    texts = [write_dialogue(seed, 6000) for seed in range(3)]
-    asked = []
-
-    def another(number):
-        asked.append(number)
-        return TOKENIZER.encode(texts[number])
-
-    def make():
-        turns = Turns([TOKENIZER.encode(texts[0])], 40, TOKENIZER)
-        turns.another = another
-        return turns
-
-    turns = make()
-    steps = len(turns.given.starts) // 8
-    for step in range(3 * steps):
-        inputs, _ = turns.batch(step, 8, 1)
-        assert all(TOKENIZER.decode(row) in texts[step // steps] for row in inputs)
-    assert asked == [1, 2]
-    for step in (2 * steps, 3, steps + 1):  # as one that goes on there reads it
-        for a, b in zip(turns.batch(step, 8, 1), make().batch(step, 8, 1), strict=True):
-            np.testing.assert_array_equal(a, b)
-    assert len(list(turns.in_order())) == len(list(make().in_order()))
-
-
-def test_chat_gpt_reads_other_conversations_each_round(text):
-    def examples(part, **settings):
-        kind = model_class("chat_gpt")
-        model = kind(make_recipe(kind.recipe_class, settings), len(ALPHABET), np.random.default_rng(0))
-        return model.examples([TOKENIZER.encode(part)], TOKENIZER)
-
-    turns = examples(text[:100_000])
-    rounds = 8 * turns_module.ROUNDS
-    for number in (1, rounds * 3 // 4 - 1):
-        np.testing.assert_array_equal(turns.another(number), TOKENIZER.encode(write_dialogue(number)))
-    assert turns.another(rounds * 3 // 4 + 1) is None and turns.another(rounds) is None
-    for settings in ({"data": "my.txt"}, {"share": 0.5}):
-        assert examples(text[:100_000], **settings).another(1) is None
-
-
-def test_the_same_stretches_for_the_same_step(text):
-    tokenizer = CharTokenizer(list(ALPHABET))
-    make = lambda: Turns([tokenizer.encode(text[:20_000])], 40, tokenizer)  # noqa: E731
-    one, other = make(), make()
-    for step in (7, 3, 100):
-        for a, b in zip(one.batch(step, 8, 1), other.batch(step, 8, 1), strict=True):
-            np.testing.assert_array_equal(a, b)
-    assert (one.batch(3, 8, 2)[0] != other.batch(3, 8, 1)[0]).any()
-
-
-def test_in_order_has_every_answer_once(text):
-    tokenizer = CharTokenizer(list(ALPHABET))
-    part = text[: text.index(END + END, 30_000) + 2]
-    turns = Turns([tokenizer.encode(part)], 128, tokenizer)
-    shown = [pair for batch in turns.in_order() for pair in show(turns, tokenizer, *batch)]
-    answers = [line[1:] for line in part.split(END) if line.startswith(BOT)]
-    for answer, (said, goal) in zip(answers, shown, strict=True):
-        assert said[0] == USER or len(said) == 128
-        assert goal.strip("_") == (answer + END)[: len(goal.strip("_"))]
-        assert len(goal.strip("_")) == len(answer) + 1 or goal[-1] != "_"
-
-
-def test_what_is_no_conversation(tmp_path):
-    for lines in (
-        "hello there\n" * 20,
-        ">asks\n" * 20,
-        "<only answers\n" * 20,
-        "<only > answers\n" * 20,
-        ">only < asks\n" * 20,
-    ):
-        tokenizer = CharTokenizer.from_text(lines)
-        with pytest.raises(DataError, match="not a conversation"):
-            Turns([tokenizer.encode(lines)], 16, tokenizer)
-    tokenizer = CharTokenizer.from_text(">a\n<b\n")
-    with pytest.raises(DataError, match="too short: it has 6 characters"):
-        Turns([tokenizer.encode(">a\n<b\n")], 16, tokenizer)
-
-
 # The command
 
 
@@ -488,27 +255,3 @@ def test_the_command_writes_the_text(tmp_path, python, text):
 def test_the_command_refuses(tmp_path, python, arguments, words, code):
     one_line_error(python(tmp_path, "zoo.dialogue", *arguments), "zoo.dialogue", *words, code=code)
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("name, kept", [("chat_gpt", "last"), ("char_gpt", "best")])
-def test_which_parameters_are_kept(text, tmp_path, name, kept):
-    """chat_gpt's last, even if earlier ones foretold the held-out text better."""
-    (tmp_path / "talk.txt").write_text(text[:30_000])
-    settings = {"data": str(tmp_path / "talk.txt"), "width": 8, "heads": 1, "layers": 1, "context": 32, "steps": 4}
-    recipe = make_recipe(model_class(name).recipe_class, {**settings, "evaluate_every": 2, "batch_size": 4})
-    folder = RunFolder(tmp_path / "run", name)
-    trainer = make_trainer(name, recipe, folder)
-    losses, seen = iter([1.0, 2.0]), {}
-
-    def validate():
-        loss = next(losses)
-        seen["best" if loss == 1 else "last"] = {n: a.copy() for n, a in trainer.model.state_dict().items()}
-        if loss == 1:
-            trainer.best, trainer.best_step = loss, trainer.step
-        return loss, loss == 1
-
-    trainer._validate = validate
-    folder.open_for_writing(False)
-    trainer.run(lambda line, figures: None)
-    found = find(str(tmp_path / "run")).load()[0].state_dict()
-    assert all((found[n] == seen[kept][n]).all() for n in found) and trainer.best_step == 2

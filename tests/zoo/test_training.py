@@ -18,7 +18,10 @@ from microtensor.serialize import load_safetensors
 from zoo.errors import DataError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
+from zoo.text.dialogue import write_dialogue
+from zoo.training.checkpoint import find
 from zoo.training.evaluation import evaluate, split
+from zoo.training.prepare import make_trainer
 from zoo.training.run_folder import RunFolder
 from zoo.training.trainer import Interrupted, Trainer
 
@@ -111,6 +114,30 @@ def test_the_best_parameters_are_kept_and_the_last(tmp_path):
     best, last = (checkpoint.load(last=last)[0] for last in (False, True))
     assert abs(evaluate(best, made.validation) - made.best) < 1e-9
     assert abs(evaluate(last, made.validation) - losses[30]) < 1e-9
+
+
+@pytest.mark.parametrize("name, kept", [("chat_gpt", "last"), ("char_gpt", "best")])
+def test_which_parameters_are_kept(tmp_path, name, kept):
+    """chat_gpt's last, even if earlier ones foretold the held-out text better."""
+    (tmp_path / "talk.txt").write_text(write_dialogue(0, 30_000))
+    settings = {"data": str(tmp_path / "talk.txt"), "width": 8, "heads": 1, "layers": 1, "context": 32, "steps": 4}
+    recipe = make_recipe(model_class(name).recipe_class, {**settings, "evaluate_every": 2, "batch_size": 4})
+    folder = RunFolder(tmp_path / "run", name)
+    trainer = make_trainer(name, recipe, folder)
+    losses, seen = iter([1.0, 2.0]), {}
+
+    def validate():
+        loss = next(losses)
+        seen["best" if loss == 1 else "last"] = {n: a.copy() for n, a in trainer.model.state_dict().items()}
+        if loss == 1:
+            trainer.best, trainer.best_step = loss, trainer.step
+        return loss, loss == 1
+
+    trainer._validate = validate
+    folder.open_for_writing(False)
+    trainer.run(lambda line, figures: None)
+    found = find(str(tmp_path / "run")).load()[0].state_dict()
+    assert all((found[n] == seen[kept][n]).all() for n in found) and trainer.best_step == 2
 
 
 def test_a_short_text_is_learned_whole_and_its_last_parameters_kept(tmp_path):

@@ -28,44 +28,36 @@ class Conversations:
         if len(self.tokens) <= context:
             raise too_short([self.tokens], context + 1, f"(a context of {context} and the next)", tokenizer.unit)
         ends = self.tokens == _id(tokenizer, END)
-        #: For each token, where its line begins.
-        first = np.concatenate([[True], ends[:-1]])
-        self.line = np.maximum.accumulate(np.where(first, np.arange(len(first)), 0))
-        mark = self.tokens[self.line]
-        self.asks = mark == _id(tokenizer, USER)
-        asked = self.asks & ~first & ~ends
+        first = np.concatenate([[True], ends[:-1]])  # of a line
+        line = _latest(first)
+        mark = self.tokens[line]
+        asks = mark == _id(tokenizer, USER)
+        asked = asks & ~first & ~ends
         #: What slips are drawn from, and where they may be: not in a name, which the bot should repeat as it was said.
         self.letters = self.tokens[asked]
         self.names, self.since = names_in(tokenizer.decode(self.tokens))
         self.slippery = asked & ~self.names
         #: Whether a token is to be guessed: what the bot says, after its mark.
         self.counts = (mark == _id(tokenizer, BOT)) & ~first
-        #: Where nothing is missing: where a conversation begins, and where what was said before wouldn't fit.
-        self.whole = first & np.concatenate([[True], (first & ends)[:-1]])
-        #: Where stretches begin.
-        self.starts = self._starts(np.flatnonzero(first & self.asks), np.flatnonzero(self.counts & ends), context)
-        if not (self.counts.any() and self.asks.any()):
+        if not (self.counts.any() and asks.any()):
             raise _not_a_conversation()
-
-    def _starts(self, questions: np.ndarray, answers: np.ndarray, context: int) -> np.ndarray:
-        """A stretch begins with each conversation. Where an answer doesn't fit into it, another begins: with the first question
-        from which on it fits.
-
-        Args:
-            questions: where they begin.
-            answers: where they end.
-        """
-        opening = np.maximum.accumulate(np.where(self.whole, np.arange(len(self.whole)), 0))
-        starts = [0]
-        for end in answers.tolist():
-            start = max(starts[-1], int(opening[end]))
-            first, own = np.searchsorted(questions, [end - context, end]) - [0, 1]
-            if end - start > context and own >= 0 and start < questions[own]:
-                start = int(questions[min(first, own)])
-                self.whole[start] |= first >= own
-            if start != starts[-1]:
-                starts.append(start)
-        return np.array([start for start in starts if start < len(self.tokens) - context])  # (0 always is)
+        #: Of each answer: where it ends, where its line begins, and where one should begin to read: with the conversation; if
+        #: that doesn't fit, with the first question from which on it does; or else with its own.
+        self.ends = np.flatnonzero(self.counts & ~np.append(self.counts[1:], False))
+        self.lines = line[self.ends]
+        questions = np.flatnonzero(first & asks)
+        opens = first & np.concatenate([[True], (first & ends)[:-1]])
+        opening = _latest(opens)[self.ends]
+        near = questions[np.searchsorted(questions, self.ends - context).clip(max=len(questions) - 1)]
+        own = questions[(np.searchsorted(questions, self.ends) - 1).clip(min=0)]
+        fits = (self.ends - opening <= context) | (own <= opening)
+        self.begins = np.where(fits, opening, np.minimum(near, own))
+        #: Where stretches begin, as far as a whole one follows.
+        self.starts = np.unique(np.append(self.begins, 0))
+        self.starts = self.starts[self.starts < len(self.tokens) - context]
+        #: Where nothing is missing that could have been read: where a conversation begins, or an answer only fits by itself.
+        self.whole = opens
+        self.whole[self.begins[self.begins == own]] = True
 
 
 def names_in(text: str) -> tuple[np.ndarray, np.ndarray]:
@@ -100,6 +92,11 @@ def names_in(text: str) -> tuple[np.ndarray, np.ndarray]:
             start += len(line) + len(END)
         start += len(END)
     return mask, since
+
+
+def _latest(marked: np.ndarray) -> np.ndarray:
+    """For each place the last marked one up to there; 0 if there is none."""
+    return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), 0))
 
 
 def _words(lines: list[str], who: str) -> set[str]:

@@ -13,7 +13,7 @@ from zoo.text.material import Deck, Exchange, Material, Turn, fill_in, read_mate
 
 #: How long the text is that is learned from, in characters.
 LENGTH = 1_200_000
-#: How many characters chat_gpt can see: what doesn't fit, needn't be one conversation.
+#: How many characters chat_gpt sees at most: no more than fits is made one conversation, except where an answer needs it.
 REMEMBERED = 128
 
 QUESTION = re.compile(
@@ -57,13 +57,14 @@ ONE_OF_THEM = re.compile(rf"\b({'|'.join(sorted(OTHERS, key=len, reverse=True))}
 
 
 class Dialogue(Corpus):
-    """The conversations, written anew each time: the same text for the same seed."""
+    """The conversations, written anew each time: the text for seed 0."""
 
     def __init__(self) -> None:
         super().__init__("conversations", ALPHABET)
 
     def read(self) -> str:
-        """The text that chat_gpt learns from."""
+        """The text that chat_gpt learns from first and last, and of which a part is held out. In between it reads others, with
+        other seeds."""
         return write_dialogue()
 
 

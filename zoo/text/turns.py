@@ -14,7 +14,7 @@ from zoo.text.tokenizer import Tokenizer
 UNSURE = 16
 #: How often a letter that the user says is read as another.
 SLIPS = 0.02
-#: How often a conversation is read in a pass over the text, in as many rounds: every time with other slips.
+#: How often a conversation is read in a pass over the text, in as many rounds: every time with other slips and names.
 ROUNDS = 6
 #: In one stretch of so many, names are read as others.
 RENAMED = 3
@@ -66,13 +66,7 @@ class Turns:
         starts = np.where(rng.integers(0, LATER, size) == 0, later, starts)
         renamed = [self._renaming(rng) for _ in range(size)]
         inputs, targets = self._cut(read, starts, step < self.pretraining, np.array(renamed))
-        # What can't be known, as it was said before the stretch, isn't to be learned: a name; whatever the first answer may be
-        # about; and the next letters of an answer that is cut in two.
-        places = starts[:, None] + np.arange(self.guesses + 1)
-        said = read.counts[places]
-        answers = np.cumsum(~said[:, :-1] & said[:, 1:], axis=1) + said[:, :1]
-        unsure = (answers == 1) & ~read.whole[starts, None] & ~(said[:, :1] & (np.arange(self.guesses) >= UNSURE))
-        targets[said[:, 1:] & (unsure | (read.since[places[:, 1:]] < starts[:, None]))] = IGNORED
+        targets[self._unknown(read, starts)] = IGNORED
         # Slips of the user's finger that are others each time, so that no wording can be learned by heart, letter by letter.
         slippery = read.slippery[starts[:, None] + np.arange(self.guesses)]
         slips = slippery & (rng.random(slippery.shape) < SLIPS)
@@ -81,24 +75,24 @@ class Turns:
     def in_order(self) -> Iterator[Batch]:
         """Everything the bot says, once, after as much of the same conversation as fits; 64 answers at a time."""
         given = self.given
-        answers = np.flatnonzero(given.counts & ~np.concatenate([[False], given.counts[:-1]]))
-        starts, ranges = [], []
-        for answer in answers.tolist():
-            rest = given.counts[answer : answer + self.guesses + 1]
-            length = len(rest) if rest.all() else int(rest.argmin())
-            start = line = answer - 1
-            while line > 0 and answer + length - 1 - given.line[line - 1] <= self.guesses and given.line[line - 1] != line - 1:
-                line = int(given.line[line - 1])
-                start = line if given.asks[line] else start
-            starts.append(min(start, len(given.tokens) - 1 - self.guesses))
-            ranges.append((answer, answer + length))
+        # An answer that doesn't even fit with its own question is read alone.
+        begins = np.where(given.ends - given.begins <= self.guesses, given.begins, given.lines)
+        starts = np.minimum(begins, len(given.tokens) - 1 - self.guesses)
         for i in range(0, len(starts), 64):
-            chosen = np.array(starts[i : i + 64])
-            inputs, targets = self._cut(given, chosen)
-            place = chosen[:, None] + 1 + np.arange(self.guesses)
-            limits = np.array(ranges[i : i + 64])
-            targets[(place < limits[:, :1]) | (place >= limits[:, 1:])] = IGNORED
+            chosen, lines, ends = (each[i : i + 64, None] for each in (starts, given.lines, given.ends))
+            inputs, targets = self._cut(given, chosen[:, 0])
+            places = chosen + 1 + np.arange(self.guesses)
+            targets[(places <= lines) | (places > ends)] = IGNORED
             yield inputs, targets
+
+    def _unknown(self, read: Conversations, starts: np.ndarray) -> np.ndarray:
+        """Which targets can't be known, since what they are about was said before the stretch: names; whatever the first answer
+        is about; and the next letters of an answer that is cut in two."""
+        places = starts[:, None] + np.arange(self.guesses + 1)
+        said = read.counts[places]
+        answers = np.cumsum(~said[:, :-1] & said[:, 1:], axis=1) + said[:, :1]
+        unsure = (answers == 1) & ~read.whole[starts, None] & ~(said[:, :1] & (np.arange(self.guesses) >= UNSURE))
+        return said[:, 1:] & (unsure | (read.since[places[:, 1:]] < starts[:, None]))
 
     def _renaming(self, rng: np.random.Generator) -> np.ndarray:
         """What each letter of a name is read as: itself, or, in one stretch of RENAMED, another vowel or another consonant. So
