@@ -24,9 +24,10 @@ def text():
     return write_dialogue()
 
 
-def show(turns, tokenizer, inputs, targets):
+def show(inputs, targets):
+    """Stretches as text, with _ for what isn't to be guessed."""
     return [
-        ("".join(tokenizer.vocabulary[i] for i in row), "".join("_" if t == IGNORED else tokenizer.vocabulary[t] for t in goal))
+        ("".join(TOKENIZER.vocabulary[i] for i in row), "".join("_" if t == IGNORED else TOKENIZER.vocabulary[t] for t in goal))
         for row, goal in zip(inputs, targets, strict=True)
     ]
 
@@ -47,7 +48,7 @@ def test_only_what_the_bot_can_know_is_learned(text, as_written, context, share)
     for step in range(len(turns.given.starts) // 32):
         inputs, targets = turns.batch(step, 32, seed=3)
         assert inputs.shape == targets.shape == (32, context)
-        for said, goal in show(turns, TOKENIZER, inputs, targets):
+        for said, goal in show(inputs, targets):
             place = part.index(said)
             begin = part.rfind(END, 0, place) + 1
             for line in re.finditer(r".*\n", part[begin : place + context + 1]):
@@ -195,12 +196,28 @@ def test_the_same_stretches_for_the_same_step(text):
 def test_in_order_has_every_answer_once(text):
     part = text[: text.index(END + END, 30_000) + 2]
     turns = Turns([TOKENIZER.encode(part)], 128, TOKENIZER)
-    shown = [pair for batch in turns.in_order() for pair in show(turns, TOKENIZER, *batch)]
+    shown = [pair for batch in turns.in_order() for pair in show(*batch)]
     answers = [line[1:] for line in part.split(END) if line.startswith(BOT)]
     for answer, (said, goal) in zip(answers, shown, strict=True):
         assert said[0] == USER or len(said) == 128
         assert goal.strip("_") == (answer + END)[: len(goal.strip("_"))]
         assert len(goal.strip("_")) == len(answer) + 1 or goal[-1] != "_"
+
+
+def test_an_answer_that_does_not_fit_with_its_question():
+    long = ">" + "q" * 40 + "\n<" + "a" * 50 + "\n"
+    text = ">x\n<y\n" + long + ">x\n<y\n\n<" + "b" * 70 + "\n>x\n<y\n" * 20
+    turns = Turns([TOKENIZER.encode(text)], 64, TOKENIZER)
+    # With its own question, all the same; an answer without one, with its conversation.
+    assert turns.given.begins[:4].tolist() == [0, 6, 6 + len(long), text.index("<bb")]
+    goals = [goal.strip("_") for _, goal in show(*next(turns.in_order()))]
+    assert goals[:3] == ["y\n", "a" * 50 + "\n", "y\n"]  # (evaluated whole, without its question)
+
+
+def test_an_answer_at_the_end_of_the_text():
+    text = ">a\n<b\n\n" * 20 + ">c\n<last"
+    *_, (_, goal) = show(*next(Turns([TOKENIZER.encode(text)], 30, TOKENIZER).in_order()))
+    assert goal.strip("_") == "last"
 
 
 def test_what_is_no_conversation(tmp_path):
