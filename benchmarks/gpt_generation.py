@@ -15,9 +15,9 @@ import gpt
 import numpy as np
 from measure import Row, compared, has_torch, interleaved
 
-from zoo.decoding.reader import WindowReader, make_reader
-from zoo.decoding.sampling import Sampling
-from zoo.decoding.stream import generate
+from zoo.inference.decoder import WindowReader, make_reader
+from zoo.inference.generation import generate
+from zoo.inference.sampling import Sampling
 
 WITHIN, LONG = 256, 1024  # characters: within the context, and four times as many
 

@@ -10,7 +10,7 @@ import numpy as np
 from measure import Row, has_torch
 
 from zoo.models.char_gpt import CharGPT
-from zoo.text.characters import CharTokenizer
+from zoo.tokenizers.characters import CharTokenizer
 from zoo.training.evaluation import split
 
 

@@ -88,7 +88,8 @@ def has_torch() -> bool:
 @functools.cache
 def bandwidth() -> float:
     """How many bytes a second all threads together read and write when they copy 64 MB."""
-    from microtensor.kernels import get_num_threads, threads
+    from microtensor.kernels.runtime import threads
+    from microtensor.kernels.runtime.config import get_num_threads
 
     source, target = np.ones((2, 2**24), np.float32)
     n = 4 * get_num_threads()
@@ -104,7 +105,7 @@ def bandwidth() -> float:
 @functools.cache
 def multiplications() -> float:
     """How many floating-point operations a second the fastest matrix product here does."""
-    from microtensor.kernels import matmul
+    from microtensor.kernels.matmul import matmul
 
     a, b = np.ones((4096, 768), np.float32), np.ones((768, 192), np.float32)
     time.sleep(REST)

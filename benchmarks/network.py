@@ -54,7 +54,7 @@ def softmax(rows: int, width: int) -> Case:
     rival = None
     if torch:
         rival = functools.partial(torch.softmax, torch.from_numpy(x), -1)
-    return f"softmax of {rows} x {width}", "at least 1.0", lambda: kernels.softmax(x), rival, 2 * x.nbytes, 0
+    return f"softmax of {rows} x {width}", "at least 1.0", lambda: kernels.softmax.softmax(x), rival, 2 * x.nbytes, 0
 
 
 def attention(time: int) -> Case:
@@ -62,8 +62,8 @@ def attention(time: int) -> Case:
     q, k, v, g = (np.random.default_rng(i).standard_normal((16, 6, time, 32), dtype=np.float32) for i in range(4))
 
     def ours() -> Any:
-        _, logs = kernels.attention(q, k, v, True, 32**-0.5)
-        return kernels.attention_backward(q, k, v, g, logs, True, 32**-0.5)
+        _, logs = kernels.attention.attention(q, k, v, True, 32**-0.5)
+        return kernels.attention.attention_backward(q, k, v, g, logs, True, 32**-0.5)
 
     def in_torch(torch: Any, *inputs: Any) -> Any:
         return torch.nn.functional.scaled_dot_product_attention(*inputs, is_causal=True)
@@ -104,8 +104,8 @@ def layer_norm() -> Case:
     weight, bias = rng.standard_normal((2, 192), dtype=np.float32)
 
     def ours() -> Any:
-        _, means, factors = kernels.norm(x, weight, bias, True, 1e-5)
-        return kernels.norm_backward(x, weight, bias, True, means, factors, g)
+        _, means, factors = kernels.normalization.norm(x, weight, bias, True, 1e-5)
+        return kernels.normalization.norm_backward(x, weight, bias, True, means, factors, g)
 
     def in_torch(torch: Any, x: Any, weight: Any, bias: Any) -> Any:
         return torch.nn.functional.layer_norm(x, (192,), weight, bias)
@@ -118,8 +118,8 @@ def gelu() -> Case:
     x, g = np.random.default_rng(0).standard_normal((2, 4096, 768), dtype=np.float32)
 
     def ours() -> Any:
-        _, slopes = kernels.activate("gelu", x)
-        return kernels.multiply(g, slopes)
+        _, slopes = kernels.activations.activate("gelu", x)
+        return kernels.activations.multiply(g, slopes)
 
     def in_torch(torch: Any, x: Any) -> Any:
         return torch.nn.functional.gelu(x)

@@ -9,11 +9,10 @@ Tensor([2., 4.])
 
 from types import ModuleType as _Module
 
-from microtensor.backward import grad
+from microtensor.autograd import grad
 from microtensor.differentiable import differentiable, not_differentiable
 from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
-from microtensor.graph import Recorded, history
-from microtensor.kernels import get_num_threads, set_num_threads, use_numpy_matmul
+from microtensor.kernels.runtime.config import get_num_threads, set_num_threads, use_numpy_matmul
 from microtensor.ops.elementwise import (
     abs,
     add,
@@ -72,6 +71,7 @@ from microtensor.ops.shape import (
     triu,
 )
 from microtensor.tensor import Tensor, enable_grad, no_grad
+from microtensor.trace import Step, trace
 
 __version__ = "0.1.0"
 __all__ = [name for name, value in list(globals().items()) if not name.startswith("_") and not isinstance(value, _Module)]

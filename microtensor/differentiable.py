@@ -32,13 +32,13 @@ import numpy as np
 from numpy import ndarray
 
 from microtensor import tensor as graph
-from microtensor.backward import grad, raise_stale
-from microtensor.tensor import LEAF, Tensor, as_array, clock, mode, wrap
+from microtensor.autograd import grad, raise_stale
+from microtensor.tensor import LEAF, Node, Tensor, as_array, clock, mode, wrap
 
 #: What an op's function returns: its value, and its pullback.
 Result = tuple[Any, Any]
 
-new = Tensor.__new__
+new, new_node = Tensor.__new__, Node.__new__
 
 
 def differentiable(
@@ -48,7 +48,7 @@ def differentiable(
     numpy: Any = (),
     linear: bool = False,
     composite: Callable[..., Any] | None = None,
-    fits: str | Callable[..., str] = "",
+    shape_hint: str | Callable[..., str] = "",
 ) -> Callable[..., Any]:
     """Make an op of `body`, which returns `(value, pullback)`; use it as a decorator.
 
@@ -59,20 +59,22 @@ def differentiable(
         numpy: NumPy's function (or several) that this op takes the place of when it is called on Tensors.
         linear: the pullback uses no input's values.
         composite: the same function of the same arguments in other ops, for gradients of gradients.
-        fits: what shapes the op wants, added to the error when they don't fit: a sentence, or a function of the inputs.
+        shape_hint: what shapes the op wants, added to the error when they don't fit: a sentence, or a function of the inputs.
 
     Raises TypeError when the op is used and the body returned no pullback.
     """
     if body is None:
-        return functools.partial(differentiable, name=name, numpy=numpy, linear=linear, composite=composite, fits=fits)
+        return functools.partial(
+            differentiable, name=name, numpy=numpy, linear=linear, composite=composite, shape_hint=shape_hint
+        )
     function = body
     name = name or function.__name__
     inputs, variadic = _inputs(function)
     count = len(inputs)
     limit = sys.maxsize if variadic else count
     names = frozenset(inputs)
-    # Whether what it gives back is known to be right (the tests say so), and needn't be checked at every step.
-    proven = function.__module__.startswith("microtensor.")
+    # What microtensor's own ops give back is proven by its tests, and needn't be checked at every step.
+    builtin = function.__module__.startswith("microtensor.")
     parameters = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)
@@ -106,13 +108,13 @@ def differentiable(
         try:
             result = function(*values, **options)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
-            raise _explained(error, name, fits, values[:limit]) from error
+            raise _explained(error, name, shape_hint, values[:limit]) from error
         if type(result) is not tuple or len(result) != 2:
             raise TypeError(f"{name}: an op returns its value and its pullback, (value, pullback)")
         value, pullback = result
         if type(value) is not ndarray:
             value = np.asarray(value)
-        elif not proven or value.base is not None or value is values[0]:
+        elif not builtin or value.base is not None or value is values[0]:
             value = _apart(value, args)
         output = new(Tensor)
         output._array = value
@@ -123,7 +125,14 @@ def differentiable(
         if needed and pullback is not None and value.dtype.kind == "f":
             if len(args) != count and not variadic:
                 args, options = _complete(args, values, options, parameters, count, name)
-            output._node = [-time, op, args, values, options, pullback]
+            output._node = node = new_node(Node)
+            node.time = time
+            node.op = op
+            node.inputs = args
+            node.arrays = values
+            node.options = options
+            node.pullback = pullback
+            node.module = mode.module
         else:
             output._node = None
         return output
@@ -135,30 +144,31 @@ def differentiable(
         try:
             return function(*args, **options)[0]
         except (ValueError, TypeError, IndexError, AttributeError) as error:
-            raise _explained(error, name, fits, args[:limit]) from error
+            raise _explained(error, name, shape_hint, args[:limit]) from error
 
-    def recorded_pullback(born: int, args: Sequence[Any], values: Sequence[Any], options: Any, pullback: Any) -> Any:
+    def recorded_pullback(node: Node) -> Any:
         """The pullback again, made of recorded ops."""
         if linear:
-            return pullback
-        arrays = [a if type(a) is Tensor or i >= len(values) else values[i] for i, a in enumerate(args)]
-        for a in arrays:
-            if type(a) is Tensor and a._time > born:
-                raise_stale(op, a)
+            return node.pullback
+        kept, options = node.arrays, node.options
+        arrays = [x if type(x) is Tensor or i >= len(kept) else kept[i] for i, x in enumerate(node.inputs)]
+        for x in arrays:
+            if type(x) is Tensor and x._time > node.time:
+                raise_stale(op, x)
         if composite is None:
             return function(*arrays, **options)[1]
 
         def through_composite(g: Tensor) -> tuple[Any, ...]:
             # Stand-ins, so that the gradients stop at this op's inputs even where one was computed from another.
-            stand_ins = [graph.ops.identity(a) if type(a) is Tensor and a.requires_grad else a for a in arrays]
-            wanted = [a for a in stand_ins if type(a) is Tensor and a.requires_grad]
+            stand_ins = [graph.ops.identity(x) if type(x) is Tensor and x.requires_grad else x for x in arrays]
+            wanted = [x for x in stand_ins if type(x) is Tensor and x.requires_grad]
             gradients = iter(grad(composite(*stand_ins, **options), wanted, g, create_graph=True))
-            return tuple(next(gradients) if type(a) is Tensor and a.requires_grad else None for a in stand_ins)
+            return tuple(next(gradients) if type(x) is Tensor and x.requires_grad else None for x in stand_ins)
 
         return through_composite
 
     op.__name__ = name
-    op.proven = proven  # type: ignore[attr-defined]
+    op.builtin = builtin  # type: ignore[attr-defined]
     op.recorded_pullback = recorded_pullback  # type: ignore[attr-defined]
     _register(op, function.__name__, numpy)
     return op
@@ -264,13 +274,13 @@ def _reorder(
     return tuple(given), options
 
 
-def _explained(error: Exception, name: str, fits: str | Callable[..., str], values: Sequence[Any]) -> Exception:
+def _explained(error: Exception, name: str, shape_hint: str | Callable[..., str], values: Sequence[Any]) -> Exception:
     """The same kind of error, saying which op it was, with which inputs, and what would fit."""
     if getattr(error, "explained", False):
         return error
     arrays = [v for v in values if isinstance(v, np.ndarray | np.generic)]
     shapes = " and ".join(f"{v.shape} {v.dtype}" for v in arrays) or "none"
-    advice = fits(*values) if callable(fits) else fits
+    advice = shape_hint(*values) if callable(shape_hint) else shape_hint
     kind = next((kind for kind in (IndexError, ValueError) if isinstance(error, kind)), TypeError)
     if isinstance(error, np.exceptions.AxisError):
         kind = ValueError

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.backward import grad
+from microtensor.autograd import grad
 from microtensor.tensor import LEAF, Tensor, enable_grad, no_grad, wrap
 
 
@@ -55,7 +55,7 @@ def gradcheck(
     with enable_grad():
         outputs = _evaluate(f, arguments, name)
     if name == "<lambda>" and outputs and outputs[0]._node not in (None, LEAF):
-        name = f"{outputs[0]._node[1].__name__} (in a lambda)"
+        name = f"{outputs[0]._node.op.__name__} (in a lambda)"
     cotangents = [np.asarray(rng.uniform(0.5, 1.5, y.shape) * rng.choice([-1.0, 1.0], y.shape)) for y in outputs]
 
     def score() -> float:

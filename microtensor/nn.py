@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.ops import layers, neural
-from microtensor.tensor import LEAF, Tensor
+from microtensor.tensor import LEAF, Tensor, mode
 
 
 class Module:
@@ -25,9 +25,22 @@ class Module:
         """What the module computes; a subclass says."""
         raise TypeError(f"{type(self).__name__} doesn't define forward")
 
-    def __call__(self, *inputs: Any) -> Any:
-        """`model(x)` is `model.forward(x)`."""
-        return self.forward(*inputs)
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Compute `forward`; what is recorded within remembers that it was this module's."""
+        outer, mode.module = mode.module, self
+        try:
+            return self.forward(*inputs, **options)
+        finally:
+            mode.module = outer
+
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
+        """Every module within with its path (`blocks.0.attention`), itself first, under the name ""; one that is used twice
+        comes once."""
+        seen: set[int] = set()
+        for path, value in self._walk(""):
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
+                yield path, value
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """Every parameter with its name, in the order of assignment; one that is used twice comes once."""

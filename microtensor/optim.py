@@ -129,7 +129,7 @@ class SGD(Optimizer):
         plain = not (group["weight_decay"] or group["momentum"])
         for p in parameters:
             gradient = p._gradient if plain else self._direction(p, group)
-            kernels.sgd(p._array.reshape(-1), gradient.reshape(-1), lr)  # type: ignore[union-attr]
+            kernels.optimizers.sgd(p._array.reshape(-1), gradient.reshape(-1), lr)  # type: ignore[union-attr]
 
     def _direction(self, p: Tensor, group: Mapping[str, Any]) -> np.ndarray:
         """The gradient with weight decay and momentum."""
@@ -191,7 +191,7 @@ class AdamW(Optimizer):
                 means.append(state["mean"])
                 squares.append(state["square"])
                 factors.append((1 - beta1, 1 - beta2, shrink, rate, correction, group["eps"]))
-            kernels.adamw(arrays, gradients, means, squares, factors)
+            kernels.optimizers.adamw(arrays, gradients, means, squares, factors)
 
 
 def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> float:
@@ -206,10 +206,10 @@ def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> fl
     for p in tensors:
         if p._gradient is not None:
             by_dtype.setdefault(p.dtype, {})[p] = np.asarray(p._gradient, order="C")
-    norm = math.sqrt(sum(kernels.norm_of_all(list(group.values())) ** 2 for group in by_dtype.values()))
+    norm = math.sqrt(sum(kernels.optimizers.norm_of_all(list(group.values())) ** 2 for group in by_dtype.values()))
     if max_norm < norm < math.inf:
         for group in by_dtype.values():
-            for p, scaled in zip(group, kernels.scaled(list(group.values()), max_norm / norm), strict=True):
+            for p, scaled in zip(group, kernels.optimizers.scaled(list(group.values()), max_norm / norm), strict=True):
                 p._gradient = scaled
     return norm
 

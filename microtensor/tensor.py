@@ -33,14 +33,45 @@ numpy_rules: dict[Any, Callable[..., Any]] = {
     np.size: lambda t: t.size,
 }
 
+
+class Node:
+    """One recorded use of an op: how a Tensor was made, and how gradients flow back to what it was made from.
+
+    Attributes:
+        time: when, on the clock that counts all Tensors and their changes.
+        op: the differentiable function.
+        inputs: what it was given: Tensors, arrays, numbers; None for an input that was left out.
+        arrays: the same as plain arrays.
+        options: what isn't differentiated, by name: an axis, say.
+        pullback: carries a gradient of the output to the inputs; None once the node was freed.
+        module: the `nn.Module` in whose `forward` the op was used, or None.
+    """
+
+    __slots__ = ("arrays", "inputs", "module", "op", "options", "pullback", "time")
+
+    time: int
+    op: Any
+    inputs: tuple[Any, ...]
+    arrays: list[Any]
+    options: dict[str, Any]
+    pullback: Any
+    module: Any
+
+    def free(self) -> None:
+        """Let go of everything that backward has used."""
+        self.inputs, self.arrays, self.options, self.pullback = (), [], {}, None
+
+
 #: The node of a Tensor that is to be learned: it has a gradient, and no history.
-LEAF: list[Any] = [0]
+LEAF = Node()
 
 
 class _Mode(threading.local):
-    """Whether this thread records what it computes."""
+    """Whether this thread records what it computes, and for which module."""
 
     recording = True
+    #: The module whose `forward` is running.
+    module: Any = None
     #: What was so outside the switches that are open, from the innermost: (recording, (recording, ...)).
     before: Any = None
 
@@ -131,8 +162,8 @@ class Tensor:
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
         self._array: np.ndarray = np.array(as_array(data, dtype), order="C")
         self._time: int = clock()
-        # What made it: [-time, op, inputs, their arrays, options, pullback]; LEAF; or None if it needs no gradient.
-        self._node: list[Any] | None = None
+        # What made it; LEAF; or None if it needs no gradient.
+        self._node: Node | None = None
         self._gradient: np.ndarray | None = None
         kind, size = self._array.dtype.kind, self._array.dtype.itemsize
         if kind not in "biuf" or (kind == "f" and size not in (4, 8)):

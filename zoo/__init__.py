@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from zoo.model import Model
-    from zoo.text.tokenizer import Tokenizer
+    from zoo.tokenizers.tokenizer import Tokenizer
 
 # What they need is imported when they are called: a command that only refuses a typo should answer at once.
 

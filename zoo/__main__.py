@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.command import Parser, result, run
+from zoo.cli import Parser, result, run
 from zoo.errors import UserError
 
 COMMANDS = """\

@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from zoo.command import Parser, add_data_folder, note, result, use_data_folder
-from zoo.command import run as run_command
+from zoo.cli import Parser, add_data_folder, note, result, use_data_folder
+from zoo.cli import run as run_command
 from zoo.errors import DataError, UsageError, did_you_mean
 
 #: Experiments that come ready: the setting, and by what its default is multiplied, or the values.
@@ -154,7 +154,7 @@ def _experiment(kind: Any, name: str, begin: dict[str, Any], given: dict[str, li
 
 def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
     """Train what isn't trained yet, then show the table."""
-    from zoo.inspection.painting import table
+    from zoo.explain.terminal import table
 
     rows: list[tuple[str, ...]] = [
         (*(field.replace("_", " ") for field in runs[0].values), "parameters", "loss", "held-out", "time")

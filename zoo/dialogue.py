@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 
-from zoo.command import Parser, note, run, whole_number
+from zoo.cli import Parser, note, run, whole_number
 from zoo.errors import DataError, UsageError
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
-    from zoo.text.dialogue import LENGTH
+    from zoo.chat.synthetic import LENGTH
 
     parser = Parser("dialogue", "Write the conversations that chat_gpt learns from: the same text for the same seed.")
     parser.add_argument("--seed", type=whole_number(0), metavar="S", default=0, help="chooses wordings and order (default: 0)")
@@ -23,8 +23,8 @@ def main(arguments: list[str]) -> int:
         raise UsageError("--out: needs the name of a file")
 
     from microtensor.serialize import write_atomically
-    from zoo.text.dialogue import write_dialogue
-    from zoo.text.marks import BOT
+    from zoo.chat.synthetic import write_dialogue
+    from zoo.chat.template import BOT
 
     text = write_dialogue(options.seed, options.length)
     if options.out is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from zoo.command import Parser, add_data_folder, add_model, load, result, run, use_data_folder
+from zoo.cli import Parser, add_data_folder, add_model, load, result, run, use_data_folder
 from zoo.errors import DataError
 
 
@@ -18,8 +18,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse(arguments)
     use_data_folder(options.data_dir)
 
-    from zoo.text.corpus import read_text
-    from zoo.text.examples import counted
+    from zoo.datasets.batches import counted
+    from zoo.datasets.corpus import read_text
     from zoo.training.checkpoint import find
     from zoo.training.evaluation import evaluate, parts, split
     from zoo.training.progress import Progress
@@ -63,9 +63,9 @@ def _ask(model: Any, tokenizer: Any, questions: list[Any]) -> int:
     """How many questions are answered to the letter, if the likeliest letter is taken each time."""
     import numpy as np
 
-    from zoo.decoding.conversation import Conversation, right_answers
-    from zoo.decoding.reader import make_reader
-    from zoo.decoding.sampling import Sampling
+    from zoo.chat.session import Conversation, right_answers
+    from zoo.inference.decoder import make_reader
+    from zoo.inference.sampling import Sampling
     from zoo.training.progress import Progress
 
     conversation = Conversation(make_reader(model), tokenizer, model.recipe.context, Sampling(0.0), np.random.default_rng(0))
@@ -81,7 +81,7 @@ def _exp(loss: float) -> float:
 def _bits(loss: float, examples: Any, tokenizer: Any) -> float:
     """The loss in bits for each character of the text, blanks between words included."""
     lengths = [len(token) + len(tokenizer.separator) for token in tokenizer.vocabulary]
-    from zoo.text.examples import counted
+    from zoo.datasets.batches import counted
 
     tokens = characters = 0
     for _, targets in examples.in_order():

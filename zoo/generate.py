@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from zoo.command import Parser, add_model, load, number, result, run, whole_number
+from zoo.cli import Parser, add_model, load, number, result, run, whole_number
 from zoo.errors import UsageError
 
 
@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         raise UsageError("--stop: needs a text")
     sampling = _sampling(options)
 
-    from zoo.decoding.stream import encode_prompt, text_pieces
+    from zoo.inference.generation import encode_prompt, text_pieces
 
     model, tokenizer = load(options)
     prompt = encode_prompt(tokenizer, options.prompt)
@@ -67,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 def _sampling(options: argparse.Namespace) -> Any:
     """How tokens are drawn. Raises UsageError where that doesn't go with beams."""
-    from zoo.decoding.sampling import Sampling
+    from zoo.inference.sampling import Sampling
 
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
     given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -82,8 +82,8 @@ def _tokens(options: argparse.Namespace, model: Any, prompt: list[int], count: i
     """The continuation's tokens, as they come."""
     import numpy as np
 
-    from zoo.decoding.beam import beam_search
-    from zoo.decoding.stream import generate
+    from zoo.inference.beam_search import beam_search
+    from zoo.inference.generation import generate
 
     if options.beams is not None:
         return beam_search(model, prompt, count, options.beams)

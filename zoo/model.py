@@ -10,11 +10,11 @@ import numpy as np
 
 from microtensor import nn
 from microtensor.optim import SGD, Optimizer, constant
+from zoo.chat.template import Question
+from zoo.datasets.batches import Examples
+from zoo.datasets.corpus import Corpus, read_text
 from zoo.recipe import Recipe
-from zoo.text.corpus import Corpus, read_text
-from zoo.text.examples import Examples
-from zoo.text.marks import Question
-from zoo.text.tokenizer import Tokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

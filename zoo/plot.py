@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from zoo.command import Parser, add_last, result, run
+from zoo.cli import Parser, add_last, result, run
 from zoo.errors import UsageError, did_you_mean
 
 #: What can be drawn, and what that needs.
@@ -46,7 +46,7 @@ def main(arguments: list[str]) -> int:
         raise UsageError(f"--out: there is no folder {out.parent}")
 
     if options.what == "losses":
-        from zoo.pictures.losses import draw_losses, read_metrics
+        from zoo.plots.losses import draw_losses, read_metrics
 
         draw_losses([(name, read_metrics(name)) for name in options.names], out)
     else:
@@ -57,11 +57,11 @@ def main(arguments: list[str]) -> int:
 
 def _draw_model(options: argparse.Namespace, out: Path) -> None:
     """A picture of one trained model."""
-    from zoo.decoding.stream import encode_prompt
-    from zoo.pictures.attention import draw_attention
-    from zoo.pictures.embeddings import draw_embeddings
-    from zoo.pictures.probabilities import draw_probabilities
-    from zoo.text.marks import as_said
+    from zoo.chat.template import as_said
+    from zoo.inference.generation import encode_prompt
+    from zoo.plots.attention import draw_attention
+    from zoo.plots.embeddings import draw_embeddings
+    from zoo.plots.probabilities import draw_probabilities
     from zoo.training.checkpoint import find
 
     name, *text = options.names

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.command import Parser, add_model, load, result, run, whole_number
+from zoo.cli import Parser, add_model, load, result, run, whole_number
 
 
 def main(arguments: list[str]) -> int:
@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--top", type=whole_number(1), default=10, metavar="N", help="how many tokens to show (default: 10)")
     options = parser.parse(arguments)
 
-    from zoo.decoding.stream import likeliest, show_bars
+    from zoo.inference.generation import likeliest, show_bars
 
     model, tokenizer = load(options)
     best = likeliest(model, tokenizer, options.text, options.top)

@@ -8,7 +8,7 @@ import shlex
 from dataclasses import fields
 from typing import Any
 
-from zoo.command import Parser, add_data_folder, note, result, run, use_data_folder, whole_number
+from zoo.cli import Parser, add_data_folder, note, result, run, use_data_folder, whole_number
 from zoo.errors import UsageError
 
 
@@ -142,8 +142,8 @@ def _introduce(name: str, model: Any, tokenizer: Any, trainer: Any) -> None:
 
 def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, trainer: Any) -> None:
     """The losses, and what the trained model can do."""
-    from zoo.decoding.sampling import Sampling
-    from zoo.decoding.stream import generate, likeliest, show_bars
+    from zoo.inference.generation import generate, likeliest, show_bars
+    from zoo.inference.sampling import Sampling
 
     if trainer.best_step:
         figures = {"best_validation_loss": trainer.best, "best_step": trainer.best_step}

@@ -13,7 +13,7 @@ import numpy as np
 
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable, not_differentiable
-from microtensor.kernels import settings
+from microtensor.kernels.runtime import config
 from microtensor.tensor import as_array
 
 
@@ -68,27 +68,27 @@ def astype(x: Any, /, dtype: Any) -> Result:
     return y, (lambda g: (g.astype(before),)) if y.dtype.kind == "f" else None
 
 
-@differentiable(numpy=np.add, fits=_shapes_match)
+@differentiable(numpy=np.add, shape_hint=_shapes_match)
 def add(x: Any, y: Any, /) -> Result:
     """x + y."""
-    if type(x) is type(y) is np.ndarray and settings.large_and_alike(x, y):
-        return kernels.add(x, y), (lambda g: g, lambda g: g)
+    if type(x) is type(y) is np.ndarray and config.large_and_alike(x, y):
+        return kernels.activations.add(x, y), (lambda g: g, lambda g: g)
     return x + y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(g, y))
 
 
-@differentiable(numpy=np.subtract, fits=_shapes_match)
+@differentiable(numpy=np.subtract, shape_hint=_shapes_match)
 def subtract(x: Any, y: Any, /) -> Result:
     """x - y."""
     return x - y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(-g, y))
 
 
-@differentiable(numpy=np.multiply, fits=_shapes_match)
+@differentiable(numpy=np.multiply, shape_hint=_shapes_match)
 def multiply(x: Any, y: Any, /) -> Result:
     """x * y."""
     return x * y, (lambda g: unbroadcast(g * y, x), lambda g: unbroadcast(g * x, y))
 
 
-@differentiable(numpy=np.true_divide, fits=_shapes_match)
+@differentiable(numpy=np.true_divide, shape_hint=_shapes_match)
 def divide(x: Any, y: Any, /) -> Result:
     """x / y."""
     return x / y, (
@@ -97,7 +97,7 @@ def divide(x: Any, y: Any, /) -> Result:
     )
 
 
-@differentiable(numpy=np.power, fits=_shapes_match)
+@differentiable(numpy=np.power, shape_hint=_shapes_match)
 def power(x: Any, y: Any, /) -> Result:
     """x to the power y. At x = 0 the slope in y is taken as 0, its limit from above for y > 0."""
 
@@ -166,9 +166,9 @@ def cos(x: Any, /) -> Result:
 @differentiable(numpy=np.tanh)
 def tanh(x: Any, /) -> Result:
     """The hyperbolic tangent: an S-shaped curve from -1 to 1."""
-    if is_float_array(x) and x.size > settings.LARGE_MAP:
-        y, slopes = kernels.activate("tanh", x)
-        return y, lambda g: (kernels.multiply(g, slopes),)
+    if is_float_array(x) and x.size > config.LARGE_MAP:
+        y, slopes = kernels.activations.activate("tanh", x)
+        return y, lambda g: (kernels.activations.multiply(g, slopes),)
     y = np.tanh(x)
     return y, lambda g: (g * (1 - y * y),)
 
@@ -193,7 +193,7 @@ def erf(x: Any, /) -> Result:
     if flat.dtype.kind != "f":
         flat = flat.astype(np.float64)
     y = np.empty_like(flat)
-    kernels.erf(flat, y)
+    kernels.activations.erf(flat, y)
     return y.reshape(x.shape), lambda g: (g * (2 / math.sqrt(math.pi) * np.exp(-x * x)),)
 
 
@@ -209,8 +209,8 @@ def _activate_in_ops(x: Any, name: str) -> Any:
 @differentiable(name="activation", composite=_activate_in_ops)
 def _activate(x: Any, /, name: str) -> Result:
     """The activations by a kernel."""
-    y, slopes = kernels.activate(name, x)
-    return y, lambda g: (kernels.multiply(g, slopes),)
+    y, slopes = kernels.activations.activate(name, x)
+    return y, lambda g: (kernels.activations.multiply(g, slopes),)
 
 
 def _activation(x: Any, name: str) -> Any:
@@ -234,7 +234,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     return _activation(x, "gelu" if approximate == "none" else "gelu_tanh")
 
 
-@differentiable(numpy=np.logaddexp, fits=_shapes_match)
+@differentiable(numpy=np.logaddexp, shape_hint=_shapes_match)
 def logaddexp(x: Any, y: Any, /) -> Result:
     """log(e^x + e^y), without overflow."""
     return np.logaddexp(x, y), (
@@ -254,7 +254,7 @@ def _share(x: Any, y: Any) -> Any:
     return np.where(x == y, 0.5, np.where(x > y, 1.0, 0.0))
 
 
-@differentiable(numpy=np.maximum, fits=_shapes_match)
+@differentiable(numpy=np.maximum, shape_hint=_shapes_match)
 def maximum(x: Any, y: Any, /) -> Result:
     """The larger of x and y; in a tie each gets half the gradient."""
     return np.maximum(x, y), (
@@ -263,7 +263,7 @@ def maximum(x: Any, y: Any, /) -> Result:
     )
 
 
-@differentiable(numpy=np.minimum, fits=_shapes_match)
+@differentiable(numpy=np.minimum, shape_hint=_shapes_match)
 def minimum(x: Any, y: Any, /) -> Result:
     """The smaller of x and y; in a tie each gets half the gradient."""
     return np.minimum(x, y), (
@@ -272,7 +272,7 @@ def minimum(x: Any, y: Any, /) -> Result:
     )
 
 
-@differentiable(numpy=np.where, fits=_shapes_match)
+@differentiable(numpy=np.where, shape_hint=_shapes_match)
 def where(condition: Any, x: Any, y: Any, /) -> Result:
     """x where the condition holds, else y. The gradient goes to the one that was chosen."""
     return np.where(condition, x, y), (

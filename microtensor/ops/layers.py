@@ -39,14 +39,14 @@ def _linear_in_ops(x: Any, weight: Any, bias: Any = None, activation: str | None
 def _linear(x: Any, weight: Any, bias: Any = None, /, activation: str | None = None) -> Result:
     """`linear` by kernels."""
     rows = x.reshape((-1, x.shape[-1]))
-    result = kernels.matmul(x, weight, bias, activation)
+    result = kernels.matmul.matmul(x, weight, bias, activation)
     slopes, y = (None, result) if activation is None else result
 
     def pullback(g: Any) -> Any:
         db = None
         if bias is not None or slopes is not None:
-            g, db = kernels.bias_backward(g, slopes)
-        return kernels.matmul(g, weight.T), kernels.matmul(rows.T, g.reshape((-1, weight.shape[1]))), db
+            g, db = kernels.activations.bias_backward(g, slopes)
+        return kernels.matmul.matmul(g, weight.T), kernels.matmul.matmul(rows.T, g.reshape((-1, weight.shape[1]))), db
 
     return y, pullback
 
@@ -80,10 +80,10 @@ def _norm_in_ops(x: Any, weight: Any = None, bias: Any = None, centre: bool = Tr
 @differentiable(name="norm", composite=_norm_in_ops)
 def _norm(x: Any, weight: Any = None, bias: Any = None, /, centre: bool = True, eps: float = 1e-5) -> Result:
     """`layer_norm` and `rms_norm` by a kernel."""
-    y, means, factors = kernels.norm(x, weight, bias, centre, eps)
+    y, means, factors = kernels.normalization.norm(x, weight, bias, centre, eps)
 
     def pullback(g: Any) -> Any:
-        dx, dweight, dbias = kernels.norm_backward(x, weight, bias, centre, means, factors, g)
+        dx, dweight, dbias = kernels.normalization.norm_backward(x, weight, bias, centre, means, factors, g)
         return dx, None if weight is None else dweight, None if bias is None else dbias
 
     return y, pullback
@@ -117,7 +117,7 @@ def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
 @differentiable(linear=True)
 def _dropout(x: Any, /, p: float, key: int) -> Result:
     """`dropout` by a kernel: the same key drops the same elements, so the gradient passes where x did."""
-    return kernels.dropout(x, p, key), lambda g: (_dropout(g, p=p, key=key),)
+    return kernels.activations.dropout(x, p, key), lambda g: (_dropout(g, p=p, key=key),)
 
 
 @composed
@@ -154,8 +154,8 @@ def _unmasked_attention_in_ops(query: Any, key: Any, value: Any, causal: bool, s
 @differentiable(name="scaled_dot_product_attention", composite=_unmasked_attention_in_ops)
 def _attention(query: Any, key: Any, value: Any, /, causal: bool, scale: float) -> Result:
     """`scaled_dot_product_attention` by a kernel, without a mask of its own."""
-    y, logs = kernels.attention(query, key, value, causal, scale)
-    return y, lambda g: kernels.attention_backward(query, key, value, g, logs, causal, scale)
+    y, logs = kernels.attention.attention(query, key, value, causal, scale)
+    return y, lambda g: kernels.attention.attention_backward(query, key, value, g, logs, causal, scale)
 
 
 @composed
@@ -211,12 +211,12 @@ def _multi_head(packed: Any, /, heads: int, causal: bool = False) -> Result:
     """`multi_head_attention` by a kernel."""
     query, key, value = _heads(packed, heads)
     scale = 1 / math.sqrt(query.shape[-1])
-    y, logs = kernels.attention(query, key, value, causal, scale)
+    y, logs = kernels.attention.attention(query, key, value, causal, scale)
 
     def pullback(g: Any) -> Any:
         slope = np.empty(packed.shape, packed.dtype)
         g = g.reshape((*g.shape[:-1], heads, g.shape[-1] // heads)).swapaxes(-2, -3)
-        kernels.attention_backward(query, key, value, g, logs, causal, scale, tuple(_heads(slope, heads)))
+        kernels.attention.attention_backward(query, key, value, g, logs, causal, scale, tuple(_heads(slope, heads)))
         return (slope,)
 
     return _joined(y), pullback

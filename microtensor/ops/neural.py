@@ -27,8 +27,8 @@ def _by_kernel(x: Any, axis: Any) -> bool:
 def softmax(x: Any, /, axis: Any = -1) -> Result:
     """e^x / sum(e^x): scores turned into probabilities that add up to 1. A row that is all -inf gives zeros."""
     if _by_kernel(x, axis):
-        p = kernels.softmax(x)
-        return p, lambda g: (kernels.softmax_backward(p, g),)
+        p = kernels.softmax.softmax(x)
+        return p, lambda g: (kernels.softmax.softmax_backward(p, g),)
     e = np.exp(x - largest_or_zero(x, axis))
     total = np.add.reduce(e, axis=axis, keepdims=True)
     y = e / np.where(total == 0, 1, total)
@@ -39,8 +39,8 @@ def softmax(x: Any, /, axis: Any = -1) -> Result:
 def log_softmax(x: Any, /, axis: Any = -1) -> Result:
     """The logarithm of softmax, without underflow; a row that is all -inf stays so."""
     if _by_kernel(x, axis):
-        log_p = kernels.softmax(x, logarithm=True)
-        return log_p, lambda g: (kernels.softmax_backward(log_p, g, logarithm=True),)
+        log_p = kernels.softmax.softmax(x, logarithm=True)
+        return log_p, lambda g: (kernels.softmax.softmax_backward(log_p, g, logarithm=True),)
     shifted = x - largest_or_zero(x, axis)
     total = np.add.reduce(np.exp(shifted), axis=axis, keepdims=True)
     y = shifted - np.log(np.where(total == 0, 1, total))
@@ -97,7 +97,7 @@ def cross_entropy(
         raise ValueError(f"logits must be floats of shape (..., classes), and target indices of shape (...), here {shape[:-1]}")
     slope = np.empty(shape, dtype)
     losses = np.empty(target.size, dtype)
-    total, count, bad = kernels.cross_entropy(
+    total, count, bad = kernels.cross_entropy.cross_entropy(
         logits.reshape(-1), target.reshape(-1), ignore_index, label_smoothing, losses, slope.reshape(-1)
     )
     if bad >= 0:
@@ -149,7 +149,7 @@ def embedding(indices: Any, table: Any, /) -> Result:
         raise ValueError("the table must have shape (rows, width)")
     rows, width = table.shape
     y = np.empty((*indices.shape, width), table.dtype)
-    bad = kernels.gather(np.ascontiguousarray(table), indices.reshape(-1), y.reshape((indices.size, width)))
+    bad = kernels.embedding.gather(np.ascontiguousarray(table), indices.reshape(-1), y.reshape((indices.size, width)))
     if bad >= 0:
         raise IndexError(f"index {indices.reshape(-1)[bad]} is outside the table's rows 0..{rows - 1}")
     return y, (None, lambda g: _embedding_pullback(indices, g, rows=rows))
@@ -160,7 +160,7 @@ def _embedding_pullback(indices: Any, g: Any, /, rows: int) -> Result:
     """What carries an embedding's gradient back to its table; an op, so that it too can be differentiated."""
     flat = indices.reshape(-1)
     table = np.zeros((rows, g.shape[-1]), g.dtype)
-    kernels.scatter_add(np.ascontiguousarray(g).reshape((flat.size, g.shape[-1])), flat, table)
+    kernels.embedding.scatter_add(np.ascontiguousarray(g).reshape((flat.size, g.shape[-1])), flat, table)
     return table, (None, lambda h: embedding(indices, h))
 
 
@@ -171,7 +171,7 @@ def _embedding_bag(indices: Any, table: Any, /) -> Result:
         raise ValueError("the table must have shape (rows, width)")
     rows, width = table.shape
     y = np.empty((len(indices), width), table.dtype)
-    bad = kernels.gather_mean(np.ascontiguousarray(table), indices, y)
+    bad = kernels.embedding.gather_mean(np.ascontiguousarray(table), indices, y)
     if bad >= 0:
         raise IndexError(f"index {indices.reshape(-1)[bad]} is outside the table's rows 0..{rows - 1}")
     spread = _embedding_bag_pullback
@@ -181,7 +181,7 @@ def _embedding_bag(indices: Any, table: Any, /) -> Result:
 def _spread_bags(indices: Any, g: Any, /, rows: int) -> Result:
     """A table of zeros with each bag's gradient shared among the rows it is the mean of."""
     table = np.zeros((rows, g.shape[-1]), g.dtype)
-    kernels.scatter_mean(np.ascontiguousarray(g), indices, table)
+    kernels.embedding.scatter_mean(np.ascontiguousarray(g), indices, table)
     return table, (None, lambda h: _embedding_bag(indices, h))
 
 

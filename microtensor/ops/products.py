@@ -8,11 +8,11 @@ import numpy as np
 
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
-from microtensor.kernels import settings
+from microtensor.kernels.runtime import config
 from microtensor.ops.elementwise import is_float_array, unbroadcast
 
 
-def _matmul_fits(x: Any, y: Any) -> str:
+def _matmul_shapes(x: Any, y: Any) -> str:
     x, y = np.shape(x), np.shape(y)
     if not x or not y:
         return "matmul needs at least one axis on both sides; use multiply for a single number"
@@ -25,17 +25,17 @@ def _matmul_fits(x: Any, y: Any) -> str:
 def _product(x: Any, y: Any) -> Any:
     """x @ y, by our kernel where it is faster."""
     if is_float_array(x) and is_float_array(y) and x.ndim > 1 and y.ndim > 1 and x.dtype == y.dtype:
-        return kernels.matmul(x, y)
+        return kernels.matmul.matmul(x, y)
     return np.matmul(x, y)
 
 
-@differentiable(numpy=np.matmul, fits=_matmul_fits)
+@differentiable(numpy=np.matmul, shape_hint=_matmul_shapes)
 def matmul(x: Any, y: Any, /) -> Result:
     """The matrix product x @ y, over the last two axes; the axes before them broadcast. A vector is a row on the left and
     a column on the right."""
     if y.ndim == 2:
         if x.ndim == 2:
-            if x.size * y.shape[1] < settings.SMALL_PRODUCT:
+            if x.size * y.shape[1] < config.SMALL_PRODUCT:
                 return np.matmul(x, y), (lambda g: g.dot(y.T), x.T.dot)
             return _product(x, y), (lambda g: _product(g, y.T), lambda g: _product(x.T, g))
         if x.ndim > 2 and 0 not in y.shape:

@@ -89,13 +89,13 @@ def _extreme(x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
     return y, pullback
 
 
-@differentiable(numpy=(np.max, (np.maximum, "reduce")), fits="an empty axis has no largest element")
+@differentiable(numpy=(np.max, (np.maximum, "reduce")), shape_hint="an empty axis has no largest element")
 def max(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The largest element; equal ones share the gradient."""
     return _extreme(x, np.maximum.reduce(x, axis=axis, keepdims=keepdims), axis, keepdims)
 
 
-@differentiable(numpy=(np.min, (np.minimum, "reduce")), fits="an empty axis has no smallest element")
+@differentiable(numpy=(np.min, (np.minimum, "reduce")), shape_hint="an empty axis has no smallest element")
 def min(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The smallest element; equal ones share the gradient."""
     return _extreme(x, np.minimum.reduce(x, axis=axis, keepdims=keepdims), axis, keepdims)

@@ -12,14 +12,14 @@ import numpy as np
 from microtensor.differentiable import Result, composed, differentiable
 
 
-@differentiable(linear=True, numpy=np.reshape, fits="the new shape must hold as many elements as the old one")
+@differentiable(linear=True, numpy=np.reshape, shape_hint="the new shape must hold as many elements as the old one")
 def reshape(x: Any, /, shape: Any) -> Result:
     """x with another shape and the same elements in the same (row-major) order; one length may be -1."""
     before = x.shape
     return x.reshape(shape), lambda g: (g.reshape(before),)
 
 
-@differentiable(linear=True, numpy=np.transpose, fits="axes= must name each axis once")
+@differentiable(linear=True, numpy=np.transpose, shape_hint="axes= must name each axis once")
 def transpose(x: Any, /, axes: Any = None) -> Result:
     """x with its axes in another order; reversed when `axes` is None."""
     back = None if axes is None else tuple(np.argsort([axis % x.ndim for axis in axes]).tolist())
@@ -37,7 +37,7 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     return transpose(x, axes)
 
 
-@differentiable(linear=True, numpy=np.broadcast_to, fits="each axis must have the wanted length or 1, from the right")
+@differentiable(linear=True, numpy=np.broadcast_to, shape_hint="each axis must have the wanted length or 1, from the right")
 def broadcast_to(x: Any, /, shape: Any) -> Result:
     """x repeated along its axes of length 1 (and along new axes on the left) to the given shape, in memory of its own."""
     x = np.asarray(x)
@@ -81,7 +81,7 @@ def expand_dims(x: Any, axis: Any) -> Any:
     return reshape(x, tuple(1 if i in new else next(lengths) for i in range(x.ndim + count)))
 
 
-@differentiable(linear=True, name="concatenate", fits="all axes but the joined one must be equal")
+@differentiable(linear=True, name="concatenate", shape_hint="all axes but the joined one must be equal")
 def _join(*arrays: Any, axis: Any) -> Result:
     """Arrays end to end along an axis."""
     y = np.concatenate(arrays, axis)
@@ -128,7 +128,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     return [x[(*before, slice(a, b))] for a, b in itertools.pairwise(cuts)]
 
 
-@differentiable(linear=True, numpy=np.pad, fits="pad_width is a number, (before, after), or a pair for each axis")
+@differentiable(linear=True, numpy=np.pad, shape_hint="pad_width is a number, (before, after), or a pair for each axis")
 def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Result:
     """x with a border of a constant: `pad_width` wide, or (before, after), or such a pair for each axis."""
     if mode != "constant":

@@ -25,11 +25,11 @@ def test_gather_and_scatter_add(seed, dtype, rows, width, n):
     table = rng.normal(size=(rows, width)).astype(dtype)
     indices = rng.integers(0, max(rows, 1), n if rows else 0)
     out = np.full((len(indices), width), np.nan, dtype)
-    assert kernels.gather(table, indices, out) == -1
+    assert kernels.embedding.gather(table, indices, out) == -1
     np.testing.assert_array_equal(out, table[indices])
 
     total, expected = np.ones_like(table), np.ones_like(table)
-    kernels.scatter_add(out, indices, total)
+    kernels.embedding.scatter_add(out, indices, total)
     np.add.at(expected, indices, out)
     np.testing.assert_allclose(total, expected, rtol=1e-5)
 
@@ -40,11 +40,11 @@ def test_gather_mean_and_scatter_mean(seed, dtype, width, n, bag):
     table = rng.normal(size=(5, width)).astype(dtype)
     indices = rng.integers(0, 5, (n, bag))
     out = np.full((n, width), np.nan, dtype)
-    assert kernels.gather_mean(table, indices, out) == -1
+    assert kernels.embedding.gather_mean(table, indices, out) == -1
     np.testing.assert_allclose(out, table[indices].mean(axis=1), rtol=1e-4, atol=1e-5)
 
     total, expected = np.ones_like(table), np.ones_like(table)
-    kernels.scatter_mean(out, indices, total)
+    kernels.embedding.scatter_mean(out, indices, total)
     np.add.at(expected, indices, np.repeat(out[:, None] / bag, bag, axis=1))
     np.testing.assert_allclose(total, expected, rtol=1e-4, atol=1e-5)
 
@@ -52,8 +52,8 @@ def test_gather_mean_and_scatter_mean(seed, dtype, width, n, bag):
 @pytest.mark.parametrize("bad", [-1, 5])
 def test_indices_outside_the_table_are_found(bad):
     table, out = np.zeros((5, 2)), np.zeros((3, 2))
-    assert kernels.gather(table, np.array([0, 4, bad]), out) == 2
-    assert kernels.gather_mean(table, np.array([[0, 4], [1, bad], [0, 0]]), out) == 3
+    assert kernels.embedding.gather(table, np.array([0, 4, bad]), out) == 2
+    assert kernels.embedding.gather_mean(table, np.array([[0, 4], [1, bad], [0, 0]]), out) == 3
 
 
 @given(seed=SEEDS, dtype=DTYPES, rows=SIZES, classes=SIZES.filter(bool), scale=st.sampled_from([0.0, 1.0, 50.0, 1e4]),
@@ -66,7 +66,9 @@ def test_cross_entropy(seed, dtype, rows, classes, scale, smoothing):
     target[rng.random(rows) < 0.2] = -7
     losses, slope = np.full(rows, np.nan, dtype), np.full(logits.shape, np.nan, dtype)
     with np.errstate(all="ignore"):
-        total, count, bad = kernels.cross_entropy(logits.reshape(-1), target, -7, smoothing, losses, slope.reshape(-1))
+        total, count, bad = kernels.cross_entropy.cross_entropy(
+            logits.reshape(-1), target, -7, smoothing, losses, slope.reshape(-1)
+        )
 
     assert bad == -1 and count == (target != -7).sum()
     for i in range(rows):
@@ -89,7 +91,7 @@ def test_cross_entropy(seed, dtype, rows, classes, scale, smoothing):
 def test_cross_entropy_reports_a_bad_target_and_keeps_nan():
     losses, slope = np.zeros(2), np.zeros((2, 3))
     logits = np.array([[0.0, np.nan, 1.0], [0.0, 1.0, 2.0]])
-    assert kernels.cross_entropy(logits.reshape(-1), np.array([0, 3]), -1, 0.0, losses, slope.reshape(-1))[2] == 1
+    assert kernels.cross_entropy.cross_entropy(logits.reshape(-1), np.array([0, 3]), -1, 0.0, losses, slope.reshape(-1))[2] == 1
     assert np.isnan(losses[0]) and np.isnan(slope[0]).all()
 
 
@@ -100,16 +102,16 @@ def test_sgd_and_erf(seed, dtype, n):
     rng = np.random.default_rng(seed)
     p, g = rng.normal(size=n).astype(dtype), rng.normal(size=n).astype(dtype)
     expected = p - dtype(0.1) * g
-    kernels.sgd(p, g, dtype(0.1))
+    kernels.optimizers.sgd(p, g, dtype(0.1))
     np.testing.assert_allclose(p, expected, rtol=1e-5, atol=1e-6)
-    kernels.erf(g, p)
+    kernels.activations.erf(g, p)
     np.testing.assert_allclose(p, [math.erf(v) for v in g], rtol=1e-5)
 
 
 def test_unknown_kernels_are_refused():
-    with pytest.raises(AttributeError, match="no kernel 'softmaxx'"):
+    with pytest.raises(AttributeError, match="no file 'softmaxx'"):
         kernels.softmaxx
-    assert "gather" in dir(kernels)
+    assert "softmax" in dir(kernels)
 
 
 # The cache, each time in a process of its own
@@ -118,8 +120,8 @@ SGD = """
 import numpy as np
 from microtensor import kernels
 p = np.ones(3)
-kernels.sgd(p, np.ones(3), 0.5)
-print(p.tolist(), sum(kernels.sgd.stats.cache_hits.values()))
+kernels.optimizers.sgd(p, np.ones(3), 0.5)
+print(p.tolist(), sum(kernels.optimizers.sgd.stats.cache_hits.values()))
 """
 
 
@@ -146,12 +148,13 @@ def test_an_edited_file_never_runs_old_code(tmp_path):
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
     # The kernel's arithmetic moves to a helper in another file, which is then edited.
     (copy / "kernels" / "helper.py").write_text("import numba\n@numba.njit\ndef scale(x):\n    return 1.0 * x\n")
-    updates = (copy / "kernels" / "updates.py").read_text()
+    updates = (copy / "kernels" / "optimizers.py").read_text()
     changed = updates.replace("rate * gradient[i]", "scale(rate * gradient[i])").replace(
-        "from microtensor.kernels.jit", "from microtensor.kernels.helper import scale\nfrom microtensor.kernels.jit"
+        "from microtensor.kernels.runtime.jit",
+        "from microtensor.kernels.helper import scale\nfrom microtensor.kernels.runtime.jit",
     )
     assert changed != updates
-    (copy / "kernels" / "updates.py").write_text(changed)
+    (copy / "kernels" / "optimizers.py").write_text(changed)
     cache = tmp_path / "cache"
     assert run(cache, tmp_path) == "[0.5, 0.5, 0.5] 0"
     assert run(cache, tmp_path) == "[0.5, 0.5, 0.5] 1"
@@ -216,5 +219,5 @@ def test_processes_that_start_together(tmp_path):
 
 
 def test_without_the_compiler_kernels_are_plain_python(tmp_path):
-    code = SGD.replace(", sum(kernels.sgd.stats.cache_hits.values())", "")
+    code = SGD.replace(", sum(kernels.optimizers.sgd.stats.cache_hits.values())", "")
     assert run(tmp_path, code=code, NUMBA_DISABLE_JIT="1") == "[0.5, 0.5, 0.5]"

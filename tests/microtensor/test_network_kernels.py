@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microtensor import kernels
-from microtensor.kernels import elementwise, norms, threads
-from microtensor.kernels.rows import STRIDE
+from microtensor.kernels import activations, normalization
+from microtensor.kernels.runtime import threads
+from microtensor.kernels.softmax import STRIDE
 
 SEEDS = st.integers(0, 2**32 - 1)
 DTYPES = st.sampled_from([np.float32, np.float64])
@@ -45,7 +46,7 @@ def softmax(x):
 @given(seed=SEEDS, dtype=DTYPES, rows=ROWS, width=WIDTHS)
 def test_softmax(seed, dtype, rows, width):
     x = scores(seed, (rows, width), dtype)
-    p, log_p = kernels.softmax(x), kernels.softmax(x, logarithm=True)
+    p, log_p = kernels.softmax.softmax(x), kernels.softmax.softmax(x, logarithm=True)
     expected = softmax(x)
     assert p.dtype == log_p.dtype == dtype
     np.testing.assert_allclose(p, expected, rtol=2e-5 if dtype == np.float32 else 1e-12, atol=1e-37)
@@ -57,17 +58,21 @@ def test_softmax(seed, dtype, rows, width):
     g = np.random.default_rng(seed).normal(size=x.shape).astype(dtype)
     wide = g.astype(np.float64)
     np.testing.assert_allclose(
-        kernels.softmax_backward(p, g), expected * (wide - (wide * expected).sum(-1, keepdims=True)), atol=10 * tolerance
+        kernels.softmax.softmax_backward(p, g),
+        expected * (wide - (wide * expected).sum(-1, keepdims=True)),
+        atol=10 * tolerance,
     )
     np.testing.assert_allclose(
-        kernels.softmax_backward(log_p, g, logarithm=True), wide - expected * wide.sum(-1, keepdims=True), atol=20 * tolerance
+        kernels.softmax.softmax_backward(log_p, g, logarithm=True),
+        wide - expected * wide.sum(-1, keepdims=True),
+        atol=20 * tolerance,
     )
 
 
 def test_softmax_keeps_nan_in_its_row():
     x = np.zeros((3, 70), np.float32)
     x[1, 69] = np.nan
-    p = kernels.softmax(x)
+    p = kernels.softmax.softmax(x)
     assert np.isnan(p[1]).all() and not np.isnan(p[[0, 2]]).any()
 
 
@@ -85,8 +90,8 @@ def test_attention(seed, dtype, queries, keys, width, values_width, causal, orde
         return x if order == "heads first" else x.swapaxes(1, 2)
 
     q, k, v, g = draw(queries, width), draw(keys, width), draw(keys, values_width), draw(queries, values_width)
-    y, logs = kernels.attention(q, k, v, causal, 0.4)
-    dq, dk, dv = kernels.attention_backward(q, k, v, g, logs, causal, 0.4)
+    y, logs = kernels.attention.attention(q, k, v, causal, 0.4)
+    dq, dk, dv = kernels.attention.attention_backward(q, k, v, g, logs, causal, 0.4)
     assert y.dtype == dq.dtype == dtype
     assert (y if order == "heads first" else y.swapaxes(1, 2)).flags.c_contiguous, "the result has another order"
 
@@ -106,23 +111,23 @@ def test_attention_reads_and_writes_parts_of_a_wide_matrix():
     rng = np.random.default_rng(0)
     packed = rng.normal(size=(2, 50, 3, 4, 16))
     q, k, v = (packed[:, :, i].swapaxes(1, 2) for i in range(3))
-    y, logs = kernels.attention(q, k, v, True, 0.25)
+    y, logs = kernels.attention.attention(q, k, v, True, 0.25)
     apart = [x.copy() for x in (q, k, v)]
-    expected, expected_logs = kernels.attention(*apart, True, 0.25)
+    expected, expected_logs = kernels.attention.attention(*apart, True, 0.25)
     np.testing.assert_array_equal(y, expected)
     slopes = np.full_like(packed, np.nan)
-    kernels.attention_backward(q, k, v, y, logs, True, 0.25, tuple(slopes[:, :, i].swapaxes(1, 2) for i in range(3)))
-    for i, slope in enumerate(kernels.attention_backward(*apart, y, expected_logs, True, 0.25)):
+    kernels.attention.attention_backward(q, k, v, y, logs, True, 0.25, tuple(slopes[:, :, i].swapaxes(1, 2) for i in range(3)))
+    for i, slope in enumerate(kernels.attention.attention_backward(*apart, y, expected_logs, True, 0.25)):
         np.testing.assert_array_equal(slopes[:, :, i].swapaxes(1, 2), slope)
 
 
 def test_attention_with_huge_scores():
     q = np.full((1, 5, 4), 1e4, np.float32)
-    y, _ = kernels.attention(q, q, q, True, 1.0)
+    y, _ = kernels.attention.attention(q, q, q, True, 1.0)
     np.testing.assert_array_equal(y, q)
 
 
-@given(seed=SEEDS, dtype=DTYPES, rows=st.sampled_from([1, 2, norms.BLOCK - 1, norms.BLOCK, norms.BLOCK + 1]), width=WIDTHS,
+@given(seed=SEEDS, dtype=DTYPES, rows=st.sampled_from([1, 2, normalization.BLOCK - 1, normalization.BLOCK, normalization.BLOCK + 1]), width=WIDTHS,
        centre=st.booleans(), parts=st.sampled_from(["", "weight", "weight and bias"]), size=st.sampled_from([1e-18, 1.0, 1e15]))  # fmt: skip
 def test_norm(seed, dtype, rows, width, centre, parts, size):
     rng = np.random.default_rng(seed)
@@ -130,8 +135,8 @@ def test_norm(seed, dtype, rows, width, centre, parts, size):
     weight = rng.normal(size=width).astype(dtype) if "weight" in parts else None
     bias = rng.normal(size=width).astype(dtype) if "bias" in parts else None
     g = rng.normal(size=x.shape).astype(dtype)
-    y, means, factors = kernels.norm(x, weight, bias, centre, 1e-5)
-    dx, dweight, dbias = kernels.norm_backward(x, weight, bias, centre, means, factors, g)
+    y, means, factors = kernels.normalization.norm(x, weight, bias, centre, 1e-5)
+    dx, dweight, dbias = kernels.normalization.norm_backward(x, weight, bias, centre, means, factors, g)
 
     wide = x.astype(np.float64)
     spread = wide - wide.mean(-1, keepdims=True) if centre else wide
@@ -181,7 +186,7 @@ ACTIVATIONS = {
 def test_activations_keep_the_stated_errors(name, dtype):
     x = np.concatenate([np.linspace(-10, 10, 20_001), [0.0, 1e-30, -1e-30, 15.0, -15.0]]).astype(dtype)
     before = x.copy()
-    y, slopes = kernels.activate(name, x)
+    y, slopes = kernels.activations.activate(name, x)
     value, slope = ACTIVATIONS[name](x.astype(np.float64))
     stated = 1e-6 if dtype == np.float32 else 2e-15
     assert y.dtype == slopes.dtype == dtype and np.array_equal(x, before)
@@ -195,7 +200,7 @@ def test_activations_keep_the_stated_errors(name, dtype):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activations_far_out(name, dtype):
     far = [200.0, -200.0, 1e30, -1e30, np.inf, -np.inf, np.nan]
-    y, slopes = kernels.activate(name, np.array(far, dtype))
+    y, slopes = kernels.activations.activate(name, np.array(far, dtype))
     ones = [1, -1, 1, -1, 1, -1, np.nan]
     if name == "tanh":
         np.testing.assert_array_equal(y, np.array(ones, dtype))
@@ -209,14 +214,14 @@ def test_activations_far_out(name, dtype):
 @given(
     seed=SEEDS,
     dtype=DTYPES,
-    rows=st.sampled_from([1, 5, elementwise.BLOCK, 2 * elementwise.BLOCK + 1]),
+    rows=st.sampled_from([1, 5, activations.BLOCK, 2 * activations.BLOCK + 1]),
     width=WIDTHS,
     sloped=st.booleans(),
 )
 def test_bias_gradient(seed, dtype, rows, width, sloped):
     rng = np.random.default_rng(seed)
     g, slopes = rng.normal(size=(2, rows, width)).astype(dtype)
-    out, db = kernels.bias_backward(g, slopes if sloped else None)
+    out, db = kernels.activations.bias_backward(g, slopes if sloped else None)
     np.testing.assert_allclose(out, g * slopes if sloped else g, rtol=1e-6)
     np.testing.assert_allclose(db, out.astype(np.float64).sum(axis=0), rtol=1e-4, atol=1e-5)
 
@@ -225,19 +230,19 @@ def test_bias_gradient(seed, dtype, rows, width, sloped):
 def test_sums_of_arrays(seed, dtype, n):
     x, y = np.random.default_rng(seed).normal(size=(2, n)).astype(dtype)
     expected = x + y
-    np.testing.assert_array_equal(kernels.add(x, y), expected)
-    assert kernels.add_to(x, y) is y
+    np.testing.assert_array_equal(kernels.activations.add(x, y), expected)
+    assert kernels.activations.add_to(x, y) is y
     np.testing.assert_array_equal(y, expected)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
 def test_dropout_drops_its_share_and_repeats_itself(p):
     x = np.ones(200_000, np.float32)
-    y = kernels.dropout(x, p, key=12345)
-    np.testing.assert_array_equal(y, kernels.dropout(x, p, key=12345))
+    y = kernels.activations.dropout(x, p, key=12345)
+    np.testing.assert_array_equal(y, kernels.activations.dropout(x, p, key=12345))
     np.testing.assert_allclose(np.unique(y), [0, 1 / (1 - p)] if p else [1], rtol=1e-6)
     assert abs((y == 0).mean() - p) < 0.005
-    other = kernels.dropout(x, p, key=12346)
+    other = kernels.activations.dropout(x, p, key=12346)
     if p:
         # Neighbours, and other keys, are independent.
         dropped, beside, elsewhere = y[:-1] == 0, y[1:] == 0, other[:-1] == 0
@@ -251,7 +256,7 @@ def test_adamw_over_several_arrays(seed, dtype, sizes):
     p, g, m, s = ([rng.random(n).astype(dtype) for n in sizes] for _ in range(4))
     before = [[a.astype(np.float64) for a in arrays] for arrays in (p, g, m, s)]
     factors = [(0.1, 0.01, 0.99, 0.003 + i, 1.5, 1e-8) for i in range(len(sizes))]
-    kernels.adamw(p, g, m, s, factors)
+    kernels.optimizers.adamw(p, g, m, s, factors)
     for i, (a, b, c, d, shrink, rate) in enumerate(zip(*before, [0.99] * len(sizes), [f[3] for f in factors], strict=True)):
         mean, square = c + 0.1 * (b - c), d + 0.01 * (b * b - d)
         np.testing.assert_allclose(m[i], mean, rtol=1e-5)
@@ -266,7 +271,7 @@ def test_norm_of_all_and_scaled(seed, dtype, sizes, size):
     rng = np.random.default_rng(seed)
     arrays = [(rng.normal(size=n) * size).astype(dtype) for n in sizes]
     expected = np.sqrt(sum((a.astype(np.float64) ** 2).sum() for a in arrays))
-    np.testing.assert_allclose(kernels.norm_of_all(arrays), expected, rtol=1e-6)
-    for a, half in zip(arrays, kernels.scaled(arrays, 0.5), strict=True):
+    np.testing.assert_allclose(kernels.optimizers.norm_of_all(arrays), expected, rtol=1e-6)
+    for a, half in zip(arrays, kernels.optimizers.scaled(arrays, 0.5), strict=True):
         np.testing.assert_array_equal(half, dtype(0.5) * a)
         assert not np.shares_memory(a, half)

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import microtensor as mt
-from microtensor.kernels import gemm, settings, threads
+from microtensor.kernels import matmul
+from microtensor.kernels.runtime import config, threads
 from microtensor.tensor import ops
 
 #: The ops that leave small arrays to NumPy. They are tested a second time as if all arrays were large.
@@ -35,9 +36,9 @@ every_op = pytest.mark.parametrize("case", CASES + LARGE, ids=lambda case: case.
 def thresholds(request, monkeypatch):
     case = getattr(request.node, "callspec", None) and request.node.callspec.params.get("case")
     if case and case.large:
-        for module, name in ((settings, "SMALL_PRODUCT"), (settings, "LARGE_SUM"), (settings, "LARGE_MAP"), (gemm, "LARGE")):
+        for module, name in ((config, "SMALL_PRODUCT"), (config, "LARGE_SUM"), (config, "LARGE_MAP"), (matmul, "LARGE")):
             monkeypatch.setattr(module, name, 0)
-        monkeypatch.setattr(gemm, "DEEP", 1)
+        monkeypatch.setattr(matmul, "DEEP", 1)
         monkeypatch.setattr(threads, "PART", 1)
 
 

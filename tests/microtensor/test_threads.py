@@ -11,7 +11,7 @@ import pytest
 
 import microtensor as mt
 from microtensor import kernels, nn
-from microtensor.kernels import settings, threads
+from microtensor.kernels.runtime import config, threads
 from microtensor.optim import AdamW, clip_grad_norm
 
 ROOT = Path(mt.__file__).parent.parent
@@ -19,10 +19,10 @@ ROOT = Path(mt.__file__).parent.parent
 
 @pytest.fixture
 def four_threads():
-    before = kernels.get_num_threads()
-    kernels.set_num_threads(4)
+    before = kernels.runtime.config.get_num_threads()
+    kernels.runtime.config.set_num_threads(4)
     yield
-    kernels.set_num_threads(before)
+    kernels.runtime.config.set_num_threads(before)
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 100])
@@ -99,7 +99,7 @@ def same_bits(first, second):
 
 
 def test_training_gives_the_same_bits_every_time_and_with_any_number_of_threads():
-    before = kernels.get_num_threads()
+    before = kernels.runtime.config.get_num_threads()
     found = []
     try:
         for n in (2, 2, 1, 3):
@@ -114,12 +114,14 @@ def test_training_gives_the_same_bits_every_time_and_with_any_number_of_threads(
 def test_the_sum_of_the_losses_is_the_same_bits_with_any_number_of_threads():
     rng = np.random.default_rng(0)
     logits, target = rng.normal(size=5000 * 67), rng.integers(0, 67, 5000)
-    before = kernels.get_num_threads()
+    before = kernels.runtime.config.get_num_threads()
     sums = set()
     try:
         for n in (1, 2, 3, 5):
             mt.set_num_threads(n)
-            sums.add(float(kernels.cross_entropy(logits, target, -1, 0.0, np.empty(5000), np.empty_like(logits))[0]))
+            sums.add(
+                float(kernels.cross_entropy.cross_entropy(logits, target, -1, 0.0, np.empty(5000), np.empty_like(logits))[0])
+            )
     finally:
         mt.set_num_threads(before)
     assert len(sums) == 1
@@ -154,11 +156,11 @@ def test_a_child_that_is_forked_after_computing():
     code = """
 import os, sys, numpy as np
 from microtensor import kernels
-kernels.set_num_threads(2)
+kernels.runtime.config.set_num_threads(2)
 a = np.random.default_rng(0).normal(size=(600, 300)).astype(np.float32)
-before = kernels.matmul(a, a.T)
+before = kernels.matmul.matmul(a, a.T)
 child = os.fork()
-same = np.array_equal(before, kernels.matmul(a, a.T))
+same = np.array_equal(before, kernels.matmul.matmul(a, a.T))
 if child == 0:
     os._exit(0 if same else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) + 2 * (not same))
@@ -171,8 +173,8 @@ def test_a_process_ends_while_its_workers_look_out():
     code = """
 import numpy as np
 from microtensor import kernels
-kernels.set_num_threads(3)
-kernels.softmax(np.ones((5000, 100), np.float32))
+kernels.runtime.config.set_num_threads(3)
+kernels.softmax.softmax(np.ones((5000, 100), np.float32))
 print("done")
 """
     for _ in range(3):
@@ -184,21 +186,21 @@ def test_an_interrupt_leaves_the_pool_usable():
     code = """
 import signal, threading, time, numpy as np
 from microtensor import kernels
-from microtensor.kernels import threads
+from microtensor.kernels.runtime import threads
 signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell's background job inherits is to ignore it
-kernels.set_num_threads(2)
+kernels.runtime.config.set_num_threads(2)
 a = np.ones((3000, 3000), np.float32)
-kernels.matmul(a[:50], a)
+kernels.matmul.matmul(a[:50], a)
 for delay in (0.001, 0.05, 0.2):
     timer = threading.Timer(delay, signal.raise_signal, (signal.SIGINT,))
     timer.start()
     try:
         while True:
-            kernels.matmul(a, a)
+            kernels.matmul.matmul(a, a)
     except KeyboardInterrupt:
         pass
     timer.join()
-assert kernels.matmul(a[:50], a)[0, 0] == 3000
+assert kernels.matmul.matmul(a[:50], a)[0, 0] == 3000
 print("goes on")
 """
     done = run_python(code)
@@ -215,6 +217,6 @@ def test_the_number_of_threads_from_the_environment():
 def test_little_work_is_not_shared(monkeypatch):
     monkeypatch.setattr(threads, "share", None)
     assert threads.parts(10, 10) == 1
-    kernels.softmax(np.ones((4, 10)))
-    kernels.matmul(np.ones((8, 8)), np.ones((8, 8)))
-    assert settings.SMALL_PRODUCT > 8**3
+    kernels.softmax.softmax(np.ones((4, 10)))
+    kernels.matmul.matmul(np.ones((8, 8)), np.ones((8, 8)))
+    assert config.SMALL_PRODUCT > 8**3

@@ -14,14 +14,14 @@ from conftest import ROOT, one_line_error
 from terminal import Terminal
 
 import zoo
-from zoo.decoding.cache import CachedReader
-from zoo.decoding.conversation import LONGEST, Conversation, right_answers
-from zoo.decoding.plain import PlainReader
-from zoo.decoding.sampling import Sampling
+from zoo.chat.session import LONGEST, Conversation, right_answers
+from zoo.chat.synthetic import held_out_questions, strangers_questions, write_dialogue
+from zoo.chat.template import ALPHABET, Question, questions_in
 from zoo.errors import DataError
-from zoo.text.characters import CharTokenizer
-from zoo.text.dialogue import held_out_questions, strangers_questions, write_dialogue
-from zoo.text.marks import ALPHABET, Question, questions_in
+from zoo.inference.fused import CachedReader
+from zoo.inference.plain import PlainReader
+from zoo.inference.sampling import Sampling
+from zoo.tokenizers.characters import CharTokenizer
 
 HELLO = "Hi there! How can I help you today?"
 TOKENIZER = CharTokenizer(list(ALPHABET))
@@ -316,7 +316,7 @@ def test_ctrl_c_stops_an_answer(monkeypatch, capsys, tmp_path):
     """(In the process itself: a real answer is faster than any finger.)"""
     import argparse
 
-    from zoo.chat import _Chat
+    from zoo.chat.__main__ import _Chat
 
     monkeypatch.chdir(tmp_path)
     talk = _Chat(argparse.Namespace(model="chat_gpt", last=False, temperature=0.0, seed=0, json=False, debug=False))

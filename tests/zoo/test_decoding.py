@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import zoo
-from zoo.decoding.beam import beam_search
-from zoo.decoding.reader import WindowReader, make_reader
-from zoo.decoding.sampling import Sampling
-from zoo.decoding.stream import generate, likeliest, show_bars, text_pieces
 from zoo.errors import DataError, UsageError
-from zoo.text.characters import CharTokenizer
-from zoo.text.words import WordTokenizer
+from zoo.inference.beam_search import beam_search
+from zoo.inference.decoder import WindowReader, make_reader
+from zoo.inference.generation import generate, likeliest, show_bars, text_pieces
+from zoo.inference.sampling import Sampling
+from zoo.tokenizers.characters import CharTokenizer
+from zoo.tokenizers.words import WordTokenizer
 
 P = np.array([0.1, 0.2, 0.7])
 LOGITS = np.log(P).astype(np.float32)

@@ -12,7 +12,7 @@ from terminal import Terminal
 
 import microtensor as mt
 import zoo
-from zoo.inspection.walk import Walk, what_follows
+from zoo.explain.trace import Walk, what_follows
 
 
 def explained(python, folder, *arguments):

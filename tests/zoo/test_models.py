@@ -8,10 +8,10 @@ import pytest
 import microtensor as mt
 import zoo
 from microtensor import nn
+from zoo.datasets.corpus import Corpus
 from zoo.errors import UsageError
 from zoo.models.char_gpt import CharGPT
 from zoo.registry import make_recipe, model_class
-from zoo.text.corpus import Corpus
 
 SMALL = {
     "word_meanpool": [{"width": 3, "context": 2}],

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import one_line_error
 
-from zoo.pictures.embeddings import flatten
-from zoo.pictures.losses import short_names
+from zoo.plots.embeddings import flatten
+from zoo.plots.losses import short_names
 
 
 def test_the_losses_of_runs(small_gpt, python, tmp_path):

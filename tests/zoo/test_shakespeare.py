@@ -9,7 +9,7 @@ import zipfile
 import pytest
 
 from zoo.errors import DataError
-from zoo.text import shakespeare
+from zoo.datasets import shakespeare
 
 TEXT = b"To be, or not to be, that is the question:\n" * 1000
 

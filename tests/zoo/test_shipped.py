@@ -9,9 +9,9 @@ from conftest import ROOT, one_line_error
 
 import zoo
 from microtensor.serialize import load_safetensors
+from zoo.chat.synthetic import write_dialogue
+from zoo.datasets.shakespeare import ALPHABET, SHA256
 from zoo.registry import list_models
-from zoo.text.dialogue import write_dialogue
-from zoo.text.shakespeare import ALPHABET, SHA256
 from zoo.training.checkpoint import shipped, text_digest
 
 FOLDER = ROOT / "data" / "pretrained"

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zoo.datasets.batches import Sequences, Windows, hold_out
+from zoo.datasets.corpus import Corpus
 from zoo.errors import DataError
 from zoo.registry import list_models, model_class
-from zoo.text.characters import CharTokenizer
-from zoo.text.corpus import Corpus
-from zoo.text.examples import Sequences, Windows, hold_out
-from zoo.text.words import WordTokenizer, split_words
+from zoo.tokenizers.characters import CharTokenizer
+from zoo.tokenizers.words import WordTokenizer, split_words
 
 
 def test_words():

@@ -15,10 +15,10 @@ from conftest import ROOT, one_line_error
 
 from microtensor import cross_entropy
 from microtensor.serialize import load_safetensors
+from zoo.chat.synthetic import write_dialogue
 from zoo.errors import DataError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
-from zoo.text.dialogue import write_dialogue
 from zoo.training.checkpoint import find
 from zoo.training.evaluation import evaluate, split
 from zoo.training.prepare import make_trainer

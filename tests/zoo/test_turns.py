@@ -5,16 +5,16 @@ import re
 import numpy as np
 import pytest
 
+from zoo.chat.batches import UNSURE, Turns
+from zoo.chat.loss_mask import Conversations, names_in
+from zoo.chat.synthetic import write_dialogue
+from zoo.chat.template import ALPHABET, BOT, END, USER, words_of
+from zoo.datasets.batches import IGNORED
 from zoo.errors import DataError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
-from zoo.text import turns as turns_module
-from zoo.text.characters import CharTokenizer
-from zoo.text.conversations import Conversations, names_in
-from zoo.text.dialogue import write_dialogue
-from zoo.text.examples import IGNORED
-from zoo.text.marks import ALPHABET, BOT, END, USER, words_of
-from zoo.text.turns import UNSURE, Turns
+from zoo.chat import batches as turns_module
+from zoo.tokenizers.characters import CharTokenizer
 
 TOKENIZER = CharTokenizer(list(ALPHABET))
 

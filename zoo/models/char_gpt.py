@@ -61,14 +61,14 @@ import microtensor as mt
 from microtensor import Tensor, nn
 from microtensor.optim import AdamW, Optimizer, warmup_cosine
 from zoo import recipe as recipes
+from zoo.datasets.batches import Examples, Sequences
+from zoo.datasets.corpus import Corpus
+from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.errors import UsageError
 from zoo.model import Model, Moment
 from zoo.recipe import option
-from zoo.text.characters import CharTokenizer
-from zoo.text.corpus import Corpus
-from zoo.text.examples import Examples, Sequences
-from zoo.text.shakespeare import TinyShakespeare
-from zoo.text.tokenizer import Tokenizer
+from zoo.tokenizers.characters import CharTokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

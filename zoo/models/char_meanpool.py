@@ -45,12 +45,12 @@ import numpy as np
 
 from microtensor import Tensor, embedding, nn
 from zoo import recipe as recipes
+from zoo.datasets.batches import Windows
+from zoo.datasets.corpus import Corpus
 from zoo.model import Model, Moment
 from zoo.recipe import option
-from zoo.text.characters import CharTokenizer
-from zoo.text.corpus import Corpus
-from zoo.text.examples import Windows
-from zoo.text.tokenizer import Tokenizer
+from zoo.tokenizers.characters import CharTokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,13 +62,13 @@ import numpy as np
 
 from microtensor import Tensor, nn
 from microtensor.optim import warmup_cosine
+from zoo.chat.batches import Turns
+from zoo.chat.synthetic import REMEMBERED, Dialogue, held_out_questions, strangers_questions, write_dialogue
+from zoo.chat.template import Question, questions_in
+from zoo.datasets.batches import Examples
 from zoo.models import char_gpt
 from zoo.recipe import option
-from zoo.text.dialogue import REMEMBERED, Dialogue, held_out_questions, strangers_questions, write_dialogue
-from zoo.text.examples import Examples
-from zoo.text.marks import Question, questions_in
-from zoo.text.tokenizer import Tokenizer
-from zoo.text.turns import Turns
+from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

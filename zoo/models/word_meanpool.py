@@ -43,12 +43,12 @@ import numpy as np
 
 from microtensor import Tensor, embedding_bag, nn, no_grad
 from zoo import recipe as recipes
+from zoo.datasets.batches import Examples, Windows
+from zoo.datasets.corpus import Corpus
 from zoo.model import Model, Moment
 from zoo.recipe import option
-from zoo.text.corpus import Corpus
-from zoo.text.examples import Examples, Windows
-from zoo.text.tokenizer import Tokenizer
-from zoo.text.words import WordTokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
+from zoo.tokenizers.words import WordTokenizer
 
 EXAMPLES = 100_000  # how many the default recipe learns from
 LEARNING_RATE = 0.1  # for an example at a time

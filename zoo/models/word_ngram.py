@@ -53,12 +53,12 @@ import microtensor as mt
 from microtensor import Tensor, nn
 from microtensor.optim import piecewise
 from zoo import recipe as recipes
+from zoo.datasets.batches import Windows
+from zoo.datasets.corpus import Corpus
 from zoo.model import Model, Moment
 from zoo.recipe import option
-from zoo.text.corpus import Corpus
-from zoo.text.examples import Windows
-from zoo.text.tokenizer import Tokenizer
-from zoo.text.words import WordTokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
+from zoo.tokenizers.words import WordTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)

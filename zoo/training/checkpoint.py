@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from microtensor.serialize import load_safetensors
+from zoo.datasets.corpus import data_folder
 from zoo.errors import DataError, UserError
 from zoo.model import Model
 from zoo.recipe import Recipe, make_recipe
 from zoo.registry import list_models, model_class
-from zoo.text.corpus import data_folder
-from zoo.text.tokenizer import Tokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
 
 #: Changes when a newer zoo could no longer read an older file.
 FORMAT = 1

@@ -8,10 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from microtensor import cross_entropy, no_grad
+from zoo.datasets.batches import IGNORED, Examples, counted, hold_out
 from zoo.errors import DataError
 from zoo.model import Model
-from zoo.text.examples import IGNORED, Examples, counted, hold_out
-from zoo.text.tokenizer import Tokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
 
 
 def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], None] = lambda done, loss: None) -> float:

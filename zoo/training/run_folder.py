@@ -20,7 +20,7 @@ import numpy as np
 from microtensor.serialize import save_safetensors, write_atomically
 from zoo.errors import DataError
 from zoo.model import Model
-from zoo.text.tokenizer import Tokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training.checkpoint import FORMAT, in_run_folder, read_tensors
 
 #: What a run folder holds.

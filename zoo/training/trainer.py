@@ -15,10 +15,10 @@ import numpy as np
 
 from microtensor import cross_entropy
 from microtensor.optim import clip_grad_norm
+from zoo.datasets.batches import IGNORED, counted
 from zoo.errors import DataError, UsageError
 from zoo.model import Model, Moment
-from zoo.text.examples import IGNORED, counted
-from zoo.text.tokenizer import Tokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training.checkpoint import text_digest, within
 from zoo.training.evaluation import evaluate, split
 from zoo.training.progress import Progress

@@ -1,0 +1,105 @@
+"""Talking with a model: what was said so far is its context, as much of it as fits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from zoo.chat.template import BOT, END, USER, Question, readable
+from zoo.inference.decoder import Reader
+from zoo.inference.sampling import Sampling
+from zoo.tokenizers.tokenizer import Tokenizer
+
+#: The longest answer, in characters. The model ends its answers by itself; this is for one that doesn't.
+LONGEST = 400
+
+
+class Conversation:
+    """What was said, turn by turn.
+
+    Args:
+        reader: one that hasn't read anything yet; copies of it do the reading.
+        tokenizer: knows the marks of who speaks.
+        context: how many tokens the model sees at most.
+        sampling: how the bot chooses its letters.
+        rng: for what is drawn.
+    """
+
+    def __init__(
+        self, reader: Reader, tokenizer: Tokenizer, context: int, sampling: Sampling, rng: np.random.Generator
+    ) -> None:
+        self.reader = reader
+        self.tokenizer = tokenizer
+        self.context = context
+        self.sampling = sampling
+        self.rng = rng
+        #: The tokens of each turn that is still remembered, with its mark and its end.
+        self.turns: list[list[int]] = []
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.turns = []
+
+    def longest(self) -> int:
+        """How many characters of what the user says can be read at once: the context, less the marks."""
+        return self.context - 3
+
+    def readable(self, text: str) -> tuple[str, list[str]]:
+        """A text in characters that the model knows, and those that had to be left out."""
+        return readable(text, set(self.tokenizer.vocabulary) - {USER, BOT, END})
+
+    def answer(self, said: str) -> Iterator[str]:
+        """What the bot says to that, letter by letter. Of a text that is too long, only the end is read.
+
+        Raises DataError for a character that isn't known. What was said before a caller stops listening is remembered.
+        """
+        words = self.tokenizer.encode(said).tolist()[-self.longest() :]
+        mark, end = self._tokens(BOT)[0], self._tokens(END)[0]
+        self.turns.append([*self._tokens(USER), *words, end])
+        turn = [mark]
+        self.turns.append(turn)
+        try:
+            reader, scores, room = self._read_again()
+            for _ in range(LONGEST):
+                token = self.sampling.choose(scores, [], self.rng)
+                if token == end:
+                    break
+                turn.append(token)
+                yield self.tokenizer.decode([token])
+                if room:
+                    scores, room = reader.read([token]), room - 1
+                else:
+                    reader, scores, room = self._read_again()
+        finally:
+            turn.append(end)
+
+    def _read_again(self) -> tuple[Reader, np.ndarray, int]:
+        """Forget the oldest turns, each as a whole, until the rest fits, and read that: the reader, the scores for what comes
+        next, and for how many tokens there is still room. (A question goes before its answer, which mostly tells what both are
+        about: so "where do they live" is understood longer than if they went together.)"""
+        while len(self.turns) > 1 and sum(map(len, self.turns)) > self.context:
+            del self.turns[0]
+        tokens = [token for turn in self.turns for token in turn]
+        if len(tokens) > self.context:  # one answer, longer than the context
+            tokens = tokens[-(2 * self.context // 3) :]
+        reader = self.reader.copy()
+        return reader, reader.read(tokens), self.context - len(tokens)
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.tokenizer.encode(text).tolist()
+
+
+def right_answers(
+    conversation: Conversation, questions: Sequence[Question], watch: Callable[[int, float], None] = lambda done, right: None
+) -> int:
+    """How many questions are answered exactly as they should be. `watch` is told how many are done, and the share of them that
+    were."""
+    right = 0
+    for done, question in enumerate(questions, 1):
+        *before, asked = question.prompt.removesuffix(BOT).removesuffix(END).split(END)
+        conversation.turns = [conversation.tokenizer.encode(turn + END).tolist() for turn in before]
+        right += "".join(conversation.answer(asked.removeprefix(USER))) == question.answer
+        watch(done, right / done)
+    conversation.forget()
+    return right

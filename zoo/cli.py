@@ -1,0 +1,171 @@
+"""What all commands share: options, one-line errors, exit codes, output that survives a closed pipe."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from zoo.errors import UsageError, UserError, did_you_mean
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with a suggestion for a misspelt option."""
+
+    def __init__(self, command: str, description: str, **kwargs: Any) -> None:
+        super().__init__(
+            prog=f"python -m {_module(command)}",
+            description=description,
+            allow_abbrev=False,
+            **kwargs,
+        )
+        self.add_argument("--json", action="store_true", help="print one JSON object a line")
+        self.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+    def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
+        """Parse the command line. Raises UsageError for an unknown option, naming the nearest that exists."""
+        known = [o for action in self._actions for o in action.option_strings]
+        for word in (a.partition("=")[0] for a in arguments):
+            if word.startswith("--") and word != "--" and word not in known:
+                raise UsageError(f"unknown option {word}{did_you_mean(word, known)}; see {self.prog} --help")
+        options, extra = self.parse_known_args(list(arguments))
+        if extra:
+            word = extra[0]
+            raise UsageError(f"unexpected argument {word!r}; a text with blanks needs quotes; see {self.prog} --help")
+        return options
+
+
+def whole_number(at_least: int) -> Callable[[str], int]:
+    """An option's type: a whole number with a least value."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+        if number < at_least:
+            raise argparse.ArgumentTypeError(f"must be at least {at_least}, not {number}")
+        return number
+
+    return parse
+
+
+def number(at_least: float) -> Callable[[str], float]:
+    """An option's type: a finite number with a least value."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
+        if not math.isfinite(value) or value < at_least:
+            raise argparse.ArgumentTypeError(f"must be a finite number of at least {at_least:g}, not {text}")
+        return value
+
+    return parse
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The trained model that a command works with."""
+    parser.add_argument(
+        "model", metavar="MODEL", help="a model's name (its run in runs/, or what comes with the zoo) or a run folder"
+    )
+    add_last(parser)
+
+
+def add_last(parser: argparse.ArgumentParser) -> None:
+    """The choice between the parameters that a run keeps for use and its last."""
+    parser.add_argument("--last", action="store_true", help="the parameters of the last step, not those that did best")
+
+
+def load(options: argparse.Namespace) -> tuple[Any, Any]:
+    """The model that is meant, and its tokenizer. Raises DataError and UsageError."""
+    from zoo.training.checkpoint import find
+
+    return find(options.model).load(last=options.last)
+
+
+def add_data_folder(parser: argparse.ArgumentParser) -> None:
+    """The folder for `use_data_folder`."""
+    parser.add_argument("--data-dir", metavar="DIR", help="where tiny Shakespeare is looked for first (or ZOO_DATA_DIR)")
+
+
+def use_data_folder(path: str | None) -> None:
+    """Where tiny Shakespeare is looked for first, in place of what the environment says."""
+    if path is not None:
+        if not path:
+            raise UsageError("--data-dir: needs the name of a folder")
+        os.environ["ZOO_DATA_DIR"] = path
+
+
+def note(text: str) -> None:
+    """A line for the person at the terminal: stderr. That nobody reads it is no reason to stop."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def result(options: argparse.Namespace, text: str, figures: dict[str, Any]) -> None:
+    """A line of the command's result: text, or with --json an object. stdout, at once."""
+    print(json.dumps(figures, ensure_ascii=False) if options.json else text, flush=True)
+
+
+def run(command: str, main: Callable[[list[str]], int | None]) -> NoReturn:
+    """Run a command's main function and leave with its exit code: 0; 1 for bad data; 2 for usage; 130 after Ctrl-C; 143 after
+    SIGTERM. A reader that closed the pipe is no error."""
+    try:
+        # Until there is something to save, Ctrl-C just ends the process, without a traceback from the middle of an import.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by whoever started us
+                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open)
+            getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
+        from microtensor.kernels.runtime.config import get_num_threads  # not before Ctrl-C is taken care of
+
+        try:
+            get_num_threads()
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        code = main(sys.argv[1:]) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_output()
+        code = 0
+    except UserError as error:
+        _show(command, str(error))
+        code = error.exit_code
+    except MemoryError:
+        _show(command, "not enough memory; try a smaller model, batch or text")
+        code = 1
+    except OSError as error:
+        _show(command, f"can't write the output: {error.strerror}")
+        _forget_output()
+        code = 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there was to do is done, and the exit code decided
+    sys.exit(code)
+
+
+def _module(command: str) -> str:
+    return f"zoo.{command}" if command else "zoo"
+
+
+def _show(command: str, message: str) -> None:
+    """An error's one line, after its whole traceback with --debug."""
+    if "--debug" in sys.argv[1:]:
+        traceback.print_exc()
+    note(f"{_module(command)}: error: {message}")
+
+
+def _forget_output() -> None:
+    """Nothing more can be said on stdout, not even at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

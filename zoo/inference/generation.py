@@ -1,0 +1,89 @@
+"""From scores to text: choosing the next token, again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import DataError
+from zoo.inference.decoder import make_reader
+from zoo.inference.sampling import Sampling
+from zoo.model import Model
+from zoo.tokenizers.tokenizer import Tokenizer
+
+
+def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """A prompt's tokens, at least one. Raises DataError for an empty one, and for a token that isn't known."""
+    tokens: list[int] = tokenizer.encode(prompt).tolist()
+    if not tokens:
+        raise DataError(f"the prompt {prompt!r} holds no {tokenizer.unit}; give it at least one")
+    return tokens
+
+
+def generate(model: Model, prompt: Sequence[int], tokens: int, sampling: Sampling, rng: np.random.Generator) -> Iterator[int]:
+    """Continue a prompt (at least one token) by `tokens` more, each given as soon as it is drawn."""
+    reader = make_reader(model)
+    seen, new = list(prompt), list(prompt)
+    for _ in range(tokens):
+        token = sampling.choose(reader.read(new), seen, rng)
+        new = [token]
+        seen.append(token)
+        yield token
+
+
+def text_pieces(tokens: Iterable[int], tokenizer: Tokenizer, stop: Sequence[str] = ()) -> Iterator[str]:
+    """The text of tokens, piece by piece as they come, up to the first of the `stop` strings, which isn't given.
+
+    The text begins after a prompt: between words, the first piece begins with a space. What might be the beginning of a stop
+    string is held back until it is clear.
+    """
+    held = ""
+    for token in tokens:
+        held += tokenizer.separator + tokenizer.decode([token])
+        found = [at for at in map(held.find, stop) if at >= 0]
+        if found:
+            if min(found):
+                yield held[: min(found)]
+            return
+        keep = max((_overlap(held, s) for s in stop), default=0)
+        if len(held) > keep:
+            yield held[: len(held) - keep]
+            held = held[len(held) - keep :]
+    if held:
+        yield held
+
+
+def _overlap(text: str, stop: str) -> int:
+    """How many characters at the end of a text could be the beginning of a stop string."""
+    return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
+
+
+def likeliest(model: Model, tokenizer: Tokenizer, text: str, count: int) -> list[dict[str, Any]]:
+    """The likeliest next tokens after a text, with their probabilities: [{"token": "a", "probability": 0.9}, ...]."""
+    logits = make_reader(model).read(encode_prompt(tokenizer, text))
+    p = Sampling(1.0).probabilities(logits)
+    best = np.argsort(-p, kind="stable")[:count]
+    return [{"token": tokenizer.decode([i]), "probability": float(p[i])} for i in best]
+
+
+def show_bars(predictions: list[dict[str, Any]], width: int = 40) -> list[str]:
+    """Probabilities as bars, a line each. Characters that can't be seen are shown as Python writes them."""
+    names = [visible(p["token"]) for p in predictions]
+    longest = max(map(len, names))
+    return [
+        f"  {name:<{longest}}  {p['probability']:7.2%}  {_bar(p['probability'], width)}".rstrip()
+        for name, p in zip(names, predictions, strict=True)
+    ]
+
+
+def visible(token: str) -> str:
+    """A token as one can see it: blanks and the like as Python writes them."""
+    return repr(token) if not token.strip() or not token.isprintable() else token
+
+
+def _bar(share: float, width: int) -> str:
+    """A bar in eighths of a character."""
+    eighths = round(share * width * 8)
+    return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]

@@ -1,0 +1,50 @@
+"""Who looks at whom: the attention of every layer and head, for one text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zoo.errors import DataError, UsageError
+from zoo.explain.trace import Walk
+from zoo.model import Model
+from zoo.plots.style import SHADES, drawing, label
+from zoo.tokenizers.tokenizer import Tokenizer
+
+#: Of a longer text, the picture couldn't be read.
+MOST = 40
+
+
+def draw_attention(name: str, model: Model, tokenizer: Tokenizer, tokens: list[int], out: Path) -> None:
+    """A row of panels for each layer, a panel for each head. In a panel, a row for each place that looks, and a column for each
+    place that is looked at. Raises UsageError for a model without attention, and DataError for a text that is too short
+    or too long."""
+    most = min(MOST, model.recipe.context)
+    if not 2 <= len(tokens) <= most:
+        raise DataError(f"the text has {len(tokens)} tokens; the picture shows from 2 to {most}")
+    maps = Walk(model, tokens, 0).attention
+    if not maps:
+        raise UsageError(f"{name} has no attention; char_gpt and chat_gpt have")
+    names = [label(tokenizer.decode([token])) for token in tokens]
+    layers, heads = len(maps), len(maps[0])
+    each = min(max(1.6, 0.13 * len(tokens)), 13 / heads)
+    size = max(3.0, min(9.0, 52 * each / len(tokens)))
+    sideways = 90 if max(map(len, names)) > 2 else 0
+    with drawing(out, layers, heads, (each * heads + 1.6, each * layers + 1.2)) as (figure, axes):
+        grid: Any = np.reshape(axes, (layers, heads))
+        for layer, head in np.ndindex(layers, heads):
+            axis = grid[layer, head]
+            image = axis.imshow(
+                np.where(np.tri(len(tokens), dtype=bool), maps[layer][head], np.nan), cmap=SHADES, vmin=0, vmax=1
+            )
+            axis.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=9)
+            axis.set_facecolor("0.92")
+            axis.set_xticks(range(len(tokens)), names if layer == layers - 1 else [], fontsize=size, rotation=sideways)
+            axis.set_yticks(range(len(tokens)), names if head == 0 else [], fontsize=size)
+            axis.tick_params(length=0)
+        figure.supylabel("the place that looks")
+        figure.supxlabel("the place that is looked at (none looks ahead, into the grey)")
+        figure.colorbar(image, ax=axes, shrink=0.6, label="share of the look (each row adds up to 1)")
+        figure.suptitle(f"{name}: who looks at whom")

@@ -1,0 +1,52 @@
+"""How likely a model found each token of a text, given those before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from zoo.errors import DataError
+from zoo.explain.trace import Walk
+from zoo.model import Model
+from zoo.plots.style import COLOURS, drawing, label
+from zoo.tokenizers.tokenizer import Tokenizer
+
+#: Of a longer text, the picture couldn't be read.
+MOST = 80
+
+
+def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: list[int], out: Path) -> None:
+    """A bar for each token that follows enough others: the probability that the model gave it; and what it would have guessed,
+    where that is another. Raises DataError for a text that is too short or too long."""
+    if not 2 <= len(tokens) <= MOST:
+        raise DataError(f"the text has {len(tokens)} {tokenizer.unit}; the picture shows from 2 to {MOST}")
+    names = [label(tokenizer.decode([token])) for token in tokens]
+    # What looks at a fixed number of tokens has never learned from fewer.
+    attends = Walk(model, tokens[:1], tokens[1]).attends
+    first = 1 if attends or len(tokens) <= model.recipe.context else model.recipe.context
+    shares = [Walk(model, tokens[:i], tokens[i]).probabilities for i in range(first, len(tokens))]
+    came = [float(p[token]) for p, token in zip(shares, tokens[first:], strict=True)]
+    guesses = [int(p.argmax()) for p in shares]
+    wide = max(map(len, names)) > 3
+    with drawing(out, size=(max(9.0, min(20.0, 0.26 * len(names) * (3 if wide else 1))), 4.5)) as (_, axes):
+        places = np.arange(first, len(names))
+        axes.bar(places, came, color=COLOURS[0], width=0.75, label="what came")
+        other = [i for i, guess in enumerate(guesses) if guess != tokens[i + first]]
+        heights = [float(shares[i][guesses[i]]) for i in other]
+        axes.plot(
+            places[other], heights, "_", color=COLOURS[1], markersize=9, markeredgewidth=2, label="another that seemed likelier"
+        )
+        for i, height in zip(other, heights, strict=True):
+            guess = label(tokenizer.decode([guesses[i]]))
+            axes.annotate(
+                guess, (i + first, height), (0, 4), textcoords="offset points", ha="center", fontsize=9, color=COLOURS[1]
+            )
+        axes.set_xticks(range(len(names)), names, rotation=90 if wide else 0)
+        axes.set_xlim(-0.6, len(names) - 0.4)
+        axes.set_ylim(0, 1.08)
+        axes.set_xlabel(f"the text, {tokenizer.unit.removesuffix('s')} by {tokenizer.unit.removesuffix('s')}")
+        axes.set_ylabel("probability, given all before it")
+        loss = float(np.mean(-np.log(np.maximum(came, 1e-300))))
+        axes.set_title(f"{name}: what it expected (mean loss {loss:.2f} nats)", loc="left")
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
