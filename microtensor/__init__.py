@@ -13,7 +13,8 @@ from microtensor.autograd import grad
 from microtensor.differentiable import differentiable, not_differentiable
 from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
 from microtensor.kernels.runtime.config import get_num_threads, set_num_threads, use_numpy_matmul
-from microtensor.ops.elementwise import (
+from microtensor.ops.activations import erf, gelu, relu, sigmoid, silu, softplus, tanh
+from microtensor.ops.arithmetic import (
     abs,
     add,
     astype,
@@ -21,9 +22,7 @@ from microtensor.ops.elementwise import (
     cos,
     divide,
     equal,
-    erf,
     exp,
-    gelu,
     greater,
     greater_equal,
     less,
@@ -37,22 +36,28 @@ from microtensor.ops.elementwise import (
     negative,
     not_equal,
     power,
-    relu,
-    sigmoid,
     sign,
-    silu,
     sin,
-    softplus,
     sqrt,
     subtract,
-    tanh,
     unbroadcast,
     where,
 )
+from microtensor.ops.attention import (
+    attention_weights,
+    merge_heads,
+    multi_head_attention,
+    scaled_dot_product_attention,
+    split_heads,
+)
+from microtensor.ops.cross_entropy import cross_entropy
+from microtensor.ops.dropout import dropout
+from microtensor.ops.einsum import einsum
+from microtensor.ops.embedding import embedding, embedding_bag
 from microtensor.ops.indexing import getitem, one_hot, take, take_along_axis
-from microtensor.ops.layers import dropout, layer_norm, linear, multi_head_attention, rms_norm, scaled_dot_product_attention
-from microtensor.ops.neural import cross_entropy, embedding, embedding_bag, log_softmax, softmax
-from microtensor.ops.products import dot, einsum, matmul
+from microtensor.ops.linear import linear
+from microtensor.ops.matmul import dot, matmul
+from microtensor.ops.normalization import layer_norm, rms_norm
 from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
 from microtensor.ops.shape import (
     broadcast_to,
@@ -70,6 +75,7 @@ from microtensor.ops.shape import (
     tril,
     triu,
 )
+from microtensor.ops.softmax import log_softmax, softmax
 from microtensor.tensor import Tensor, enable_grad, no_grad
 from microtensor.trace import Step, trace
 

@@ -193,7 +193,7 @@ def _sum(before: Any, part: Any, g: Any, fresh: bool) -> Any:
     """Add `part` to `before`; where it is large and nobody else's (the op is ours, and it is new), it is written over."""
     if type(part) is type(before) is np.ndarray and config.large_and_alike(before, part):
         owned = fresh and part is not g and part.base is None
-        return kernels.activations.add_to(before, part) if owned else kernels.activations.add(before, part)
+        return kernels.arithmetic.add_to(before, part) if owned else kernels.arithmetic.add(before, part)
     return before + part
 
 

@@ -35,7 +35,7 @@ from microtensor import tensor as graph
 from microtensor.autograd import grad, raise_stale
 from microtensor.tensor import LEAF, Node, Tensor, as_array, clock, mode, wrap
 
-#: What an op's function returns: its value, and its pullback.
+#: The result of an op's function: its value, and its pullback.
 Result = tuple[Any, Any]
 
 new, new_node = Tensor.__new__, Node.__new__
@@ -48,6 +48,7 @@ def differentiable(
     numpy: Any = (),
     linear: bool = False,
     composite: Callable[..., Any] | None = None,
+    few_rows: Callable[..., Any] | None = None,
     shape_hint: str | Callable[..., str] = "",
 ) -> Callable[..., Any]:
     """Make an op of `body`, which returns `(value, pullback)`; use it as a decorator.
@@ -56,16 +57,24 @@ def differentiable(
         body: the function. It must not write to its inputs, nor its pullback to `g`, and the pullback must return new arrays,
             or `g` itself. A pullback of None means that this result has no gradient.
         name: what the op is called in errors; the function's own name unless given.
-        numpy: NumPy's function (or several) that this op takes the place of when it is called on Tensors.
+        numpy: NumPy's function (or several) that this op stands for when it is called on Tensors.
         linear: the pullback uses no input's values.
         composite: the same function of the same arguments in other ops, for gradients of gradients.
+        few_rows: the same function of the same arguments in plain NumPy, which gives the value alone, or None where it leaves
+            that to `body`. It is asked first where nothing is recorded, so that few rows need no compiled kernel.
         shape_hint: what shapes the op wants, added to the error when they don't fit: a sentence, or a function of the inputs.
 
     Raises TypeError when the op is used and the body returned no pullback.
     """
     if body is None:
         return functools.partial(
-            differentiable, name=name, numpy=numpy, linear=linear, composite=composite, shape_hint=shape_hint
+            differentiable,
+            name=name,
+            numpy=numpy,
+            linear=linear,
+            composite=composite,
+            few_rows=few_rows,
+            shape_hint=shape_hint,
         )
     function = body
     name = name or function.__name__
@@ -106,7 +115,8 @@ def differentiable(
             else:
                 values.append(arg)
         try:
-            result = function(*values, **options)
+            value = few_rows(*values, **options) if few_rows is not None and not needed else None
+            result = function(*values, **options) if value is None else (value, None)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             raise _explained(error, name, shape_hint, values[:limit]) from error
         if type(result) is not tuple or len(result) != 2:
@@ -142,7 +152,8 @@ def differentiable(
         if list in map(type, args):
             args = tuple(as_array(a) if type(a) is list and i < limit else a for i, a in enumerate(args))
         try:
-            return function(*args, **options)[0]
+            value = few_rows(*args, **options) if few_rows is not None else None
+            return function(*args, **options)[0] if value is None else value
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             raise _explained(error, name, shape_hint, args[:limit]) from error
 
@@ -223,7 +234,7 @@ def _apart(value: ndarray, args: Sequence[Any]) -> ndarray:
 def _complete(
     args: tuple[Any, ...], values: list[Any], options: dict[str, Any], parameters: Sequence[str], count: int, name: str
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments as a node keeps them: all inputs in their places, and options by name."""
+    """The arguments as a node keeps them: all inputs in their positions, and options by name."""
     for value in args[count:]:
         if type(value) is Tensor:
             raise TypeError(_no_gradient_for(name, parameters[count:]))
@@ -258,7 +269,7 @@ def _inputs(body: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
 def _reorder(
     body: Callable[..., Any], inputs: tuple[str, ...], args: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Inputs given by name (`linear(x, w, bias=b)`) moved to their places."""
+    """Inputs given by name (`linear(x, w, bias=b)`) moved to their positions."""
     parameters = inspect.signature(body).parameters
     given = list(args)
     options = dict(options)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.ops import layers, neural
+from microtensor.ops import dropout, embedding, linear, normalization
 from microtensor.tensor import LEAF, Tensor, mode
 
 
@@ -147,7 +147,7 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Tensor:
         """(..., inputs) to (..., outputs)."""
-        return layers.linear(x, self.weight, self.bias, self.activation)
+        return linear.linear(x, self.weight, self.bias, self.activation)
 
 
 class Embedding(Module):
@@ -158,7 +158,7 @@ class Embedding(Module):
 
     def forward(self, tokens: Any) -> Tensor:
         """Integers (...) to (..., width)."""
-        return neural.embedding(tokens, self.weight)
+        return embedding.embedding(tokens, self.weight)
 
 
 class LayerNorm(Module):
@@ -171,7 +171,7 @@ class LayerNorm(Module):
 
     def forward(self, x: Any) -> Tensor:
         """(..., width) to the same shape."""
-        return layers.layer_norm(x, self.weight, self.bias, self.eps)
+        return normalization.layer_norm(x, self.weight, self.bias, self.eps)
 
 
 class RMSNorm(Module):
@@ -183,7 +183,7 @@ class RMSNorm(Module):
 
     def forward(self, x: Any) -> Tensor:
         """(..., width) to the same shape."""
-        return layers.rms_norm(x, self.weight, self.eps)
+        return normalization.rms_norm(x, self.weight, self.eps)
 
 
 class Dropout(Module):
@@ -197,4 +197,4 @@ class Dropout(Module):
 
     def forward(self, x: Any) -> Any:
         """Any shape to the same shape."""
-        return layers.dropout(x, self.p, self.rng) if self.training else x
+        return dropout.dropout(x, self.p, self.rng) if self.training else x

@@ -7,7 +7,7 @@ memory serves the next strip (the idea of Rabe and Staats 2021, arXiv:2112.05682
 Backward computes the strips again from the queries and keys; of the softmax only one number for each query was kept, the
 logarithm of its denominator.
 
-With a causal mask a query sees only the keys up to its own place. A strip then ends there, which skips half of the work.
+With a causal mask a query sees only the keys up to its own position. A strip then ends there, which skips half of the work.
 
 Queries, keys and values are read where they lie, so that they may be columns of one wide matrix.
 """
@@ -17,17 +17,17 @@ from __future__ import annotations
 import numpy as np
 
 from microtensor.kernels.math import exp
-from microtensor.kernels.matmul import places, readable
+from microtensor.kernels.matmul import batch_offsets, readable
 from microtensor.kernels.runtime import threads
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.runtime.simd import ROWS, VECTOR_BYTES, at_address, prefetch_range, tile
 from microtensor.kernels.softmax import STRIDE, dot, largest, total
 
-#: How many queries make a strip: whole tiles, of 12 rows or of 6.
+#: The number of queries that make a strip: whole tiles, of 12 rows or of 6.
 STRIP = 48
 
 
-#: How many rows ahead memory is asked for.
+#: Memory is asked for so many rows ahead.
 AHEAD = 16
 
 
@@ -84,7 +84,7 @@ def _rows_of(x, row, column, rows, columns, size, factor, out):
 def _tiles(left, left_row, left_step, depth, panels, panel_at, panel_depth, columns, out, out_at, out_row, add):
     """A row of tiles: out[out_at:] (+)= left @ panels, for ROWS rows at the address left.
 
-    The panels are `panel_depth` rows deep, of which `depth` are used, from number panel_at of the first panel on.
+    The panels are `panel_depth` rows deep, of which `depth` are used, from offset panel_at of the first panel on.
     """
     width = 2 * VECTOR_BYTES // out.itemsize
     for j in range(0, columns, width):
@@ -109,8 +109,8 @@ def _powers(x, shift):
 
 @kernel
 def _row_length(wide, tall):
-    """How far apart the rows of a strip lie: whole panels fit, and whole tiles of the transpose. And 16 more, as rows that are
-    a power of two apart would push each other out of the cache."""
+    """The distance between the rows of a strip: whole panels fit, and whole tiles of the transpose. And 16 more, as rows that
+    are a power of two apart would push each other out of the cache."""
     return max(wide, tall) + 16
 
 
@@ -121,14 +121,14 @@ def _whole(n, unit):
 
 
 @kernel
-def _forward(q, k, v, places, strides, sizes, scale, causal, out, logs, first_head, last_head):
+def _forward(q, k, v, starts, strides, sizes, scale, causal, out, logs, first_head, last_head):
     """Attention of heads first_head to last_head.
 
     Args:
-        q, k, v: addresses; head h begins at places[0, h], places[1, h], places[2, h] numbers from there, and strides (4, 2) are
+        q, k, v: addresses; head h begins at starts[0, h], starts[1, h], starts[2, h] numbers from there, and strides (4, 2) are
             those of rows and columns, of q, k, v and out.
         sizes: queries, keys, width, width of the values.
-        out: flat; head h begins at places[3, h].
+        out: flat; head h begins at starts[3, h].
         logs: (heads * queries,), filled with the logarithm of each query's denominator.
     """
     queries, keys, width, values_width = sizes
@@ -145,9 +145,9 @@ def _forward(q, k, v, places, strides, sizes, scale, causal, out, logs, first_he
     offset = keys - queries
     one = out.dtype.type(1)
     for h in range(first_head, last_head):
-        _panels(k + places[1, h] * size, strides[1, 0], strides[1, 1], keys, width, True, size, key_panels)
-        _panels(v + places[2, h] * size, strides[2, 0], strides[2, 1], keys, values_width, False, size, value_panels)
-        _rows_of(q + places[0, h] * size, strides[0, 0], strides[0, 1], queries, width, size, scale, scaled)
+        _panels(k + starts[1, h] * size, strides[1, 0], strides[1, 1], keys, width, True, size, key_panels)
+        _panels(v + starts[2, h] * size, strides[2, 0], strides[2, 1], keys, values_width, False, size, value_panels)
+        _rows_of(q + starts[0, h] * size, strides[0, 0], strides[0, 1], queries, width, size, scale, scaled)
         for i in range(0, queries, ROWS):
             rows = min(ROWS, queries - i)
             seen = max(min(keys, i + rows + offset), 0) if causal else keys
@@ -168,7 +168,7 @@ def _forward(q, k, v, places, strides, sizes, scale, causal, out, logs, first_he
                 if denominator == 0:
                     denominator = one
                 logs[h * queries + i + r] += np.log(denominator)
-                at = places[3, h] + (i + r) * strides[3, 0]
+                at = starts[3, h] + (i + r) * strides[3, 0]
                 there = out[at : at + (values_width - 1) * strides[3, 1] + 1]
                 _scale_to(result[r * values_wide : r * values_wide + values_width], one / denominator, there, strides[3, 1])
 
@@ -184,15 +184,15 @@ def _scale_to(x, factor, out, step):
 
 
 @kernel
-def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, logs, first_head, last_head):
+def _backward(q, k, v, g, dq, dk, dv, starts, strides, sizes, scale, causal, logs, first_head, last_head):
     """The gradients of heads first_head to last_head, from g, that of the result.
 
     With p the probabilities and s the scores, s = scale q k^T: dv = p^T g; dp = g v^T; ds = p (dp - d), where d is the sum
     of p dp for each query; dq = scale ds k; dk = scale ds^T q.
 
     Args:
-        q, k, v, places, strides, sizes, scale, causal, logs: as in `_forward`.
-        g, dq, dk, dv: addresses, with rows 3 to 6 of places and strides; the last three are filled.
+        q, k, v, starts, strides, sizes, scale, causal, logs: as in `_forward`.
+        g, dq, dk, dv: addresses, with rows 3 to 6 of starts and strides; the last three are filled.
     """
     queries, keys, width, values_width = sizes
     size = logs.itemsize
@@ -202,8 +202,8 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
     unit = max(lanes, STRIDE)
     key_panels, key_rows = np.zeros(_whole(keys, unit) * width, logs.dtype), np.empty(keys * width_wide, logs.dtype)
     value_panels = np.zeros(_whole(keys, unit) * values_width, logs.dtype)
-    query_panels, slope_panels = np.empty(STRIP * width_wide, logs.dtype), np.empty(STRIP * values_wide, logs.dtype)
-    scaled, slopes = np.empty(STRIP * width, logs.dtype), np.empty(STRIP * values_width, logs.dtype)
+    query_panels, gradient_panels = np.empty(STRIP * width_wide, logs.dtype), np.empty(STRIP * values_wide, logs.dtype)
+    scaled, gradients = np.empty(STRIP * width, logs.dtype), np.empty(STRIP * values_width, logs.dtype)
     row = _row_length(_whole(keys, unit), tall)
     p, ds = np.zeros(STRIP * row, logs.dtype), np.zeros(STRIP * row, logs.dtype)
     one_dq = np.empty(STRIP * width_wide, logs.dtype)
@@ -211,18 +211,18 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
     offset = keys - queries
     one = logs.dtype.type(1)
     for h in range(first_head, last_head):
-        _panels(k + places[1, h] * size, strides[1, 0], strides[1, 1], keys, width, True, size, key_panels)
-        _panels(k + places[1, h] * size, strides[1, 0], strides[1, 1], keys, width, False, size, key_rows)
-        _panels(v + places[2, h] * size, strides[2, 0], strides[2, 1], keys, values_width, True, size, value_panels)
+        _panels(k + starts[1, h] * size, strides[1, 0], strides[1, 1], keys, width, True, size, key_panels)
+        _panels(k + starts[1, h] * size, strides[1, 0], strides[1, 1], keys, width, False, size, key_rows)
+        _panels(v + starts[2, h] * size, strides[2, 0], strides[2, 1], keys, values_width, True, size, value_panels)
         all_dk[:] = 0
         all_dv[:] = 0
         for i in range(0, queries, STRIP):
             rows = min(STRIP, queries - i)
-            here_q = q + (places[0, h] + i * strides[0, 0]) * size
-            here_g = g + (places[3, h] + i * strides[3, 0]) * size
+            here_q = q + (starts[0, h] + i * strides[0, 0]) * size
+            here_g = g + (starts[3, h] + i * strides[3, 0]) * size
             _rows_of(here_q, strides[0, 0], strides[0, 1], rows, width, size, scale, scaled)
-            _rows_of(here_g, strides[3, 0], strides[3, 1], rows, values_width, size, one, slopes)
-            _panels(here_g, strides[3, 0], strides[3, 1], rows, values_width, False, size, slope_panels)
+            _rows_of(here_g, strides[3, 0], strides[3, 1], rows, values_width, size, one, gradients)
+            _panels(here_g, strides[3, 0], strides[3, 1], rows, values_width, False, size, gradient_panels)
             _panels(here_q, strides[0, 0], strides[0, 1], rows, width, False, size, query_panels)
             deep = _whole(max(min(keys, i + rows + offset), 0) if causal else keys, ROWS)
             for t in range(0, rows, ROWS):
@@ -230,13 +230,13 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
                 wide = _whole(seen, unit)
                 at = scaled.ctypes.data + t * width * size
                 _tiles(at, width, 1, width, key_panels, 0, width, wide, p, t * row, row, False)
-                at = slopes.ctypes.data + t * values_width * size
+                at = gradients.ctypes.data + t * values_width * size
                 _tiles(at, values_width, 1, values_width, value_panels, 0, values_width, wide, ds, t * row, row, False)
                 for r in range(t, min(t + ROWS, rows)):
                     _hide(p, r * row, min(i + r + 1 + offset, keys) if causal else keys, wide)
                 for r in range(t, min(t + ROWS, rows)):
                     at = r * row
-                    _slopes_of_scores(p[at : at + wide], ds[at : at + wide], logs[h * queries + i + r], scale)
+                    _score_gradients(p[at : at + wide], ds[at : at + wide], logs[h * queries + i + r], scale)
                     p[at + wide : at + deep] = 0
                     ds[at + wide : at + deep] = 0
                 at = ds.ctypes.data + t * row * size
@@ -247,22 +247,22 @@ def _backward(q, k, v, g, dq, dk, dv, places, strides, sizes, scale, causal, log
                 at = (start * row + t) * size
                 left = rows - start
                 _tiles(
-                    p.ctypes.data + at, 1, row, left, slope_panels, start * lanes, rows, values_wide,
+                    p.ctypes.data + at, 1, row, left, gradient_panels, start * lanes, rows, values_wide,
                     all_dv, t * values_wide, values_wide, True,
                 )  # fmt: skip
                 _tiles(
                     ds.ctypes.data + at, 1, row, left, query_panels, start * lanes, rows, width_wide,
                     all_dk, t * width_wide, width_wide, True,
                 )  # fmt: skip
-            _place(
-                one_dq, width_wide, rows, width, dq + (places[4, h] + i * strides[4, 0]) * size, strides[4, 0], strides[4, 1]
+            _store(
+                one_dq, width_wide, rows, width, dq + (starts[4, h] + i * strides[4, 0]) * size, strides[4, 0], strides[4, 1]
             )
-        _place(all_dk, width_wide, keys, width, dk + places[5, h] * size, strides[5, 0], strides[5, 1])
-        _place(all_dv, values_wide, keys, values_width, dv + places[6, h] * size, strides[6, 0], strides[6, 1])
+        _store(all_dk, width_wide, keys, width, dk + starts[5, h] * size, strides[5, 0], strides[5, 1])
+        _store(all_dv, values_wide, keys, values_width, dv + starts[6, h] * size, strides[6, 0], strides[6, 1])
 
 
 @kernel
-def _slopes_of_scores(p, ds, log, scale):
+def _score_gradients(p, ds, log, scale):
     """p from scores to probabilities, ds from dp to scale p (dp - d), in place."""
     _powers(p, log)
     d = dot(p, ds)
@@ -271,7 +271,7 @@ def _slopes_of_scores(p, ds, log, scale):
 
 
 @kernel
-def _place(x, x_row, rows, columns, out, out_row, out_column):
+def _store(x, x_row, rows, columns, out, out_row, out_column):
     """A matrix at the address out, with its strides, becomes x."""
     for r in range(rows):
         here = x[r * x_row : r * x_row + columns]
@@ -362,10 +362,10 @@ def _flat(x: np.ndarray) -> np.ndarray:
 
 
 def _layout(*arrays: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Where each head begins in each array, and the strides of its rows and columns, in numbers."""
+    """The offset at which each head begins in each array, and the strides of its rows and columns, in numbers."""
     starts, strides = [], []
     for x in arrays:
         *batch, row, column = (s // x.itemsize for s in x.strides)
-        starts.append(places(list(x.shape[:-2]), x, batch))
+        starts.append(batch_offsets(list(x.shape[:-2]), x, batch))
         strides.append((row, column))
     return np.array(starts), np.array(strides)

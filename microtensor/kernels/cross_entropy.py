@@ -8,7 +8,7 @@ from microtensor.kernels.softmax import padded, rows_together, softmax_of_block,
 
 
 @kernel
-def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, first, last):
+def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, gradient, first, last):
     """`cross_entropy` for rows first to last."""
     classes = logits.size // max(target.size, 1)
     one = logits.dtype.type(1)
@@ -27,7 +27,7 @@ def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, 
         for r in range(rows):
             i = start + r
             t = target[i]
-            y = slope[i * classes : (i + 1) * classes]
+            y = gradient[i * classes : (i + 1) * classes]
             if t == ignore_index:
                 y[:] = 0
                 losses[i] = 0
@@ -35,7 +35,7 @@ def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, 
             if t < 0 or t >= classes:
                 return all_losses, count, i
             x, p = logits[i * classes : (i + 1) * classes], powers[r * n : r * n + classes]
-            _slope(p, one / totals[r], spread, y)
+            _gradient(p, one / totals[r], spread, y)
             y[t] -= sharp
             log_total = shifts[r] + np.log(totals[r])
             loss = sharp * (log_total - x[t])
@@ -48,35 +48,35 @@ def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, 
 
 
 @kernel
-def _slope(powers, factor, spread, out):
+def _gradient(powers, factor, spread, out):
     for j in range(powers.size):
         out[j] = powers[j] * factor - spread
 
 
-def cross_entropy(logits, target, ignore_index, smoothing, losses, slope):
-    """The loss of each row, and its slope in the logits, which falls out of the same exponentials.
+def cross_entropy(logits, target, ignore_index, smoothing, losses, gradient):
+    """The loss of each row, and its gradient with respect to the logits, which falls out of the same exponentials.
 
-    With p = softmax(logits), the loss of target t is -log p[t], and its slope is p - onehot(t). Label smoothing mixes the
+    With p = softmax(logits), the loss of target t is -log p[t], and its gradient is p - onehot(t). Label smoothing mixes the
     one-hot target with a uniform one, of weight `smoothing`.
 
     Args:
         logits: (rows * classes,), row after row.
         target: (rows,), integers; `ignore_index` means that the row doesn't count.
         losses: (rows,), filled.
-        slope: (rows * classes,), filled.
+        gradient: (rows * classes,), filled.
 
-    Returns the sum of the losses, how many rows count, and the first row with a bad target or -1.
+    Returns the sum of the losses, the number of rows that count, and the first row with a bad target or -1.
     """
     logits = np.ascontiguousarray(logits)
     rows = target.size
     if logits.size < threads.PART:
-        return _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, 0, rows)
+        return _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, gradient, 0, rows)
     pieces = threads.parts(rows, 4 * logits.size // rows)
     results = [(0.0, 0, -1)] * pieces
 
     def part(i):
         first, last = i * rows // pieces, (i + 1) * rows // pieces
-        results[i] = _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, slope, first, last)
+        results[i] = _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, gradient, first, last)
 
     threads.share(part, pieces)
     _, counts, bad = zip(*results, strict=True)

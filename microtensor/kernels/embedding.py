@@ -1,4 +1,4 @@
-"""Rows of a table by number: what an embedding does, forward and backward."""
+"""Embeddings: rows of a table by number, forward and backward."""
 
 from microtensor.kernels.runtime.jit import kernel
 
@@ -7,7 +7,7 @@ from microtensor.kernels.runtime.jit import kernel
 def gather(table, indices, out):
     """out[i] = table[indices[i]], for table (rows, width), indices (n,), out (n, width).
 
-    Returns the place of the first index outside the table, or -1.
+    Returns the position of the first index outside the table, or -1.
     """
     rows, width = table.shape
     for i in range(indices.size):
@@ -32,11 +32,11 @@ def scatter_add(g, indices, out):
 def gather_mean(table, indices, out):
     """out[i] = the mean of the rows of table (rows, width) at indices[i], for indices (n, bag), out (n, width).
 
-    Returns the place of the first index outside the table, counted along the rows of `indices`, or -1.
+    Returns the position of the first index outside the table, counted along the rows of `indices`, or -1.
     """
     rows, width = table.shape
     n, bag = indices.shape
-    share = table.dtype.type(1 / bag)
+    fraction = table.dtype.type(1 / bag)
     for i in range(n):
         for k in range(bag):
             row = indices[i, k]
@@ -49,7 +49,7 @@ def gather_mean(table, indices, out):
                 for j in range(width):
                     out[i, j] += table[row, j]
         for j in range(width):
-            out[i, j] *= share
+            out[i, j] *= fraction
     return -1
 
 
@@ -57,9 +57,9 @@ def gather_mean(table, indices, out):
 def scatter_mean(g, indices, out):
     """out[indices[i, k]] += g[i] / bag, for g (n, width), indices (n, bag), out (rows, width)."""
     n, bag = indices.shape
-    share = out.dtype.type(1 / bag)
+    fraction = out.dtype.type(1 / bag)
     for i in range(n):
         for k in range(bag):
             row = indices[i, k]
             for j in range(out.shape[1]):
-                out[row, j] += share * g[i, j]
+                out[row, j] += fraction * g[i, j]

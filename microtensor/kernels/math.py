@@ -116,7 +116,7 @@ def sigmoid(x):
 
 
 def _normal(x):
-    """(c, e): how much of a standard normal distribution lies below x, and e^(-x^2 / 2)."""
+    """(c, e): the fraction of a standard normal distribution that lies below x, and e^(-x^2 / 2)."""
     return type(x)(0.5 * math.erfc(-x * math.sqrt(0.5))), np.exp(-x * x / 2)
 
 
@@ -153,8 +153,8 @@ def gelu(x):
     """x times the chance that a standard normal number is below x, and the derivative of that."""
     below, e = _normal(x)
     y = x * below if not x < constant(x, -40.0) else constant(x, 0.0)
-    slope = below + x * e * constant(x, 0.3989422804014327) if not abs(x) > constant(x, 40.0) else below
-    return y, slope
+    derivative = below + x * e * constant(x, 0.3989422804014327) if not abs(x) > constant(x, 40.0) else below
+    return y, derivative
 
 
 @kernel
@@ -162,10 +162,10 @@ def gelu_tanh(x):
     """GPT-2's approximation of gelu, x (1 + tanh(u)) / 2 = x sigmoid(2 u), and its derivative."""
     one = constant(x, 1.0)
     s = sigmoid(constant(x, 1.5957691216057308) * (x + constant(x, 0.044715) * x * x * x))
-    inner_slope = constant(x, 1.5957691216057308) * (one + constant(x, 3 * 0.044715) * x * x)
+    inner_derivative = constant(x, 1.5957691216057308) * (one + constant(x, 3 * 0.044715) * x * x)
     y = x * s if not x < constant(x, -40.0) else constant(x, 0.0)
-    slope = s + x * s * (one - s) * inner_slope if not abs(x) > constant(x, 40.0) else s
-    return y, slope
+    derivative = s + x * s * (one - s) * inner_derivative if not abs(x) > constant(x, 40.0) else s
+    return y, derivative
 
 
 @kernel
@@ -174,5 +174,5 @@ def silu(x):
     one = constant(x, 1.0)
     s = sigmoid(x)
     y = x * s if not x < constant(x, -700.0) else constant(x, 0.0)
-    slope = s * (one + x * (one - s)) if not abs(x) > constant(x, 700.0) else s
-    return y, slope
+    derivative = s * (one + x * (one - s)) if not abs(x) > constant(x, 700.0) else s
+    return y, derivative

@@ -8,7 +8,7 @@ fetching less (Goto and van de Geijn 2008, "Anatomy of high-performance matrix m
 columns), fills 24 of them. Along the inner axis, each step fetches two vectors of b and twelve single numbers of a, and
 does 12 x 32 products with them; 24 sums are under way at once, so that none has to wait for its last addition. Why twelve
 rows: the sums, two vectors of b and what is needed to spread a number of a fill the 32 registers, and a tile that doesn't
-fit would be written to memory and read back at every step. Processors with 16 registers get 6 rows. (`vectors.tile` is this
+fit would be written to memory and read back at every step. Processors with 16 registers get 6 rows. (`simd.tile` is this
 inner loop.)
 
 *Packed panels.* Rows of b are far apart in memory, and a tile needs 32 columns of each. So a *panel*, 32 columns of b, is
@@ -45,10 +45,10 @@ from microtensor.kernels.runtime.simd import (
     tile,
 )
 
-#: How many rows ahead memory is asked for.
+#: Memory is asked for so many rows ahead.
 AHEAD = 8
 
-#: How many bytes of packed panels are used at a time: half of a small L2 cache.
+#: The bytes of packed panels that are used at a time: half of a small L2 cache.
 BLOCK = 2**19
 
 #: The longest inner axis that is summed in one go.
@@ -124,7 +124,7 @@ def _multiply(
         a, b: addresses, with the strides of their rows and columns in numbers.
         add: add to what c holds.
         bias: (columns,) to be added, or empty.
-        activation: f, a kind of `elementwise`: `activated`, flat like c, becomes f(c), and c becomes f'(c); or NOTHING.
+        activation: f, a kind of `activations`: `activated`, flat like c, becomes f(c), and c becomes f'(c); or NOTHING.
     """
     size = c.itemsize
     width = 2 * VECTOR_BYTES // size
@@ -166,7 +166,7 @@ def _multiply(
                         else:
                             tile(left, left_row, left_step, panels, panel, c, at, columns, c, at, columns, steps, more)
                         continue
-                    # At the edges of c the tile goes to a place of its own, and what belongs to c is copied.
+                    # At the edges of c the tile goes to memory of its own, and what belongs to c is copied.
                     if more:
                         for r in range(rows):
                             for q in range(here):
@@ -206,7 +206,7 @@ DEEP, PIECES, NARROW = 2**11, 4, 2**18
 
 
 def by_numpy(rows: int, depth: int, columns: int) -> bool:
-    """Whether a product of these sizes is left to NumPy."""
+    """Tell if a product of these sizes is left to NumPy."""
     return (
         rows * depth * columns < config.SMALL_PRODUCT or rows < ROWS // 2 or config.numpy_matmul() or numba_config.DISABLE_JIT
     )
@@ -224,7 +224,7 @@ def matmul(
     Args:
         a, b: both float32 or both float64, in any order in memory: a transposed array is read where it lies.
         bias: (columns,), or None.
-        activation: f, a name that `elementwise` knows ("gelu"): return (f'(c), f(c)) for c = a @ b + bias, computed while c is
+        activation: f, a name that `activations` knows ("gelu"): return (f'(c), f(c)) for c = a @ b + bias, computed while c is
             near.
         add_to: a contiguous array of the result's shape; the product is added to it, in place, and it is returned.
 
@@ -336,7 +336,7 @@ def _batch(a: Any, b: Any, c: Any, add: bool) -> None:
     *batch, rows, columns = c.shape
     depth = a.shape[-1]
     flat = c.reshape(-1)
-    a_starts, b_starts = places(batch, a, a_batch), places(batch, b, b_batch)
+    a_starts, b_starts = batch_offsets(batch, a, a_batch), batch_offsets(batch, b, b_batch)
     a_at, b_at = a.ctypes.data, b.ctypes.data
     n = len(a_starts)
     pieces = min(n, 4 * config.get_num_threads()) if c.size * depth >= LARGE else 1
@@ -350,11 +350,11 @@ def _batch(a: Any, b: Any, c: Any, add: bool) -> None:
     threads.share(part, pieces)
 
 
-def places(batch: list[int], x: np.ndarray, strides: list[int]) -> np.ndarray:
-    """Where each matrix of a batch begins, in numbers from the first; axes that x lacks, or of length 1, repeat."""
-    places = np.zeros(1, np.int64)
+def batch_offsets(batch: list[int], x: np.ndarray, strides: list[int]) -> np.ndarray:
+    """The offset of each matrix of a batch, in numbers from the first; axes that x lacks, or of length 1, repeat."""
+    offsets = np.zeros(1, np.int64)
     missing = len(batch) - len(strides)
     for i, n in enumerate(batch):
         stride = strides[i - missing] if i >= missing and x.shape[i - missing] > 1 else 0
-        places = (places[:, None] + np.arange(n) * stride).reshape(-1)
-    return places
+        offsets = (offsets[:, None] + np.arange(n) * stride).reshape(-1)
+    return offsets

@@ -8,7 +8,7 @@ from microtensor.kernels.runtime import threads
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.softmax import dot, scale_in_place, subtract, total
 
-#: How many rows' parts of the gradients of weight and bias are added up at a time.
+#: The number of rows whose parts of the gradients of weight and bias are added up together.
 BLOCK = 128
 
 
@@ -31,25 +31,25 @@ def _norm_rows(x, weight, bias, centre, eps, out, means, factors, first, last):
     """Rows first to last of x (rows, width), with their means (0 unless `centre`) and 1 / root mean square, which backward
     needs."""
     width = x.shape[1]
-    share = x.dtype.type(1 / max(width, 1))
+    fraction = x.dtype.type(1 / max(width, 1))
     spread = np.empty(width, x.dtype)
     for i in range(first, last):
-        mean = total(x[i]) * share if centre else x.dtype.type(0)
+        mean = total(x[i]) * fraction if centre else x.dtype.type(0)
         subtract(x[i], mean, spread)
         means[i] = mean
-        factors[i] = x.dtype.type(1) / np.sqrt(dot(spread, spread) * share + x.dtype.type(eps))
+        factors[i] = x.dtype.type(1) / np.sqrt(dot(spread, spread) * fraction + x.dtype.type(eps))
         _scaled(spread, factors[i], weight, bias, out[i])
 
 
 @kernel
-def _norm_slopes(x, weight, bias, centre, means, factors, g, dx, parts, first, last):
+def _norm_gradients(x, weight, bias, centre, means, factors, g, dx, parts, first, last):
     """The gradients of blocks first to last, each of BLOCK rows.
 
     With n the normalised row and h = g * weight: dx = factor * (h - mean(h) - n * mean(h * n)), without mean(h) for RMSNorm.
     Fills parts (blocks, 2, width) with each block's sums of g * n and of g, for weight and bias.
     """
     rows, width = x.shape
-    share = x.dtype.type(1 / max(width, 1))
+    fraction = x.dtype.type(1 / max(width, 1))
     normal, h = np.empty(width, x.dtype), np.empty(width, x.dtype)
     for block in range(first, last):
         parts[block] = 0
@@ -67,7 +67,9 @@ def _norm_slopes(x, weight, bias, centre, means, factors, g, dx, parts, first, l
             else:
                 for j in range(width):
                     h[j] = g[i, j]
-            _slope(normal, h, factor, total(h) * share if centre else x.dtype.type(0), dot(h, normal) * share, dx[i])
+            _row_gradient(
+                normal, h, factor, total(h) * fraction if centre else x.dtype.type(0), dot(h, normal) * fraction, dx[i]
+            )
 
 
 @kernel
@@ -78,7 +80,7 @@ def _add_product(x, y, out):
 
 
 @kernel
-def _slope(normal, h, factor, mean, projection, out):
+def _row_gradient(normal, h, factor, mean, projection, out):
     for j in range(normal.size):
         out[j] = factor * (h[j] - mean - normal[j] * projection)
 
@@ -120,7 +122,7 @@ def norm_backward(
     threads.share_rows(
         blocks,
         4 * width * BLOCK,
-        _norm_slopes,
+        _norm_gradients,
         flat,
         _given(weight, x),
         _given(bias, x),

@@ -1,4 +1,4 @@
-"""What works on each row of a matrix by itself: softmax and log-softmax, forward and backward."""
+"""Softmax and log-softmax of the rows of a matrix, forward and backward; and the parts of them that other kernels need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from microtensor.kernels.runtime.simd import array_pointer, load_vector, prefetc
 #: Rows are padded to a multiple of this many numbers: a vector register of the widest kind.
 STRIDE = 16
 
-#: How many rows ahead memory is asked for, where a row has at least so many bytes. (Short ones the processor foresees.)
+#: Memory is asked for so many rows ahead, where a row has at least so many bytes. (Short ones the processor foresees.)
 AHEAD, LONG = 4, 512
 
 
@@ -155,7 +155,7 @@ def softmax_of_block(x, at, width, rows, raw, powers, p, shifts, totals):
 
 @kernel
 def rows_together(width):
-    """How many rows are taken through each step together: one row's steps wait for each other, another row's don't."""
+    """The number of rows that take each step together: one row's steps wait for each other, another row's don't."""
     return max(2, min(16, 1024 // padded(width)))
 
 
@@ -185,18 +185,18 @@ def _softmax_rows(x, width, logarithm, out, first, last):
 
 
 @kernel
-def _softmax_slopes(y, g, width, logarithm, out, first, last):
+def _softmax_gradients(y, g, width, logarithm, out, first, last):
     """The gradient of what went into softmax, or log-softmax, from what came out (y) and its gradient (g)."""
     for i in range(first * width, last * width, width):
-        p, gradient, slope = y[i : i + width], g[i : i + width], out[i : i + width]
+        p, gradient, result = y[i : i + width], g[i : i + width], out[i : i + width]
         if logarithm:
-            all_of_it = total(gradient)
+            gradient_sum = total(gradient)
             for j in range(width):
-                slope[j] = gradient[j] - exp(p[j]) * all_of_it
+                result[j] = gradient[j] - exp(p[j]) * gradient_sum
         else:
             mean = dot(p, gradient)
             for j in range(width):
-                slope[j] = p[j] * (gradient[j] - mean)
+                result[j] = p[j] * (gradient[j] - mean)
 
 
 def softmax(x: np.ndarray, logarithm: bool = False) -> np.ndarray:
@@ -216,6 +216,6 @@ def softmax_backward(y: np.ndarray, g: np.ndarray, logarithm: bool = False) -> n
     width = y.shape[-1]
     if y.size:
         threads.share_rows(
-            y.size // width, 3 * width, _softmax_slopes, y.reshape(-1), g.reshape(-1), width, logarithm, out.reshape(-1)
+            y.size // width, 3 * width, _softmax_gradients, y.reshape(-1), g.reshape(-1), width, logarithm, out.reshape(-1)
         )
     return out

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microtensor import kernels
-from microtensor.kernels import activations, normalization
+from microtensor.kernels import linear, normalization
 from microtensor.kernels.runtime import threads
 from microtensor.kernels.softmax import STRIDE
 
@@ -214,14 +214,14 @@ def test_activations_far_out(name, dtype):
 @given(
     seed=SEEDS,
     dtype=DTYPES,
-    rows=st.sampled_from([1, 5, activations.BLOCK, 2 * activations.BLOCK + 1]),
+    rows=st.sampled_from([1, 5, linear.BLOCK, 2 * linear.BLOCK + 1]),
     width=WIDTHS,
     sloped=st.booleans(),
 )
 def test_bias_gradient(seed, dtype, rows, width, sloped):
     rng = np.random.default_rng(seed)
     g, slopes = rng.normal(size=(2, rows, width)).astype(dtype)
-    out, db = kernels.activations.bias_backward(g, slopes if sloped else None)
+    out, db = kernels.linear.bias_backward(g, slopes if sloped else None)
     np.testing.assert_allclose(out, g * slopes if sloped else g, rtol=1e-6)
     np.testing.assert_allclose(db, out.astype(np.float64).sum(axis=0), rtol=1e-4, atol=1e-5)
 
@@ -230,19 +230,19 @@ def test_bias_gradient(seed, dtype, rows, width, sloped):
 def test_sums_of_arrays(seed, dtype, n):
     x, y = np.random.default_rng(seed).normal(size=(2, n)).astype(dtype)
     expected = x + y
-    np.testing.assert_array_equal(kernels.activations.add(x, y), expected)
-    assert kernels.activations.add_to(x, y) is y
+    np.testing.assert_array_equal(kernels.arithmetic.add(x, y), expected)
+    assert kernels.arithmetic.add_to(x, y) is y
     np.testing.assert_array_equal(y, expected)
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5, 0.9])
 def test_dropout_drops_its_share_and_repeats_itself(p):
     x = np.ones(200_000, np.float32)
-    y = kernels.activations.dropout(x, p, key=12345)
-    np.testing.assert_array_equal(y, kernels.activations.dropout(x, p, key=12345))
+    y = kernels.dropout.dropout(x, p, key=12345)
+    np.testing.assert_array_equal(y, kernels.dropout.dropout(x, p, key=12345))
     np.testing.assert_allclose(np.unique(y), [0, 1 / (1 - p)] if p else [1], rtol=1e-6)
     assert abs((y == 0).mean() - p) < 0.005
-    other = kernels.activations.dropout(x, p, key=12346)
+    other = kernels.dropout.dropout(x, p, key=12346)
     if p:
         # Neighbours, and other keys, are independent.
         dropped, beside, elsewhere = y[:-1] == 0, y[1:] == 0, other[:-1] == 0

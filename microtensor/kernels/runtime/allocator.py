@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import sys
 
-#: How much free memory is kept at most, in bytes.
+#: The most free memory that is kept, in bytes.
 KEPT = 2**30
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's names for the two, in malloc.h

@@ -1,9 +1,10 @@
-"""What a user can choose about how kernels run. Nothing here needs the compiler."""
+"""Settings of the kernels, and the rules that say which arrays go to one. Nothing here needs the compiler."""
 
 from __future__ import annotations
 
 import os
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,11 @@ LARGE_SUM = 2**17
 #: Functions of more numbers than this are ours, where NumPy has them too.
 LARGE_MAP = 2**14
 
+#: Where nothing is recorded, so many rows and so many numbers at most are left to NumPy. Loading the compiler and the compiled
+#: code takes half a second; a model that writes a few tokens, or explains one sentence, is done by then.
+FEW_ROWS, FEW_NUMBERS = 2**8, 2**19
+
+_FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 _chosen = SimpleNamespace(threads=0, numpy_matmul=None)
 
 
@@ -37,7 +43,7 @@ def _read_environment() -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads compute: what was set, or MICROTENSOR_NUM_THREADS, or the number of cores that this process may use.
+    """The number of threads that compute: as it was set, or MICROTENSOR_NUM_THREADS, or the cores that this process may use.
 
     Raises ValueError when that variable isn't a number of threads.
     """
@@ -66,14 +72,31 @@ def use_numpy_matmul(chosen: bool = True) -> None:
 
 
 def large_and_alike(x: np.ndarray, y: np.ndarray) -> bool:
-    """Whether the sum of two arrays is ours: large, of one shape and floating-point type, and both without gaps."""
+    """Tell if the sum of two arrays is ours: large, of one shape and floating-point type, and both without gaps."""
     if x.size <= LARGE_SUM or x.shape != y.shape or x.dtype != y.dtype or x.dtype.kind != "f":
         return False
     return x.flags.c_contiguous and y.flags.c_contiguous
 
 
+def is_float_array(x: Any) -> bool:
+    """Tell if x is an array of floats, which a kernel can take. (A Tensor comes when gradients are recorded themselves.)"""
+    return type(x) is np.ndarray and x.dtype.kind == "f"
+
+
+def kernel_takes(*inputs: Any) -> bool:
+    """Tell if all are arrays (or Tensors) of one floating-point type, and none is empty; those that are None don't count."""
+    given = [x for x in inputs if x is not None]
+    kind = getattr(given[0], "dtype", None)
+    return kind in _FLOATS and all(getattr(x, "dtype", None) == kind and x.size > 0 for x in given)
+
+
+def few_rows(x: Any) -> bool:
+    """Tell if x (..., width) is an array of so few rows that, where nothing is recorded, NumPy alone computes."""
+    return type(x) is np.ndarray and (x.ndim == 0 or (x.size <= FEW_ROWS * x.shape[-1] and x.size <= FEW_NUMBERS))
+
+
 def numpy_matmul() -> bool:
-    """Whether that was chosen."""
+    """Tell if that was chosen."""
     if _chosen.numpy_matmul is None:
         _read_environment()
     return _chosen.numpy_matmul

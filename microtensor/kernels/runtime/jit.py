@@ -25,7 +25,7 @@ from numba.core import caching
 
 numba_config: Any = numba.config
 
-#: What makes an operation of LLVM's usable in kernels.
+#: Makes an operation of LLVM's usable in kernels.
 intrinsic: Any = extending.intrinsic
 
 
@@ -47,7 +47,7 @@ def kernel(function: Callable[..., Any] | None = None, *, sums: bool = False) ->
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """Where compiled kernels are kept, made if need be; None when it can't be written."""
+    """The folder in which compiled kernels are kept, made if need be; None when it can't be written."""
     digest = hashlib.sha256()
     package = Path(__file__).parent.parent
     for file in sorted(package.rglob("*.py")):
@@ -88,11 +88,11 @@ class _Locator:
         return str(cache_folder())
 
     def get_source_stamp(self) -> str:
-        """What must be unchanged for cached code to be used."""
+        """The stamp that must be unchanged for cached code to be used."""
         return cache_folder().name  # type: ignore[union-attr]
 
     def get_disambiguator(self) -> str:
-        """What tells this kernel's files from another's."""
+        """Letters that tell this kernel's files from another's."""
         return hashlib.sha256(self._name.encode()).hexdigest()[:8]
 
     @classmethod

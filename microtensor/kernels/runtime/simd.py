@@ -23,7 +23,7 @@ _INT = ir.IntType(64)
 
 @functools.cache
 def _vector_bytes() -> tuple[int, int]:
-    """How many bytes a vector register holds, and how many registers there are.
+    """The number of bytes that a vector register holds, and the number of registers.
 
     Asked of the compiler rather than looked up: it compiles an addition of 16 floats for the processor that it targets,
     and the names of the registers in the assembly tell (zmm: 64 bytes, ymm: 32, otherwise 16).
@@ -51,7 +51,7 @@ ROWS = 12 if REGISTERS == 32 else 6
 
 
 def array_pointer(context: Any, builder: Any, kind: Any, array: Any, offset: Any) -> Any:
-    """Where element `offset` of a flat array lies."""
+    """A pointer to element `offset` of a flat array."""
     if kind.layout != "C":
         raise TypeError("an array with gaps was given where a contiguous one is needed")
     return builder.gep(context.make_array(kind)(context, builder, array).data, [offset])
@@ -78,12 +78,12 @@ def prefetch_pointer(builder: Any, pointer: Any) -> None:
     builder.call(function, [builder.bitcast(pointer, byte), number(0), number(3), number(1)])
 
 
-#: How many steps ahead the numbers of a are asked for. Where a is transposed they lie far apart.
+#: The numbers of a are asked for so many steps ahead. Where a is transposed they lie far apart.
 _AHEAD = 16
 
 
-def make_tile(vectors: int, share: int = 1, rows: int = ROWS) -> Any:
-    """Make `tile` for tiles of so many rows that are `vectors` vectors wide, each a `share`-th of a register."""
+def make_tile(vectors: int, divisor: int = 1, rows: int = ROWS) -> Any:
+    """Make `tile` for tiles of so many rows that are `vectors` vectors wide, each a register divided by `divisor`."""
 
     @intrinsic
     def tile(
@@ -91,32 +91,32 @@ def make_tile(vectors: int, share: int = 1, rows: int = ROWS) -> Any:
         start: Any, start_at: Any, start_row: Any, c: Any, c_at: Any, c_row: Any, depth: Any, add: Any,
     ) -> Any:  # fmt: skip
         number = c.dtype
-        place = types.intp
+        index = types.intp
         signature = types.void(
-            place, place, place, b, place, start, place, place, c, place, place, place, types.boolean
+            index, index, index, b, index, start, index, index, c, index, index, index, types.boolean
         )  # fmt: skip
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             a, a_row, a_step, b, b_at, start, start_at, start_row, c, c_at, c_row, depth, add = arguments
             size = number.bitwidth // 8
-            lanes = VECTOR_BYTES // size // share
+            lanes = VECTOR_BYTES // size // divisor
             vector = ir.VectorType(context.get_value_type(number), lanes)
             scalar = vector.element
             a = builder.inttoptr(a, scalar.as_pointer())
             b = array_pointer(context, builder, signature.args[3], b, b_at)
             start = array_pointer(context, builder, signature.args[5], start, start_at)
             c = array_pointer(context, builder, signature.args[8], c, c_at)
-            places = [(r, v) for r in range(rows) for v in range(vectors)]
+            positions = [(r, v) for r in range(rows) for v in range(vectors)]
 
-            def place_in(pointer: Any, row: Any, r: int, v: int) -> Any:
+            def pointer_to(pointer: Any, row: Any, r: int, v: int) -> Any:
                 return builder.gep(pointer, [builder.add(builder.mul(row, _INT(r)), _INT(v * lanes))])
 
             # Variables, which LLVM keeps in registers: their addresses are never taken.
-            sums = [cgutils.alloca_once(builder, vector) for _ in places]
+            sums = [cgutils.alloca_once(builder, vector) for _ in positions]
             with builder.if_else(add) as (given, nothing):
                 with given:
-                    for total, (r, v) in zip(sums, places, strict=True):
-                        builder.store(load_vector(builder, place_in(start, start_row, r, v), vector, size), total)
+                    for total, (r, v) in zip(sums, positions, strict=True):
+                        builder.store(load_vector(builder, pointer_to(start, start_row, r, v), vector, size), total)
                 with nothing:
                     for total in sums:
                         builder.store(ir.Constant(vector, None), total)
@@ -137,8 +137,8 @@ def make_tile(vectors: int, share: int = 1, rows: int = ROWS) -> Any:
                         # `contract` lets LLVM fuse the two where the processor can.
                         product = builder.fmul(left, right[v], flags=("contract",))
                         builder.store(builder.fadd(builder.load(total), product, flags=("contract",)), total)
-            for total, (r, v) in zip(sums, places, strict=True):
-                store_vector(builder, builder.load(total), place_in(c, c_row, r, v), size)
+            for total, (r, v) in zip(sums, positions, strict=True):
+                store_vector(builder, builder.load(total), pointer_to(c, c_row, r, v), size)
             return context.get_dummy_value()
 
         return signature, generate
@@ -156,7 +156,7 @@ def make_tile(vectors: int, share: int = 1, rows: int = ROWS) -> Any:
 tile = make_tile(2)
 
 #: The same, one vector and half a vector wide, for the right edge.
-half_tile, quarter_tile = make_tile(1), make_tile(1, share=2)
+half_tile, quarter_tile = make_tile(1), make_tile(1, divisor=2)
 #: The same for a single row of a and c.
 row_tile = make_tile(2, rows=1)
 

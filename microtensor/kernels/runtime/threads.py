@@ -31,9 +31,10 @@ from microtensor.kernels.runtime.jit import intrinsic, kernel
 #: Work of fewer elementary operations than this (some 20 microseconds) isn't shared; a part has ten times as many, or more.
 PART = 100_000
 
-#: How often a worker looks for new work before it sleeps, and how often the caller looks for the end of a worker's.
+#: The number of times that a worker looks for new work before it sleeps, and the caller for the end of a worker's.
 LOOKOUT = 2**20
-#: How often a worker looks after it has found work: until the caller is inside its own part, and has released Python's lock.
+#: The number of times that a worker looks after it has found work: until the caller is inside its own part, and has released
+#: Python's lock.
 PAUSE = 2**14
 
 
@@ -133,7 +134,7 @@ _pool = SimpleNamespace(busy=_thread.allocate_lock())
 
 
 def parts(n: int, cost: int) -> int:
-    """Into how many parts to split `n` equal items that cost `cost` elementary operations each: 1 for little work, and
+    """The number of parts to split `n` equal items into that cost `cost` elementary operations each: 1 for little work, and
     several for each thread for much, so that a thread that is held up doesn't hold up the others."""
     count = get_num_threads()
     if count == 1 or n * cost < PART:

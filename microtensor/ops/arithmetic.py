@@ -6,15 +6,13 @@ Where a derivative is infinite (sqrt and log at 0, division by 0), a gradient of
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from microtensor import kernels
-from microtensor.differentiable import Result, composed, differentiable, not_differentiable
+from microtensor.differentiable import Result, differentiable, not_differentiable
 from microtensor.kernels.runtime import config
-from microtensor.tensor import as_array
 
 
 def unbroadcast(g: Any, like: Any) -> Any:
@@ -33,11 +31,6 @@ def _over(g: Any, denominator: Any) -> Any:
         return g / denominator
     neither = np.logical_and(np.equal(denominator, 0), np.equal(g, 0))
     return g / np.where(neither, 1, denominator)
-
-
-def is_float_array(x: Any) -> bool:
-    """Whether x is an array of floats, which a kernel can take. (A Tensor comes when gradients are recorded themselves.)"""
-    return type(x) is np.ndarray and x.dtype.kind == "f"
 
 
 def _shapes_match(*inputs: Any) -> str:
@@ -72,7 +65,7 @@ def astype(x: Any, /, dtype: Any) -> Result:
 def add(x: Any, y: Any, /) -> Result:
     """x + y."""
     if type(x) is type(y) is np.ndarray and config.large_and_alike(x, y):
-        return kernels.activations.add(x, y), (lambda g: g, lambda g: g)
+        return kernels.arithmetic.add(x, y), (lambda g: g, lambda g: g)
     return x + y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(g, y))
 
 
@@ -99,7 +92,7 @@ def divide(x: Any, y: Any, /) -> Result:
 
 @differentiable(numpy=np.power, shape_hint=_shapes_match)
 def power(x: Any, y: Any, /) -> Result:
-    """x to the power y. At x = 0 the slope in y is taken as 0, its limit from above for y > 0."""
+    """x to the power y. At x = 0 the derivative in y is taken as 0, its limit from above for y > 0."""
 
     def pull_x(g: Any) -> Any:
         base = np.where(np.logical_and(np.equal(x, 0), np.equal(g, 0)), 1, x)
@@ -121,7 +114,7 @@ def negative(x: Any, /) -> Result:
 
 @differentiable(numpy=np.absolute)
 def abs(x: Any, /) -> Result:
-    """The absolute value; its slope at 0 is taken as 0."""
+    """The absolute value; its derivative at 0 is taken as 0."""
     return np.absolute(x), lambda g: (g * sign(x),)
 
 
@@ -163,94 +156,23 @@ def cos(x: Any, /) -> Result:
     return np.cos(x), lambda g: (-g * np.sin(x),)
 
 
-@differentiable(numpy=np.tanh)
-def tanh(x: Any, /) -> Result:
-    """The hyperbolic tangent: an S-shaped curve from -1 to 1."""
-    if is_float_array(x) and x.size > config.LARGE_MAP:
-        y, slopes = kernels.activations.activate("tanh", x)
-        return y, lambda g: (kernels.activations.multiply(g, slopes),)
-    y = np.tanh(x)
-    return y, lambda g: (g * (1 - y * y),)
-
-
-@differentiable
-def sigmoid(x: Any, /) -> Result:
-    """1 / (1 + e^-x): an S-shaped curve from 0 to 1. Only powers of e below 1 are taken, so none overflows."""
+def logistic(x: Any) -> tuple[Any, Any]:
+    """(1 / (1 + e^-x), e^-|x|). Only powers of e below 1 are taken, so none overflows, and small results keep their digits."""
     e = np.exp(-np.absolute(x))
-    return np.where(x >= 0, 1, e) / (1 + e), lambda g: (g * e / ((1 + e) * (1 + e)),)
-
-
-@differentiable
-def relu(x: Any, /) -> Result:
-    """x where it is positive, else 0; the slope at 0 is taken as 0."""
-    return np.maximum(x, 0), lambda g: (np.where(x > 0, g, 0),)
-
-
-@differentiable
-def erf(x: Any, /) -> Result:
-    """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x: how a bell curve adds up."""
-    flat = np.ascontiguousarray(as_array(x)).reshape(-1)
-    if flat.dtype.kind != "f":
-        flat = flat.astype(np.float64)
-    y = np.empty_like(flat)
-    kernels.activations.erf(flat, y)
-    return y.reshape(x.shape), lambda g: (g * (2 / math.sqrt(math.pi) * np.exp(-x * x)),)
-
-
-def _activate_in_ops(x: Any, name: str) -> Any:
-    """The activations in other ops."""
-    if name == "silu":
-        return x * sigmoid(x)
-    if name == "gelu":
-        return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
-    return 0.5 * x * (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
-
-
-@differentiable(name="activation", composite=_activate_in_ops)
-def _activate(x: Any, /, name: str) -> Result:
-    """The activations by a kernel."""
-    y, slopes = kernels.activations.activate(name, x)
-    return y, lambda g: (kernels.activations.multiply(g, slopes),)
-
-
-def _activation(x: Any, name: str) -> Any:
-    return _activate(x, name=name) if getattr(x, "dtype", None) in (np.float32, np.float64) else _activate_in_ops(x, name)
-
-
-@composed
-def silu(x: Any) -> Any:
-    """x * sigmoid(x), also called swish (Elfwing et al. 2017, arXiv:1702.03118)."""
-    return _activation(x, "silu")
-
-
-@composed
-def gelu(x: Any, approximate: str = "none") -> Any:
-    """x times the chance that a standard normal number is below x (Hendrycks and Gimpel 2016, arXiv:1606.08415).
-
-    `approximate` is "none" (exact, by erf) or "tanh" (the approximation that GPT-2 used; it differs by at most 0.0005).
-    """
-    if approximate not in ("none", "tanh"):
-        raise ValueError(f'gelu: approximate is "none" or "tanh", not {approximate!r}')
-    return _activation(x, "gelu" if approximate == "none" else "gelu_tanh")
+    return np.where(x >= 0, 1, e) / (1 + e), e
 
 
 @differentiable(numpy=np.logaddexp, shape_hint=_shapes_match)
 def logaddexp(x: Any, y: Any, /) -> Result:
     """log(e^x + e^y), without overflow."""
     return np.logaddexp(x, y), (
-        lambda g: unbroadcast(g * sigmoid(x - y), x),
-        lambda g: unbroadcast(g * sigmoid(y - x), y),
+        lambda g: unbroadcast(g * logistic(x - y)[0], x),
+        lambda g: unbroadcast(g * logistic(y - x)[0], y),
     )
 
 
-@composed
-def softplus(x: Any) -> Any:
-    """log(1 + e^x): relu with the corner rounded."""
-    return logaddexp(x, 0.0)
-
-
-def _share(x: Any, y: Any) -> Any:
-    """How much of the gradient goes to x when the larger of x and y is taken: all, none, or half of it in a tie."""
+def _tie_weight(x: Any, y: Any) -> Any:
+    """The fraction of the gradient that goes to x when the larger of x and y is taken: 1, 0, or one half in a tie."""
     return np.where(x == y, 0.5, np.where(x > y, 1.0, 0.0))
 
 
@@ -258,8 +180,8 @@ def _share(x: Any, y: Any) -> Any:
 def maximum(x: Any, y: Any, /) -> Result:
     """The larger of x and y; in a tie each gets half the gradient."""
     return np.maximum(x, y), (
-        lambda g: unbroadcast(g * _share(x, y).astype(g.dtype), x),
-        lambda g: unbroadcast(g * _share(y, x).astype(g.dtype), y),
+        lambda g: unbroadcast(g * _tie_weight(x, y).astype(g.dtype), x),
+        lambda g: unbroadcast(g * _tie_weight(y, x).astype(g.dtype), y),
     )
 
 
@@ -267,8 +189,8 @@ def maximum(x: Any, y: Any, /) -> Result:
 def minimum(x: Any, y: Any, /) -> Result:
     """The smaller of x and y; in a tie each gets half the gradient."""
     return np.minimum(x, y), (
-        lambda g: unbroadcast(g * _share(y, x).astype(g.dtype), x),
-        lambda g: unbroadcast(g * _share(x, y).astype(g.dtype), y),
+        lambda g: unbroadcast(g * _tie_weight(y, x).astype(g.dtype), x),
+        lambda g: unbroadcast(g * _tie_weight(x, y).astype(g.dtype), y),
     )
 
 
@@ -304,7 +226,7 @@ def _comparison(ufunc: np.ufunc, meaning: str) -> Any:
         return ufunc(x, y)
 
     compare.__name__ = ufunc.__name__
-    compare.__doc__ = f"Whether {meaning}, element by element; booleans, without a gradient."
+    compare.__doc__ = f"True where {meaning}, element by element; booleans, without a gradient."
     return not_differentiable(compare, numpy=ufunc)
 
 

@@ -1,0 +1,65 @@
+"""The linear layer, x @ weight + bias, with an activation applied to it while it is near."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from microtensor import kernels
+from microtensor.differentiable import Result, composed, differentiable
+from microtensor.kernels.runtime import config
+from microtensor.ops import activations
+from microtensor.ops.matmul import matmul
+
+
+def _linear_of_few_rows(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
+    if not config.few_rows(x):
+        return None
+    y = x.reshape((-1, x.shape[-1])).dot(weight)
+    if bias is not None:
+        y += bias
+    if activation is not None:
+        y = activations.BY_NUMPY[activation](y)
+    return y.reshape((*x.shape[:-1], weight.shape[1]))
+
+
+def _linear_in_ops(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
+    """`linear` in other ops."""
+    y = matmul(x, weight)
+    if bias is not None:
+        y = y + bias
+    return y if activation is None else activations.OPS[activation](y)
+
+
+@differentiable(name="linear", composite=_linear_in_ops, few_rows=_linear_of_few_rows)
+def _linear(x: Any, weight: Any, bias: Any = None, /, activation: str | None = None) -> Result:
+    """`linear` by kernels."""
+    rows = x.reshape((-1, x.shape[-1]))
+    result = kernels.matmul.matmul(x, weight, bias, activation)
+    derivatives, y = (None, result) if activation is None else result
+
+    def pullback(g: Any) -> Any:
+        db = None
+        if bias is not None or derivatives is not None:
+            g, db = kernels.linear.bias_backward(g, derivatives)
+        return kernels.matmul.matmul(g, weight.T), kernels.matmul.matmul(rows.T, g.reshape((-1, weight.shape[1]))), db
+
+    return y, pullback
+
+
+@composed
+def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
+    """f(x @ weight + bias): x (..., in), weight (in, out), bias (out,) or None; the result is (..., out).
+
+    `activation` is f: "gelu", "gelu_tanh", "silu", "tanh", or None for none. Raises ValueError for another, and for shapes that
+    don't fit.
+    """
+    if activation is not None and activation not in activations.OPS:
+        raise ValueError(f"linear: activation is one of {', '.join(activations.OPS)}, or None, not {activation!r}")
+    if np.ndim(x) < 2 or np.ndim(weight) != 2 or not config.kernel_takes(x, weight, bias):
+        return _linear_in_ops(x, weight, bias, activation)
+    if x.shape[-1] != weight.shape[0] or (bias is not None and bias.shape != weight.shape[1:]):
+        shapes = f"x {x.shape}, weight {weight.shape}" + ("" if bias is None else f", bias {bias.shape}")
+        raise ValueError(f"linear: the shapes must be x (..., in), weight (in, out), bias (out,), not {shapes}")
+    return _linear(x, weight, bias, activation=activation)
