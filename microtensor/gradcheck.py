@@ -123,7 +123,7 @@ def _as_float64(x: Any) -> Any:
 
 
 def _evaluate(f: Callable[..., Any], arguments: Sequence[Any], name: str) -> list[Tensor]:
-    """What f gives, as a list of Tensors."""
+    """The results of f, as a list of Tensors."""
     result = f(*arguments)
     outputs = list(result) if isinstance(result, tuple | list) else [result]
     for y in outputs:
@@ -147,7 +147,7 @@ def _gradients(outputs: list[Tensor], cotangents: list[np.ndarray], wanted: list
 
 
 def _moved(score: Callable[[], float], x: Tensor, direction: np.ndarray, h: float) -> float:
-    """The slope of the score when x moves along a direction."""
+    """The derivative of the score when x moves along a direction."""
     at = x._array.copy()
     try:
         x._array[...] = at + h * direction
@@ -200,7 +200,7 @@ def _check_directions(
 
 
 def _excess(expected: float, found: float, rtol: float, atol: float) -> float:
-    """How many times the tolerance the difference is, when above it; 0 when it is within."""
+    """The difference as a multiple of the tolerance, when above it; 0 when it is within."""
     if np.isnan(expected) and np.isnan(found):
         return 0.0
     ratio = abs(expected - found) / (atol + rtol * abs(expected))

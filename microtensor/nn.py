@@ -22,7 +22,7 @@ class Module:
     training: bool = True
 
     def forward(self, *inputs: Any) -> Any:
-        """What the module computes; a subclass says."""
+        """Compute the module's output; a subclass says how."""
         raise TypeError(f"{type(self).__name__} doesn't define forward")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -55,7 +55,7 @@ class Module:
         return [p for _, p in self.named_parameters()]
 
     def num_parameters(self) -> int:
-        """How many numbers are learned."""
+        """The number of numbers that are learned."""
         return sum(p.size for p in self.parameters())
 
     def zero_grad(self) -> None:
@@ -115,10 +115,10 @@ def _walk_value(name: str, value: Any) -> Iterator[tuple[str, Any]]:
             yield from _walk_value(f"{name}.{key}", item)
 
 
-def normal(shape: tuple[int, ...], scale: float, rng: np.random.Generator | None = None, dtype: Any = np.float32) -> Tensor:
-    """A parameter of normally distributed numbers with standard deviation `scale`."""
+def normal(shape: tuple[int, ...], init_std: float, rng: np.random.Generator | None = None, dtype: Any = np.float32) -> Tensor:
+    """A parameter of normally distributed numbers with standard deviation `init_std`."""
     rng = np.random.default_rng() if rng is None else rng
-    return Tensor(rng.standard_normal(shape, dtype=np.float32) * scale, requires_grad=True, dtype=dtype)
+    return Tensor(rng.standard_normal(shape, dtype=np.float32) * init_std, requires_grad=True, dtype=dtype)
 
 
 class Linear(Module):
@@ -127,7 +127,7 @@ class Linear(Module):
     Args:
         inputs, outputs: the widths. weight is (inputs, outputs), so that the formula reads as it is written.
         bias: whether there is one, (outputs,), starting at 0.
-        scale: the standard deviation that weights start with; 1 / sqrt(inputs) unless given, which keeps the size of x.
+        init_std: the standard deviation that weights start with; 1 / sqrt(inputs) unless given, which keeps the size of x.
         rng: draws them.
         activation: what is applied to the result: "gelu", "gelu_tanh", "silu", "tanh", or None for nothing.
     """
@@ -137,12 +137,12 @@ class Linear(Module):
         inputs: int,
         outputs: int,
         bias: bool = True,
-        scale: float | None = None,
+        init_std: float | None = None,
         rng: np.random.Generator | None = None,
         activation: str | None = None,
     ) -> None:
         self.activation = activation
-        self.weight = normal((inputs, outputs), 1 / math.sqrt(inputs) if scale is None else scale, rng)
+        self.weight = normal((inputs, outputs), 1 / math.sqrt(inputs) if init_std is None else init_std, rng)
         self.bias = Tensor(np.zeros(outputs, np.float32), requires_grad=True) if bias else None
 
     def forward(self, x: Any) -> Tensor:
@@ -151,10 +151,13 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A table with a row of numbers to learn for each token: integers (...) to (..., width)."""
+    """A table with a row of numbers to learn for each token: integers (...) to (..., width).
 
-    def __init__(self, rows: int, width: int, scale: float = 1.0, rng: np.random.Generator | None = None) -> None:
-        self.weight = normal((rows, width), scale, rng)
+    The numbers start normally distributed, with standard deviation `init_std`; `rng` draws them.
+    """
+
+    def __init__(self, rows: int, width: int, init_std: float = 1.0, rng: np.random.Generator | None = None) -> None:
+        self.weight = normal((rows, width), init_std, rng)
 
     def forward(self, tokens: Any) -> Tensor:
         """Integers (...) to (..., width)."""

@@ -23,14 +23,21 @@ from microtensor.tensor import LEAF, Tensor, clock
 
 
 class Optimizer:
-    """What optimizers share: groups of parameters with options, and a state that can be saved.
+    """The base of optimizers: groups of parameters with options, and a state that can be saved.
 
-    `parameters` is a list of Tensors, or a list of groups: dicts with "params" and any option to set for that group alone,
-    as in `[{"params": matrices, "weight_decay": 0.1}, {"params": others}]`.
+    A new optimizer is a subclass with three things: `state_names`, the names of the arrays that it keeps for a parameter in
+    `self.state[parameter]`; `__init__`, which passes its options and their defaults on; and `update`, which changes parameters.
+
+    Args:
+        parameters: a list of Tensors, or a list of groups: dicts with "params" and any option to set for that group alone, as
+            in `[{"params": matrices, "weight_decay": 0.1}, {"params": others}]`.
+        options: the options by name, "lr" among them, with the values for groups that set none.
+
+    Raises ValueError for an unknown option or an impossible value, and for parameters that can't be learned.
     """
 
-    #: The names of the arrays that it keeps for a parameter.
-    keeps: frozenset[str] = frozenset()
+    #: The names of the arrays that are kept for a parameter, in its state.
+    state_names: frozenset[str] = frozenset()
 
     def __init__(self, parameters: Iterable[Any], options: Mapping[str, Any]) -> None:
         entries = list(parameters)
@@ -62,13 +69,22 @@ class Optimizer:
         for group in self.groups:
             # (A parameter may have been frozen since.)
             ready = [p for p in group["params"] if p._gradient is not None and p._node is LEAF]
-            self._update(ready, group["lr"] * lr_factor, group)
+            self.update(ready, group["lr"] * lr_factor, group)
             for p in ready:
                 p._time = clock()  # a graph that still needs the old values must notice
 
-    def _update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
-        """Change the arrays of parameters that have a gradient, in place."""
-        raise TypeError(f"{type(self).__name__} doesn't define _update")
+    def update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
+        """Change parameters; a subclass says how.
+
+        Args:
+            parameters: those of one group that have a gradient. `p.grad.data` is it, and `p.data = array` gives p new values. Arrays
+                to remember belong in `self.state[p]`, a dict that is empty at first, under the names in `state_names`.
+            lr: the learning rate, scaled by the schedule.
+            group: the group's options, by name.
+
+        Raises TypeError where a subclass doesn't define it.
+        """
+        raise TypeError(f"{type(self).__name__} doesn't define update")
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -85,13 +101,15 @@ class Optimizer:
         parameters = list(self.state)
         for key, array in state.items():
             number, _, name = key.partition(".")
-            ours = number.isdecimal() and int(number) < len(parameters) and name in self.keeps
+            ours = number.isdecimal() and int(number) < len(parameters) and name in self.state_names
             if not ours or array.shape not in ((), parameters[int(number)].shape):
                 raise ValueError(f"the optimizer state {key!r} of shape {array.shape} doesn't belong to these parameters")
             restored[int(number)][name] = np.array(array)
         for i, arrays in enumerate(restored):
-            if arrays and len(arrays) < len(self.keeps):
-                raise ValueError(f"the optimizer state of parameter {i} lacks {', '.join(sorted(self.keeps - arrays.keys()))}")
+            if arrays and len(arrays) < len(self.state_names):
+                raise ValueError(
+                    f"the optimizer state of parameter {i} lacks {', '.join(sorted(self.state_names - arrays.keys()))}"
+                )
         self.state = dict(zip(parameters, restored, strict=True))
 
 
@@ -113,19 +131,20 @@ class SGD(Optimizer):
     Args:
         parameters: Tensors or groups.
         lr: the learning rate.
-        momentum: how much of the last update is kept in this one: velocity = momentum * velocity + gradient.
+        momentum: the fraction of the last update that is kept in this one: velocity = momentum * velocity + gradient.
         nesterov: look one step ahead along the velocity (Sutskever et al. 2013).
         weight_decay: adds weight_decay * p to the gradient.
     """
 
-    keeps = frozenset({"momentum"})
+    state_names = frozenset({"momentum"})
 
     def __init__(
         self, parameters: Iterable[Any], lr: float, momentum: float = 0.0, nesterov: bool = False, weight_decay: float = 0.0
     ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
 
-    def _update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
+    def update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
+        """Do what the class says, in place."""
         plain = not (group["weight_decay"] or group["momentum"])
         for p in parameters:
             gradient = p._gradient if plain else self._direction(p, group)
@@ -158,7 +177,7 @@ class AdamW(Optimizer):
         weight_decay: each step shrinks p by lr * weight_decay * p.
     """
 
-    keeps = frozenset({"mean", "square", "updates"})
+    state_names = frozenset({"mean", "square", "updates"})
 
     def __init__(
         self,
@@ -170,7 +189,8 @@ class AdamW(Optimizer):
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
-    def _update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
+    def update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
+        """Do what the class says, in place."""
         beta1, beta2 = group["betas"]
         shrink = 1 - lr * group["weight_decay"]
         for dtype in {p.dtype for p in parameters}:

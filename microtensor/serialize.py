@@ -17,7 +17,7 @@ from microtensor.tensor import Tensor
 
 
 def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
-    """Write arrays or Tensors by name, whole or not at all. Raises OSError when the place can't be written."""
+    """Write arrays or Tensors by name, whole or not at all. Raises OSError when the path can't be written."""
     from safetensors.numpy import save
 
     # The format wants contiguous arrays, and would save others wrong without a word.
@@ -43,10 +43,10 @@ def load_safetensors(path: str | Path) -> dict[str, np.ndarray]:
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object, refused if it names something twice (of two tensors, which one would count?)."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    header = dict(pairs)
+    if len(header) < len(pairs):
         raise ValueError("its header names something twice")
-    return found
+    return header
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

@@ -67,12 +67,12 @@ LEAF = Node()
 
 
 class _Mode(threading.local):
-    """Whether this thread records what it computes, and for which module."""
+    """The state of a thread: if it records what it computes, and for which module."""
 
     recording = True
     #: The module whose `forward` is running.
     module: Any = None
-    #: What was so outside the switches that are open, from the innermost: (recording, (recording, ...)).
+    #: The settings outside the switches that are open, from the innermost: (recording, (recording, ...)).
     before: Any = None
 
 
@@ -129,7 +129,7 @@ def as_array(data: Any, dtype: Any = None) -> np.ndarray:
 
 
 def _holds_float64(data: Any) -> bool:
-    """Whether a nested list holds a NumPy float64 (whose type was chosen) rather than only Python floats."""
+    """Tell if a nested list holds a NumPy float64 (whose type was chosen) rather than only Python floats."""
     while isinstance(data, list | tuple) and data:
         data = data[0]
     return isinstance(data, np.ndarray | np.generic)
@@ -207,7 +207,7 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether gradients flow to this Tensor."""
+        """True where gradients flow to this Tensor."""
         return self._node is not None
 
     @requires_grad.setter
@@ -455,6 +455,6 @@ class Tensor:
         ops.backward(self, gradient, retain_graph)
 
     def graph(self, **names: Tensor) -> str:
-        """How this Tensor was computed, a line for each step: the op, the shape of its result, and the numbers of the lines
-        that it was computed from. `print(loss.graph(x=x, w=w))` also names x and w. Raises RuntimeError as backward does."""
+        """Tell how this Tensor was computed, a line for each step: the op, the shape of its result, and the numbers of the
+        lines that it was computed from. `print(loss.graph(x=x, w=w))` also names x and w. Raises RuntimeError as backward does."""
         return ops.graph(self, names)

@@ -18,7 +18,7 @@ class Step:
     """One recorded use of an op."""
 
     op: str
-    #: What it was given: Tensors, and arrays or numbers.
+    #: Its arguments: Tensors, and arrays or numbers.
     inputs: tuple[Any, ...]
     options: dict[str, Any]
     output: Tensor

@@ -28,7 +28,7 @@ def _scatter(g: Any, /, key: Any, shape: Any) -> Result:
 
 
 def _is_basic(key: Any) -> bool:
-    """Whether no element can be chosen twice, because the key has no arrays."""
+    """Tell if no element can be chosen twice, because the key has no arrays."""
     parts = key if isinstance(key, tuple) else (key,)
     return all(part is None or part is Ellipsis or isinstance(part, int | np.integer | slice) for part in parts)
 

@@ -21,7 +21,7 @@ def _axes(axis: Any, ndim: int) -> tuple[int, ...]:
 
 
 def _kept(y: Any, shape: tuple[int, ...], axis: Any) -> Any:
-    """What a reduction gave (or its gradient), with the folded axes back at length 1, so that it broadcasts against
+    """The result of a reduction (or its gradient), with the folded axes back at length 1, so that it broadcasts against
     the reduction's input."""
     lengths = list(shape)
     for a in _axes(axis, len(shape)):
@@ -83,8 +83,8 @@ def _extreme(x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
 
     def pullback(g: Any) -> tuple[Any]:
         reached = np.equal(x, _kept(y, x.shape, axis))
-        share = reached.astype(g.dtype)
-        return (share * (_kept(g, x.shape, axis) / share.sum(axis=axis, keepdims=True)),)
+        weight = reached.astype(g.dtype)
+        return (weight * (_kept(g, x.shape, axis) / weight.sum(axis=axis, keepdims=True)),)
 
     return y, pullback
 
@@ -103,7 +103,7 @@ def min(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
 
 @differentiable(numpy=(np.prod, (np.multiply, "reduce")))
 def prod(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
-    """The product. Its slope in one element is the product of the others, also where an element is 0."""
+    """The product. Its derivative in one element is the product of the others, also where an element is 0."""
     y = np.multiply.reduce(x, axis=axis, keepdims=keepdims)
 
     def pullback(g: Any) -> tuple[Any]:
@@ -136,7 +136,7 @@ def cumsum(x: Any, /, axis: Any = None) -> Result:
 
 
 def largest_or_zero(x: Any, axis: Any) -> np.ndarray:
-    """What to subtract before taking exponentials, so that none overflows: the largest element, or 0 where all are -inf.
+    """The shift to subtract before taking exponentials, so that none overflows: the largest element, or 0 where all are -inf.
 
     A plain array even when x is a Tensor, because what it is used for doesn't depend on it. Raises TypeError for integers.
     """

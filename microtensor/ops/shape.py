@@ -72,7 +72,7 @@ def squeeze(x: Any, axis: Any = None) -> Any:
 
 @composed(numpy=np.expand_dims)
 def expand_dims(x: Any, axis: Any) -> Any:
-    """x with new axes of length 1 at the given places of the result."""
+    """x with new axes of length 1 at the given positions of the result."""
     count = 1 if isinstance(axis, int | np.integer) else len(axis)
     new = _normalized(axis, x.ndim + count, "expand_dims")
     if len(set(new)) < count:
@@ -114,7 +114,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
 
 @composed(numpy=np.split)
 def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """x cut along an axis: into that many equal pieces, or at the given places."""
+    """x cut along an axis: into that many equal pieces, or at the given positions."""
     (axis,) = _normalized(axis, x.ndim, "split")
     length = x.shape[axis]
     if isinstance(indices_or_sections, int | np.integer):
