@@ -115,8 +115,8 @@ class SelfAttention(nn.Module):
     def __init__(self, recipe: Recipe, scale: float, rng: np.random.Generator) -> None:
         self.heads = recipe.heads
         #: Queries, keys and values, side by side.
-        self.qkv = nn.Linear(recipe.width, 3 * recipe.width, scale=scale, rng=rng)
-        self.out = nn.Linear(recipe.width, recipe.width, scale=scale / math.sqrt(2 * recipe.layers), rng=rng)
+        self.qkv = nn.Linear(recipe.width, 3 * recipe.width, init_std=scale, rng=rng)
+        self.out = nn.Linear(recipe.width, recipe.width, init_std=scale / math.sqrt(2 * recipe.layers), rng=rng)
 
     def forward(self, x: Any) -> Tensor:
         """(batch, time, width) to the same shape, by the engine's fused attention."""
@@ -140,8 +140,8 @@ class FeedForward(nn.Module):
     """Every place thinks for itself: four times as wide, GELU, and back."""
 
     def __init__(self, recipe: Recipe, scale: float, rng: np.random.Generator) -> None:
-        self.up = nn.Linear(recipe.width, 4 * recipe.width, scale=scale, rng=rng, activation="gelu")
-        self.down = nn.Linear(4 * recipe.width, recipe.width, scale=scale / math.sqrt(2 * recipe.layers), rng=rng)
+        self.up = nn.Linear(recipe.width, 4 * recipe.width, init_std=scale, rng=rng, activation="gelu")
+        self.down = nn.Linear(4 * recipe.width, recipe.width, init_std=scale / math.sqrt(2 * recipe.layers), rng=rng)
 
     def forward(self, x: Any) -> Tensor:
         """(batch, time, width) to the same shape."""
@@ -182,8 +182,8 @@ class CharGPT(Model):
 
     def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
         super().__init__(recipe, vocabulary, rng)
-        self.characters = nn.Embedding(vocabulary, recipe.width, scale=self.scale, rng=rng)
-        self.places = nn.Embedding(recipe.context, recipe.width, scale=self.scale, rng=rng)
+        self.characters = nn.Embedding(vocabulary, recipe.width, init_std=self.scale, rng=rng)
+        self.places = nn.Embedding(recipe.context, recipe.width, init_std=self.scale, rng=rng)
         self.dropout = nn.Dropout(recipe.dropout, self.noise)
         self.blocks = [Block(recipe, self.scale, rng, self.noise) for _ in range(recipe.layers)]
         self.norm = nn.LayerNorm(recipe.width)

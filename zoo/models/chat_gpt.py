@@ -108,7 +108,7 @@ class ChatGPT(char_gpt.CharGPT):
     def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
         super().__init__(recipe, vocabulary, rng)
         self.places.load_state_dict({"weight": self.scale * waves(recipe.context, recipe.width)})
-        self.head = nn.Linear(recipe.width, vocabulary, bias=False, scale=self.scale, rng=rng)
+        self.head = nn.Linear(recipe.width, vocabulary, bias=False, init_std=self.scale, rng=rng)
 
     def head_weight(self) -> Tensor:
         """What turns a place's numbers into scores: (width, vocabulary)."""

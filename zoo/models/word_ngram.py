@@ -96,10 +96,10 @@ class WordNgram(Model):
     def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
         super().__init__(recipe, vocabulary, rng)
         tables = recipe.context if recipe.pooling == "positions" else 1
-        self.tables = [nn.Embedding(vocabulary, recipe.width, scale=0.5, rng=rng) for _ in range(tables)]
+        self.tables = [nn.Embedding(vocabulary, recipe.width, init_std=0.5, rng=rng) for _ in range(tables)]
         self.hidden = nn.Linear(tables * recipe.width, recipe.hidden, rng=rng, activation="tanh")
         self.dropout = nn.Dropout(recipe.dropout, self.noise)
-        self.output = nn.Linear(recipe.hidden, vocabulary, scale=0.1 / recipe.hidden**0.5, rng=rng)
+        self.output = nn.Linear(recipe.hidden, vocabulary, init_std=0.1 / recipe.hidden**0.5, rng=rng)
 
     def forward(self, tokens: Any) -> Tensor:
         """tokens (batch, time), whole numbers; logits (batch, vocabulary)."""
