@@ -77,8 +77,8 @@ class Optimizer:
         """Change parameters; a subclass says how.
 
         Args:
-            parameters: those of one group that have a gradient. `p.grad.data` is it, and `p.data = array` gives p new values. Arrays
-                to remember belong in `self.state[p]`, a dict that is empty at first, under the names in `state_names`.
+            parameters: those of one group that have a gradient. `p.grad.data` is it, and `p.data = array` gives p new values.
+                Arrays to remember belong in `self.state[p]`, a dict that is empty at first, under the names in `state_names`.
             lr: the learning rate, scaled by the schedule.
             group: the group's options, by name.
 

@@ -456,5 +456,6 @@ class Tensor:
 
     def graph(self, **names: Tensor) -> str:
         """Tell how this Tensor was computed, a line for each step: the op, the shape of its result, and the numbers of the
-        lines that it was computed from. `print(loss.graph(x=x, w=w))` also names x and w. Raises RuntimeError as backward does."""
+        lines that it was computed from. `print(loss.graph(x=x, w=w))` also names x and w. Raises RuntimeError as backward
+        does."""
         return ops.graph(self, names)
