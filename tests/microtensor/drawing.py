@@ -7,7 +7,29 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from microtensor import Tensor
+
 SEEDS = st.integers(0, 2**32 - 1)
+DTYPES = st.sampled_from([np.float32, np.float64])
+
+# Lengths around those of the kernels' vectors and blocks
+SIZES = st.sampled_from([0, 1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33])
+ROWS = st.sampled_from([0, 1, 2, 3, 15, 16, 17, 40])
+WIDTHS = st.sampled_from([1, 2, 15, 16, 17, 63, 64, 65, 130])
+
+
+def leaf(*values):
+    """A Tensor of those numbers, in float64, that is to be learned."""
+    return Tensor(np.array(values), requires_grad=True)
+
+
+def naive_softmax(x):
+    """Softmax of the last axis in float64; rows that are all -inf give zeros."""
+    x = x.astype(np.float64)
+    most = x.max(axis=-1, keepdims=True, initial=-np.inf)
+    e = np.exp(x - np.where(np.isinf(most), 0, most))
+    total = e.sum(axis=-1, keepdims=True)
+    return e / np.where(total == 0, 1, total)
 
 
 def distinct(rng, shapes, low=-2.0, high=2.0):

@@ -4,8 +4,13 @@ import math
 
 import numpy as np
 import pytest
+from drawing import DTYPES, SEEDS, SIZES, leaf
+from hypothesis import given
+from hypothesis import strategies as st
 
-from microtensor import Tensor, optim
+from microtensor import Tensor, kernels, optim
+
+pytestmark = pytest.mark.usefixtures("all_work_is_shared")
 
 RNG = np.random.default_rng(0)
 
@@ -143,3 +148,60 @@ def test_they_find_a_minimum(make):
         optimizer.step()
         optimizer.zero_grad()
     np.testing.assert_allclose(x.data, [1, 2], atol=1e-2)
+
+
+def test_a_frozen_parameter_is_not_updated():
+    p = leaf(2.0)
+    p.grad = np.ones(1)
+    optimizer = optim.SGD([p], lr=1.0)
+    p.requires_grad = False
+    optimizer.step()
+    assert p.tolist() == [2]
+
+
+def test_clipping_leaves_what_was_read_before():
+    x = leaf(3.0, 4.0)
+    (x * x).sum().backward()
+    before = x.grad
+    assert optim.clip_grad_norm(x, 1.0) == 10
+    assert before.tolist() == [6, 8]
+    np.testing.assert_allclose(x.grad.data, [0.6, 0.8])
+
+
+# The kernels against plain NumPy
+
+
+@given(seed=SEEDS, dtype=DTYPES, n=SIZES)
+def test_the_kernel_of_sgd(seed, dtype, n):
+    rng = np.random.default_rng(seed)
+    p, g = rng.normal(size=n).astype(dtype), rng.normal(size=n).astype(dtype)
+    expected = p - dtype(0.1) * g
+    kernels.optimizers.sgd(p, g, dtype(0.1))
+    np.testing.assert_allclose(p, expected, rtol=1e-5, atol=1e-6)
+
+
+@given(seed=SEEDS, dtype=DTYPES, sizes=st.lists(st.sampled_from([0, 1, 7, 100, 2**14, 2**14 + 1]), min_size=1, max_size=4))
+def test_adamw_over_several_arrays(seed, dtype, sizes):
+    rng = np.random.default_rng(seed)
+    p, g, m, s = ([rng.random(n).astype(dtype) for n in sizes] for _ in range(4))
+    before = [[a.astype(np.float64) for a in arrays] for arrays in (p, g, m, s)]
+    factors = [(0.1, 0.01, 0.99, 0.003 + i, 1.5, 1e-8) for i in range(len(sizes))]
+    kernels.optimizers.adamw(p, g, m, s, factors)
+    for i, (a, b, c, d, shrink, rate) in enumerate(zip(*before, [0.99] * len(sizes), [f[3] for f in factors], strict=True)):
+        mean, square = c + 0.1 * (b - c), d + 0.01 * (b * b - d)
+        np.testing.assert_allclose(m[i], mean, rtol=1e-5)
+        np.testing.assert_allclose(s[i], square, rtol=1e-5)
+        np.testing.assert_allclose(p[i], shrink * a - rate * mean / (1.5 * np.sqrt(square) + 1e-8), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(g[i], b)
+
+
+@given(seed=SEEDS, dtype=DTYPES, sizes=st.lists(st.sampled_from([0, 1, 7, 300, 2**14 + 1]), min_size=1, max_size=4),
+       size=st.sampled_from([1e-30, 1.0, 1e25]))  # fmt: skip
+def test_norm_of_all_and_scaled(seed, dtype, sizes, size):
+    rng = np.random.default_rng(seed)
+    arrays = [(rng.normal(size=n) * size).astype(dtype) for n in sizes]
+    expected = np.sqrt(sum((a.astype(np.float64) ** 2).sum() for a in arrays))
+    np.testing.assert_allclose(kernels.optimizers.norm_of_all(arrays), expected, rtol=1e-6)
+    for a, half in zip(arrays, kernels.optimizers.scaled(arrays, 0.5), strict=True):
+        np.testing.assert_array_equal(half, dtype(0.5) * a)
+        assert not np.shares_memory(a, half)
