@@ -37,10 +37,10 @@ def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, gradien
             x, p = logits[i * classes : (i + 1) * classes], powers[r * n : r * n + classes]
             _gradient(p, one / totals[r], spread, y)
             y[t] -= sharp
-            log_total = shifts[r] + np.log(totals[r])
-            loss = sharp * (log_total - x[t])
+            log_total = np.log(totals[r])
+            loss = sharp * ((shifts[r] - x[t]) + log_total)
             if smoothing != 0:
-                loss += spread * (classes * log_total - total(x))
+                loss += spread * (classes * (shifts[r] + log_total) - total(x))
             losses[i] = loss
             all_losses += loss
             count += 1

@@ -116,6 +116,13 @@ def subtract(x, shift, out):
 
 
 @kernel
+def _logarithms(x, shift, log_total, out):
+    """out = x - shift - log_total, the shift first: where x is huge, its sum with the logarithm would lose the latter."""
+    for j in range(x.size):
+        out[j] = (x[j] - shift) - log_total
+
+
+@kernel
 def _start(x, shifts, r, powers):
     """powers = e^(x - shifts[r]); where nothing is possible (all -inf) the shift becomes 0, and all powers 0."""
     if shifts[r] == -np.inf:
@@ -179,7 +186,7 @@ def _softmax_rows(x, width, logarithm, out, first, last):
             if in_place:
                 scale_in_place(out[at : at + width], one / totals[r])
             elif logarithm:
-                subtract(x[at : at + width], shifts[r] + np.log(totals[r]), out[at : at + width])
+                _logarithms(x[at : at + width], shifts[r], np.log(totals[r]), out[at : at + width])
             else:
                 scale(powers[r * n : r * n + width], one / totals[r], out[at : at + width])
 

@@ -17,6 +17,7 @@ from drawing import (
     joined,
     last_axis,
     looked_up,
+    many_heads,
     matrices,
     new_axes,
     normalised,
@@ -106,6 +107,17 @@ def attention(q, k, v, mask=None, causal=False, scale=None):
     return out
 
 
+def attention_weights(q, k, mask=None, causal=False, scale=None):
+    """The mean of unit vectors is the weights themselves."""
+    return attention(q, k, np.broadcast_to(np.eye(k.shape[-2]), (*k.shape[:-2], *[k.shape[-2]] * 2)), mask, causal, scale)
+
+
+def split_heads(x, heads, parts=3):
+    width = x.shape[-1] // (parts * heads)
+    pieces = [x[..., i * width : (i + 1) * width] for i in range(parts * heads)]
+    return [np.stack(pieces[i * heads : (i + 1) * heads], axis=-3) for i in range(parts)]
+
+
 def multi_head_attention(x, heads, causal):
     *lead, time, wide = x.shape
     q, k, v = np.moveaxis(x.reshape((*lead, time, 3, heads, wide // 3 // heads)), -3, 0).swapaxes(-2, -3)
@@ -143,6 +155,11 @@ class Case:
 
 def with_list(f):
     return lambda *xs, **options: f(list(xs), **options)
+
+
+def side_by_side(f):
+    """split_heads gives a tuple, and a test wants an array: the parts in reverse order."""
+    return lambda x, **options: np.concatenate(f(x, **options)[::-1], axis=-1)
 
 
 def joined_pieces(f):
@@ -225,5 +242,8 @@ CASES = [
     Case("dropout", SMOOTH, None, lambda x: mt.dropout(x, 0.4, np.random.default_rng(3)),
          lambda x: dropout(x, 0.4, np.random.default_rng(3).integers(2**32))),
     Case("scaled_dot_product_attention", attended(), attention),
+    Case("attention_weights", attended().map(lambda case: (case[0][:2], case[1])), attention_weights),
+    Case("split_heads", many_heads(), None, side_by_side(mt.split_heads), side_by_side(split_heads)),
+    Case("merge_heads", one(min_dims=3, max_dims=4, min_side=1), lambda x: np.concatenate(np.moveaxis(x, -3, 0), axis=-1)),
     Case("multi_head_attention", packed(), multi_head_attention),
 ]  # fmt: skip

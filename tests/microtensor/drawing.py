@@ -221,6 +221,14 @@ def packed(draw):
 
 
 @st.composite
+def many_heads(draw):
+    lead, time = draw(shapes(max_dims=1)), draw(st.integers(0, 3))
+    parts, heads = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    shape = (*lead, time, parts * heads * draw(st.integers(1, 3)))
+    return distinct(np.random.default_rng(draw(SEEDS)), [shape]), {"heads": heads, "parts": parts}
+
+
+@st.composite
 def normalised(draw, bias=True):
     shape = draw(shapes(min_dims=1))
     shape = (*shape[:-1], draw(st.integers(2, 4)))

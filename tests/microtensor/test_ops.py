@@ -25,7 +25,15 @@ HAVE_THRESHOLDS = (
     "linear",
     "cross_entropy",
     "softmax",
+    "log_softmax",
+    "gelu",
+    "silu",
+    "erf",
+    "embedding",
+    "embedding_bag",
     "layer_norm",
+    "rms_norm",
+    "scaled_dot_product_attention",
     "multi_head_attention",
 )
 LARGE = [dataclasses.replace(case, large=True) for case in CASES if case.name in HAVE_THRESHOLDS]
@@ -36,8 +44,9 @@ every_op = pytest.mark.parametrize("case", CASES + LARGE, ids=lambda case: case.
 def thresholds(request, monkeypatch):
     case = getattr(request.node, "callspec", None) and request.node.callspec.params.get("case")
     if case and case.large:
-        for module, name in ((config, "SMALL_PRODUCT"), (config, "LARGE_SUM"), (config, "LARGE_MAP"), (matmul, "LARGE")):
-            monkeypatch.setattr(module, name, 0)
+        for name in ("SMALL_PRODUCT", "LARGE_SUM", "LARGE_MAP", "FEW_ROWS"):
+            monkeypatch.setattr(config, name, 0)
+        monkeypatch.setattr(matmul, "LARGE", 0)
         monkeypatch.setattr(matmul, "DEEP", 1)
         monkeypatch.setattr(threads, "PART", 1)
 

@@ -205,3 +205,37 @@ def test_norm_of_all_and_scaled(seed, dtype, sizes, size):
     for a, half in zip(arrays, kernels.optimizers.scaled(arrays, 0.5), strict=True):
         np.testing.assert_array_equal(half, dtype(0.5) * a)
         assert not np.shares_memory(a, half)
+
+
+def test_a_new_optimizer_is_a_subclass_with_an_update():
+    class SignDescent(optim.Optimizer):
+        """Steps along the sign of a running mean of the gradient."""
+
+        state_names = frozenset({"mean"})
+
+        def __init__(self, parameters, lr=0.1, forget=0.5):
+            super().__init__(parameters, {"lr": lr, "forget": forget})
+
+        def update(self, parameters, lr, group):
+            for p in parameters:
+                mean = self.state[p].setdefault("mean", np.zeros(p.shape))
+                mean += group["forget"] * (p.grad.data - mean)
+                p.data = p.data - lr * np.sign(mean)
+
+    x = Tensor(np.array([3.0, -2.0]), requires_grad=True)
+    optimizer = SignDescent([{"params": [x], "forget": 1.0}])
+    for step in range(50):
+        (x * x).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if step == 0:
+            np.testing.assert_allclose(x.data, [2.9, -1.9])
+    assert np.abs(x.data).max() < 0.2 and list(optimizer.state_dict()) == ["0.mean"]
+    again = SignDescent([x])
+    again.load_state_dict(optimizer.state_dict())
+    with pytest.raises(ValueError, match="doesn't belong"):
+        optim.SGD([x], 0.1).load_state_dict(optimizer.state_dict())
+    bare = optim.Optimizer([x], {"lr": 1.0})
+    x.grad = np.ones(2)
+    with pytest.raises(TypeError, match="Optimizer doesn't define update"):
+        bare.step()
