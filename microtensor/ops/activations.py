@@ -71,23 +71,37 @@ def erf(x: Any, /) -> Result:
 # 0, and the product would be NaN, so x is held where that no longer changes the result.
 
 
+#: The coefficients of formula 7.1.26 of Abramowitz and Stegun's Handbook of Mathematical Functions, halved, from the highest;
+#: its constant p; and two more numbers. (NumPy takes an array without axes in half the time of a Python number.)
+_FIRST, *_REST, _P, _MINUS_HALF, _ONE = (
+    np.array(c, np.float32)
+    for c in (0.5307027145, -0.7265760135, 0.7107068705, -0.142248368, 0.127414796, 0.3275911 * math.sqrt(0.5), -0.5, 1)
+)
+
+
 def _normal_tail(a: np.ndarray) -> np.ndarray:
-    """The fraction of a standard normal distribution beyond a, for a >= 0: in float32 by formula 7.1.26 of Abramowitz and
-    Stegun's Handbook of Mathematical Functions, as in `kernels.math`; in float64 exactly."""
+    """The fraction of a standard normal distribution beyond a, for a >= 0: in float32 by the formula that
+    `kernels.math` uses, in float64 exactly."""
     if a.dtype != np.float32:
         return np.array([0.5 * math.erfc(v * math.sqrt(0.5)) for v in a.reshape(-1).tolist()]).reshape(a.shape)
-    t = 1 / (1 + 0.3275911 * math.sqrt(0.5) * a)
-    tail = t * 0.5307027145
-    for coefficient in (-0.7265760135, 0.7107068705, -0.142248368, 0.127414796):
+    t = a * _P
+    t += _ONE
+    t = np.reciprocal(t)
+    tail = t * _FIRST
+    for coefficient in _REST:
         tail += coefficient
         tail *= t
-    tail *= np.exp(-0.5 * a * a)
+    e = a * a
+    e *= _MINUS_HALF
+    tail *= np.exp(e)
     return tail
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
     size = np.minimum(np.absolute(x), 40)
-    return np.maximum(x, 0) - size * _normal_tail(size)
+    below = _normal_tail(size)
+    below *= size
+    return np.maximum(x, 0) - below
 
 
 def _gelu_tanh(x: np.ndarray) -> np.ndarray:

@@ -178,7 +178,8 @@ def _multi_head_with_cache(packed: Any, heads: int, causal: bool, cache: Any) ->
     array = packed._array if type(packed) is Tensor else packed
     query, key, value = _parts(array, heads)
     keys, values = cache.extend(key, value)
-    y = merge_heads(scaled_dot_product_attention(query, keys, values, causal=causal))
+    attend = _attention if config.kernel_takes(query, keys, values) else _unmasked_attention_in_ops
+    y = merge_heads(attend(query, keys, values, causal=causal, scale=_scaled(query, None)))
     return wrap(y) if type(packed) is Tensor else y
 
 
@@ -199,7 +200,7 @@ def multi_head_attention(packed: Any, heads: int, causal: bool = False, cache: A
 
     Raises ValueError for a width that doesn't fit, and RuntimeError for a cache where gradients would be recorded.
     """
-    if np.ndim(packed) < 2 or heads < 1 or packed.shape[-1] % (3 * heads):
+    if packed.ndim < 2 or heads < 1 or packed.shape[-1] % (3 * heads):
         raise ValueError(
             f"multi_head_attention: needs (..., time, 3 width) with a width that {heads} heads divide, not {np.shape(packed)}"
         )

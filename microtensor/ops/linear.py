@@ -16,12 +16,14 @@ from microtensor.ops.matmul import matmul
 def _linear_of_few_rows(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
     if not config.few_rows(x):
         return None
-    y = x.reshape((-1, x.shape[-1])).dot(weight)
+    columns = weight.shape[1]
+    y = np.empty((*x.shape[:-1], columns), x.dtype)
+    np.dot(x.reshape((-1, x.shape[-1])), weight, out=y.reshape((-1, columns)))
     if bias is not None:
         y += bias
     if activation is not None:
         y = activations.BY_NUMPY[activation](y)
-    return y.reshape((*x.shape[:-1], weight.shape[1]))
+    return y
 
 
 def _linear_in_ops(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
@@ -57,7 +59,7 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
     """
     if activation is not None and activation not in activations.OPS:
         raise ValueError(f"linear: activation is one of {', '.join(activations.OPS)}, or None, not {activation!r}")
-    if np.ndim(x) < 2 or np.ndim(weight) != 2 or not config.kernel_takes(x, weight, bias):
+    if not config.kernel_takes(x, weight, bias) or x.ndim < 2 or weight.ndim != 2:
         return _linear_in_ops(x, weight, bias, activation)
     if x.shape[-1] != weight.shape[0] or (bias is not None and bias.shape != weight.shape[1:]):
         shapes = f"x {x.shape}, weight {weight.shape}" + ("" if bias is None else f", bias {bias.shape}")

@@ -14,10 +14,10 @@ from microtensor.kernels.runtime import config
 def _norm_of_few_rows(x: Any, weight: Any = None, bias: Any = None, centre: bool = True, eps: float = 1e-5) -> Any:
     if not config.few_rows(x):
         return None
-    fraction = 1 / x.shape[-1]
+    width = x.shape[-1]
     if centre:
-        x = x - np.add.reduce(x, axis=-1, keepdims=True) * fraction
-    y = x / np.sqrt(np.add.reduce(x * x, axis=-1, keepdims=True) * fraction + eps)
+        x = x - np.add.reduce(x, axis=-1, keepdims=True) / width
+    y = x / np.sqrt(np.vecdot(x, x)[..., None] / width + eps)
     if weight is not None:
         y *= weight
     if bias is not None:

@@ -17,18 +17,23 @@ def _by_kernel(x: Any, axis: Any) -> bool:
     return config.is_float_array(x) and x.size > 0 and axis in (-1, x.ndim - 1)
 
 
+#: The lowest number and 1 in each type. (NumPy takes an array without axes in half the time of a Python number.)
+_BOUNDS = {np.dtype(t): (np.array(np.finfo(t).min), np.array(1, t)) for t in (np.float32, np.float64)}
+
+
 def _powers(x: np.ndarray, axis: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(x - shift, e^(x - shift), its sums along the axis). The shift is the largest element, so a sum is at least 1, but where
     all elements are -inf; there it becomes 1 too, and the powers are 0."""
-    shift = np.maximum(np.maximum.reduce(x, axis=axis, keepdims=True), np.finfo(x.dtype).min)
+    lowest, one = _BOUNDS[x.dtype]
+    shift = np.maximum(np.maximum.reduce(x, axis=axis, keepdims=True), lowest)
     shifted = x - shift
     e = np.exp(shifted)
-    return shifted, e, np.maximum(np.add.reduce(e, axis=axis, keepdims=True), 1)
+    return shifted, e, np.maximum(np.add.reduce(e, axis=axis, keepdims=True), one)
 
 
 def _few(x: Any, axis: Any) -> bool:
     """Tell if NumPy alone computes: few rows of floats, none of them empty."""
-    return config.few_rows(x) and x.dtype.kind == "f" and x.size > 0 and x.ndim > 0 and axis is not None
+    return config.few_rows(x) and x.dtype in _BOUNDS and x.size > 0 and x.ndim > 0 and axis is not None
 
 
 def softmax_by_numpy(x: np.ndarray, axis: Any = -1) -> np.ndarray:

@@ -63,7 +63,7 @@ def test_they_agree_with_the_kernels(name, seed, dtype, lead):
     assert recorded.requires_grad and not tensor.requires_grad
     tolerance = 2e-5 if dtype == np.float32 else 1e-12
     np.testing.assert_allclose(few, recorded.data, rtol=tolerance, atol=tolerance)
-    np.testing.assert_array_equal(few, tensor.data)
+    np.testing.assert_allclose(tensor.data, few, rtol=tolerance, atol=tolerance)
     for x, was in zip(arrays, before, strict=True):
         np.testing.assert_array_equal(x, was, err_msg="it changed its input")
         assert not np.shares_memory(few, x)

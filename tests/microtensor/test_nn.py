@@ -50,7 +50,7 @@ def test_train_and_eval_reach_every_module():
     tokens = np.array([[0, 1, 2]])
     assert not np.array_equal(model(tokens).data, model(tokens).data)
     model.eval()
-    assert np.array_equal(model(tokens).data, model(tokens).data)
+    np.testing.assert_allclose(model(tokens).data, model(tokens).data, rtol=1e-5)
     assert not model.blocks[1].drop.training and model.train().blocks[1].drop.training
 
 
@@ -59,7 +59,7 @@ def test_state_dict_round_trip_and_refusals():
     state = a.state_dict()
     b.load_state_dict(state)
     tokens = np.array([[0, 1, 2]])
-    np.testing.assert_array_equal(a(tokens).data, b(tokens).data)
+    np.testing.assert_allclose(a(tokens).data, b(tokens).data, rtol=1e-5)
     before = b.state_dict()
     for change, message in [
         ({"table.weight": None}, "missing table.weight"),

@@ -85,9 +85,15 @@ def is_float_array(x: Any) -> bool:
 
 def kernel_takes(*inputs: Any) -> bool:
     """Tell if all are arrays (or Tensors) of one floating-point type, and none is empty; those that are None don't count."""
-    given = [x for x in inputs if x is not None]
-    kind = getattr(given[0], "dtype", None)
-    return kind in _FLOATS and all(getattr(x, "dtype", None) == kind and x.size > 0 for x in given)
+    first = None
+    for x in inputs:
+        if x is not None:
+            kind = getattr(x, "dtype", None)
+            if first is None:
+                first = kind
+            if kind != first or kind not in _FLOATS or x.size == 0:
+                return False
+    return first is not None
 
 
 def few_rows(x: Any) -> bool:
