@@ -136,7 +136,7 @@ class Cache:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("pieces", [[9], [1] * 9, [4, 1, 3, 1]])
+@pytest.mark.parametrize("pieces", [[9], [1] * 9, [4, 1, 2, 2]])
 @pytest.mark.parametrize("lead", [(), (2,), (2, 3)])
 def test_reading_with_a_cache_is_reading_the_whole(dtype, pieces, lead):
     packed = np.random.default_rng(0).normal(size=(*lead, 9, 24)).astype(dtype)
