@@ -69,11 +69,11 @@ def test_what_is_added_to_it(seed, dtype, rows, depth, columns):
     assert kernels.matmul.matmul(a, b, add_to=there) is there
     np.testing.assert_allclose(there, expected, atol=tolerance(dtype, depth))
     np.testing.assert_allclose(kernels.matmul.matmul(a, b, bias), a @ b + bias, atol=tolerance(dtype, depth))
-    slopes, activated = kernels.matmul.matmul(a, b, bias, "silu")
+    derivatives, activated = kernels.matmul.matmul(a, b, bias, "silu")
     h = (a @ b + bias).astype(np.float64)
     s = 1 / (1 + np.exp(-h))
     np.testing.assert_allclose(activated, h * s, atol=4 * tolerance(dtype, depth))
-    np.testing.assert_allclose(slopes, s * (1 + h * (1 - s)), atol=4 * tolerance(dtype, depth))
+    np.testing.assert_allclose(derivatives, s * (1 + h * (1 - s)), atol=4 * tolerance(dtype, depth))
 
 
 @given(seed=SEEDS, dtype=DTYPES, batch=st.sampled_from([((3,), (3,)), ((2, 1), (4,)), ((1,), (3, 2)), ((), (3,)), ((3,), ()), ((0,), (0,))]),
