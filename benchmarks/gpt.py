@@ -145,23 +145,23 @@ def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
     class GPT(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.characters = torch.nn.Embedding.from_pretrained(tensor("characters.weight"), freeze=False)
-            self.places = torch.nn.Embedding.from_pretrained(tensor("places.weight"), freeze=False)
+            self.token_embedding = torch.nn.Embedding.from_pretrained(tensor("token_embedding.weight"), freeze=False)
+            self.position_embedding = torch.nn.Embedding.from_pretrained(tensor("position_embedding.weight"), freeze=False)
             self.blocks: Any = torch.nn.ModuleList(Block(i) for i in range(recipe.layers))
             self.norm = torch.nn.LayerNorm(width)
             self.dropout = torch.nn.Dropout(dropout)
-            untied = "head.weight" in state
-            self.head = torch.nn.Parameter(tensor("head.weight").T.contiguous()) if untied else self.characters.weight
+            untied = "lm_head.weight" in state
+            self.head = torch.nn.Parameter(tensor("lm_head.weight").T.contiguous()) if untied else self.token_embedding.weight
 
         def forward(self, tokens: Any) -> Any:
-            x = self.dropout(self.characters(tokens) + self.places(torch.arange(tokens.shape[1])))
+            x = self.dropout(self.token_embedding(tokens) + self.position_embedding(torch.arange(tokens.shape[1])))
             for block in self.blocks:
                 x = block(x)
             return functional.linear(self.norm(x), self.head)
 
         def fill(self, tokens: Any, keys: Any, values: Any) -> Any:
             """Read a text (1, time) at once, keep all keys and values, and give the last scores."""
-            x = self.characters(tokens) + self.places(torch.arange(tokens.shape[1]))
+            x = self.token_embedding(tokens) + self.position_embedding(torch.arange(tokens.shape[1]))
             for i, block in enumerate(self.blocks):
                 q, k, v = block.heads_of(x)
                 keys[i][:, :, : tokens.shape[1]], values[i][:, :, : tokens.shape[1]] = k, v
@@ -170,7 +170,7 @@ def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
 
         def cached(self, token: Any, place: Any, keys: Any, values: Any, seen: Any) -> Any:
             """The scores after one more token (1, 1) at a place (1,)."""
-            x = self.characters(token) + self.places(place)
+            x = self.token_embedding(token) + self.position_embedding(place)
             for i, block in enumerate(self.blocks):
                 x = block.cached(x, keys[i], values[i], place, seen)
             return functional.linear(self.norm(x[0, -1]), self.head)

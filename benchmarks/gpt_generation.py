@@ -15,7 +15,8 @@ import gpt
 import numpy as np
 from measure import Row, compared, has_torch, interleaved
 
-from zoo.inference.decoder import WindowReader, make_reader
+from zoo.inference.decoder import Decoder
+from zoo.inference.decoder import kept as kept_after
 from zoo.inference.generation import generate
 from zoo.inference.sampling import Sampling
 
@@ -49,10 +50,10 @@ def run(quick: bool) -> list[Row]:
 def agreement(model: Any) -> Row:
     """How far the cache's scores are from those of the model without one."""
     tokens = np.random.default_rng(0).integers(0, model.vocabulary, 600).tolist()
-    cached, plain = make_reader(model), WindowReader(model)
+    fused, plain = Decoder(model), Decoder(model, fused=False)
     worst = 0.0
     for i, token in enumerate(tokens):
-        scores = cached.read([token])
+        scores = fused.read([token])
         if i % 25 == 24:
             expected = plain.read(tokens[i - 24 : i + 1])
             worst = max(worst, float(np.abs(scores - expected).max()))
@@ -90,7 +91,7 @@ class Torch:
                 text.append(int(token))
                 position += 1
                 if position == self.context:  # it slides as the zoo's does
-                    kept = text[-gpt.start().window(len(text)) :]
+                    kept = text[-kept_after(len(text), self.context) :]
                     scores, position = self.model.fill(torch.tensor([kept]), self.keys, self.values), len(kept) - 1
                     continue
                 seen = self.masks[position] if self.compiled else position + 1

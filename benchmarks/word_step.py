@@ -15,6 +15,7 @@ from measure import Row, interleaved, median_ratio
 
 from microtensor import cross_entropy
 from microtensor.optim import SGD
+from zoo.datasets.batches import Windows
 from zoo.models.word_meanpool import Recipe, WordMeanPool
 
 RATE = 0.1
@@ -115,6 +116,7 @@ def run(quick: bool) -> list[Row]:
     tokenizer = WordMeanPool.tokenizer_class.from_text(WordMeanPool.read_corpus(recipe))
     model = WordMeanPool(recipe, len(tokenizer.vocabulary), np.random.default_rng(0))
     examples = model.examples([tokenizer.encode(WordMeanPool.read_corpus(recipe))], tokenizer)
+    assert isinstance(examples, Windows)
     inputs, targets = examples.inputs, examples.targets
     order = np.random.default_rng(0).permutation(len(targets))
     inputs, targets = inputs[order], targets[order]

@@ -150,6 +150,25 @@ class Linear(Module):
         return linear.linear(x, self.weight, self.bias, self.activation)
 
 
+class TiedLinear(Module):
+    """A product with another layer's table, turned on its side: (..., width) to (..., rows) (Press and Wolf 2017,
+    arXiv:1608.05859). It has no parameters of its own."""
+
+    bias = activation = None
+
+    def __init__(self, embedding: Embedding) -> None:
+        self.embedding = embedding
+
+    @property
+    def weight(self) -> Tensor:
+        """The table, transposed: (width, rows)."""
+        return self.embedding.weight.T
+
+    def forward(self, x: Any) -> Tensor:
+        """(..., width) to (..., rows)."""
+        return linear.linear(x, self.weight)
+
+
 class Embedding(Module):
     """A table with a row of numbers to learn for each token: integers (...) to (..., width).
 

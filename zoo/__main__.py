@@ -33,13 +33,19 @@ def main(arguments: list[str]) -> int:
     for name in list_models():
         kind, own = model_class(name), _own_run(name)
         any_own = any_own or own is not None
-        size, corpus, loss, seconds = own or (create_model(name).num_parameters(), kind.corpus.name, *kind.trains)
+        about = kind.about or (kind.__doc__ or "").strip().partition("\n")[0]
+        size, corpus, loss, seconds = own or (
+            create_model(name).num_parameters(),
+            kind.corpus.name,
+            *(kind.trains or (None, None)),
+        )
         figures = {
             "model": name, "parameters": size, "corpus": corpus, "loss": loss, "seconds": seconds,
-            "trained_here": own is not None, "about": kind.about,
+            "trained_here": own is not None, "about": about,
         }  # fmt: skip
         mark = "*" if own else " "
-        line = f"{name:<14}{size:>10,}  {corpus[:16]:<16}{loss:>6.3f}{_duration(seconds):>9}{mark}  {kind.about}"
+        shown = f"{'-':>6}{'-':>9}" if loss is None or seconds is None else f"{loss:>6.3f}{_duration(seconds):>9}"
+        line = f"{name:<14}{size:>10,}  {corpus[:16]:<16}{shown}{mark}  {about}"
         result(options, line, figures)
     if not options.json:
         print("\nLosses: nats a token, on held-out text if it is long enough. Times: two cores.")

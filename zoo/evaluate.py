@@ -64,11 +64,11 @@ def _ask(model: Any, tokenizer: Any, questions: list[Any]) -> int:
     import numpy as np
 
     from zoo.chat.session import Conversation, right_answers
-    from zoo.inference.decoder import make_reader
+    from zoo.inference.decoder import Decoder
     from zoo.inference.sampling import Sampling
     from zoo.training.progress import Progress
 
-    conversation = Conversation(make_reader(model), tokenizer, model.recipe.context, Sampling(0.0), np.random.default_rng(0))
+    conversation = Conversation(Decoder(model), tokenizer, model.recipe.context, Sampling(0.0), np.random.default_rng(0))
     with Progress(len(questions), unit="question", figure="right") as progress:
         return right_answers(conversation, questions, progress.update)
 

@@ -8,12 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from microtensor import nn
+from microtensor import Tensor, nn, no_grad
 from microtensor.optim import SGD, Optimizer, constant
-from zoo.chat.template import Question
-from zoo.datasets.batches import Examples
+from zoo.cache import Cache, TokenCache
+from zoo.datasets.batches import Examples, Sequences, Windows
 from zoo.datasets.corpus import Corpus, read_text
 from zoo.recipe import Recipe
+from zoo.tokenizers.characters import CharTokenizer
 from zoo.tokenizers.tokenizer import Tokenizer
 
 
@@ -41,27 +42,29 @@ class Model(nn.Module):
     """A language model: `logits = model(tokens)`, scores for what comes next.
 
     tokens is (batch, time), whole numbers; logits are (batch, vocabulary), or (batch, time, vocabulary) for a model that
-    guesses after every token. A subclass is one file in `zoo/models/`. It sets the class attributes and defines `forward` and
-    `examples`; `report` or `summary` where it has something of its own to say; and `optimizer` and `schedule` where it isn't
+    guesses after every token. A subclass is one file in `zoo/models/`. It needs `__init__` and `forward`, and nothing else: all
+    the rest has defaults. It defines `new_cache` where `forward` takes a cache, and `optimizer` and `schedule` where it isn't
     trained by SGD at a constant rate.
     """
 
     #: One line for the table of models.
-    about: ClassVar[str]
+    about: ClassVar[str] = ""
     #: The text it learns from.
-    corpus: ClassVar[Corpus]
+    corpus: ClassVar[Corpus] = Corpus("verses.txt")
     #: How it is trained.
-    recipe_class: ClassVar[type[Recipe]]
+    recipe_class: ClassVar[type[Recipe]] = Recipe
     #: How its text becomes tokens.
-    tokenizer_class: ClassVar[type[Tokenizer]]
+    tokenizer_class: ClassVar[type[Tokenizer]] = CharTokenizer
     #: Whether each line of the text stands for itself: no example then reaches from one into the next.
     by_line: ClassVar[bool] = False
     #: The loss that is shown is the mean over so many last steps; None for those of an epoch.
     recent: ClassVar[int | None] = None
     #: Whether the parameters with the lowest held-out loss are kept for use, where there is held-out text; else the last ones.
     keeps_best: ClassVar[bool] = True
-    #: The loss it reaches with its own recipe, and in how many seconds on two cores: for the table of models.
-    trains: ClassVar[tuple[float, float]]
+    #: The loss it reaches with its own recipe, and in how many seconds on two cores, for the table of models; None if nobody
+    #: has
+    #: measured it.
+    trains: ClassVar[tuple[float, float] | None] = None
     #: By how many tokens a text is continued unless told.
     tokens: ClassVar[int] = 20
     #: What to do with a trained model: a command, with the run and an opening put in.
@@ -95,17 +98,36 @@ class Model(nn.Module):
         return [line for line in text.split("\n") if line.strip()] if cls.by_line else [text]
 
     def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
-        """What texts, as tokens, hold to learn from."""
-        raise TypeError(f"{type(self).__name__} doesn't define examples")
+        """Cut texts, as tokens, into examples: sequences where the model guesses after every token, else windows."""
+        with no_grad():
+            every = self(np.zeros((1, 1), np.int64)).ndim == 3
+        return (Sequences if every else Windows)(documents, self.recipe.context, tokenizer.unit)
 
-    def questions(self, text: str) -> dict[str, list[Question]]:
+    def questions(self, text: str) -> dict[str, list[Any]]:
         """What to ask a model that converses, to see what it has learned: for each kind of question its name and the questions.
         `text` is what it learned from."""
         return {}
 
-    def window(self, count: int) -> int:
-        """How many of the last tokens the model looks at after a text of `count`, when it continues one."""
-        return min(count, self.recipe.context)
+    def __call__(self, tokens: Any, cache: Cache | None = None) -> Tensor:
+        """Compute the logits for tokens (batch, time); with a cache, for tokens after those that it has seen, without
+        recording.
+
+        A model's `forward` takes the cache that its `new_cache` makes; one without a `new_cache` of its own is shown its last
+        tokens again.
+        """
+        if cache is None:
+            return super().__call__(tokens)
+        tokens = np.asarray(tokens)
+        with no_grad():
+            if isinstance(cache, TokenCache):
+                return super().__call__(cache.extend(tokens))
+            logits = super().__call__(tokens, cache)
+        cache.length += tokens.shape[1]
+        return logits
+
+    def new_cache(self, batch: int = 1) -> Cache:
+        """Make an empty cache for so many texts side by side."""
+        return TokenCache(batch, self.recipe.context)
 
     def prepare(self, step: int) -> None:
         """Called before each training step: dropout's chance depends on the seed and the step alone, so that nothing of it
@@ -129,8 +151,11 @@ class Model(nn.Module):
         return {max(units * tenth // 10, 1) * unit for tenth in range(1, 11)} | {steps}
 
     def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
-        """What training prints at a moment: a line, and the same figures by name."""
-        raise TypeError(f"{type(self).__name__} doesn't define report")
+        """Write the line that training prints at a moment: the losses, the learning rate and the speed; and more figures."""
+        held_out = "" if at.validation is None else f" | Validation: {at.validation:.4f}"
+        digits = len(str(at.steps))
+        line = f"Step {at.step:>{digits}}/{at.steps} | Loss: {at.loss:.4f}{held_out} | LR: {at.learning_rate:.2e}"
+        return f"{line} | {at.speed:,.0f} tokens/s", {}
 
     def summary(self, examples: Examples) -> list[tuple[str, Any]]:
         """What to say about a trained model: sentences, each with the figures it holds as a dict for `--json`."""

@@ -18,8 +18,7 @@ from zoo.chat.session import LONGEST, Conversation, right_answers
 from zoo.chat.synthetic import held_out_questions, strangers_questions, write_dialogue
 from zoo.chat.template import ALPHABET, Question, questions_in
 from zoo.errors import DataError
-from zoo.inference.fused import CachedReader
-from zoo.inference.plain import PlainReader
+from zoo.inference.decoder import Decoder
 from zoo.inference.sampling import Sampling
 from zoo.tokenizers.characters import CharTokenizer
 
@@ -123,42 +122,6 @@ def test_right_answers_are_counted():
     shares = []
     assert right_answers(conversation(), asked, lambda done, share: shares.append((done, share))) == 2
     assert shares == [(1, 1), (2, 1), (3, 2 / 3)]
-
-
-# The reader in plain NumPy
-
-
-@pytest.mark.parametrize(
-    "name, settings", [("chat_gpt", {}), ("char_gpt", {"layers": 2, "width": 48, "heads": 3, "context": 32})]
-)
-def test_plain_reading_is_what_the_model_computes(name, settings):
-    model = zoo.create_model(name, **settings).eval()
-    rng = np.random.default_rng(0)
-    model.load_state_dict({n: rng.normal(0, 0.2, a.shape).astype(a.dtype) for n, a in model.state_dict().items()})
-    text = rng.integers(0, model.vocabulary, model.recipe.context)
-    plain, cached = PlainReader(model), CachedReader(model)
-    before = {n: a.copy() for n, a in model.state_dict().items()}
-    done = 0
-    for piece in (1, 1, 5, 7, 1, len(text) - 15):
-        one, other = plain.read(text[done : done + piece]), cached.read(text[done : done + piece])
-        done += piece
-        expected = model(text[None, :done]).data[0, -1]
-        np.testing.assert_allclose(one, expected, rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(other, expected, rtol=1e-4, atol=1e-4)
-        assert one.dtype == np.float32
-    for n, a in model.state_dict().items():
-        np.testing.assert_array_equal(a, before[n])
-    with pytest.raises(IndexError, match="more than the context"):
-        plain.read([0])
-
-
-def test_a_copy_reads_on_by_itself():
-    model = zoo.create_model("chat_gpt").eval()
-    reader = PlainReader(model)
-    reader.read([1, 2, 3])
-    other = reader.copy()
-    other.read([9, 9])
-    np.testing.assert_allclose(reader.read([4]), PlainReader(model).read([1, 2, 3, 4]), atol=1e-5)
 
 
 # With a script
@@ -336,7 +299,7 @@ def test_ctrl_c_stops_an_answer(monkeypatch, capsys, tmp_path):
 @pytest.fixture(scope="module")
 def shipped():
     model, tokenizer = zoo.load_model("chat_gpt")
-    return Conversation(CachedReader(model), tokenizer, model.recipe.context, Sampling(0.0), np.random.default_rng(0))
+    return Conversation(Decoder(model), tokenizer, model.recipe.context, Sampling(0.0), np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

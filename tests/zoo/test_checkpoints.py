@@ -61,8 +61,8 @@ ATTACKS = {
         ["another model", "norm.bias", "(3,)"],
     ),
     "turned": (
-        lambda run: change(run, lambda t: t.update({"characters.weight": t["characters.weight"].T.copy()})),
-        ["another model", "characters.weight"],
+        lambda run: change(run, lambda t: t.update({"token_embedding.weight": t["token_embedding.weight"].T.copy()})),
+        ["another model", "token_embedding.weight"],
     ),
     "doubles": (
         lambda run: change(run, lambda t: t.update({"norm.bias": t["norm.bias"].astype(np.float64)})),

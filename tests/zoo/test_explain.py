@@ -99,9 +99,10 @@ def test_who_looks_at_whom(small_gpt, python, tmp_path):
     model, tokenizer = zoo.load_model(str(small_gpt))
     ids = tokenizer.encode("the sea is")[None]
     np.testing.assert_allclose(screens["Scores"]["logits"], model(ids).data[0, -1], atol=1e-5)
-    x = model.characters(ids) + model.places(np.arange(ids.shape[1]))
+    x = model.token_embedding(ids) + model.position_embedding(np.arange(ids.shape[1]))
     for layer, block in enumerate(model.blocks, 1):
-        found, weights = block.attention.in_steps(block.norm1(x))
+        query, key, _ = mt.split_heads(block.attention.qkv(block.norm1(x)), 2)
+        found, weights = block.attention(block.norm1(x)), mt.attention_weights(query, key, causal=True)
         screen = screens[f"The middle: layer {layer} of 2"]
         for head in range(2):
             np.testing.assert_allclose(screen["heads"][head]["weights"], weights.data[0, head, -1], atol=1e-5)

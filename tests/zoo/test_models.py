@@ -10,6 +10,7 @@ import zoo
 from microtensor import nn
 from zoo.datasets.corpus import Corpus
 from zoo.errors import UsageError
+from zoo.inference.decoder import kept
 from zoo.models.char_gpt import CharGPT
 from zoo.registry import make_recipe, model_class
 
@@ -105,23 +106,6 @@ def test_nobody_sees_what_comes_after():
         assert (before[:, place:] != after[:, place:]).any(axis=-1).all()
 
 
-def test_attention_in_steps_is_the_fused_attention():
-    model = small("char_gpt", {"width": 24, "context": 16, "heads": 3, "layers": 1})
-    attention = model.blocks[0].attention
-    rng = np.random.default_rng(0)
-    attention.qkv.weight.data = (0.3 * rng.normal(size=(24, 72))).astype(np.float32)
-    attention.out.weight.data = (0.3 * rng.normal(size=(24, 24))).astype(np.float32)
-    x = mt.Tensor(rng.normal(size=(2, 16, 24)).astype(np.float32), requires_grad=True)
-    result, weights = attention.in_steps(x)
-    np.testing.assert_allclose(result.data, attention(x).data, rtol=1e-4, atol=1e-4)
-    assert weights.shape == (2, 3, 16, 16)
-    np.testing.assert_allclose(weights.data.sum(axis=-1), 1, rtol=1e-5)
-    assert (np.triu(weights.data, 1) == 0).all()
-    g = rng.normal(size=result.shape).astype(np.float32)
-    gradients = [mt.grad(y, [x], mt.Tensor(g))[0].data for y in (result, attention(x))]
-    np.testing.assert_allclose(*gradients, rtol=1e-3, atol=1e-3)
-
-
 def test_how_char_gpt_starts():
     model = zoo.create_model("char_gpt")
     spread = {name: float(p.data.std()) for name, p in model.named_parameters() if p.ndim == 2}
@@ -167,13 +151,15 @@ def test_dropout_drops_only_while_learning_and_depends_on_the_step():
 
 def test_how_far_a_gpt_looks_back():
     for context in (1, 2, 3, 8, 9):
-        model = small("char_gpt", {"width": 4, "context": context, "heads": 1, "layers": 1})
-        windows = [model.window(n) for n in range(1, 60)]
+        windows = [kept(n, context) for n in range(1, 60)]
         assert windows[:context] == list(range(1, context + 1))
         assert max(windows) == context and min(windows[context:]) == max(context // 3, 1)
         for a, b in itertools.pairwise(windows):
             assert b in (a + 1, max(context // 3, 1))
-    assert [zoo.create_model("word_ngram").window(n) for n in (1, 3, 9)] == [1, 3, 3]
+    for name, lengths in (("char_gpt", [1, 3, 9]), ("word_ngram", [1, 3, 3])):
+        cache = zoo.create_model(name).new_cache()
+        seen = [cache.extend(np.zeros((1, 1), int)).shape[1] for _ in range(9)] if name == "word_ngram" else range(1, 10)
+        assert [seen[n - 1] for n in (1, 3, 9)] == lengths
 
 
 def test_every_model_learns_its_own_corpus_and_says_what_it_is():

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from zoo.chat import batches as turns_module
 from zoo.chat.batches import UNSURE, Turns
 from zoo.chat.loss_mask import Conversations, names_in
 from zoo.chat.synthetic import write_dialogue
@@ -13,7 +14,6 @@ from zoo.datasets.batches import IGNORED
 from zoo.errors import DataError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
-from zoo.chat import batches as turns_module
 from zoo.tokenizers.characters import CharTokenizer
 
 TOKENIZER = CharTokenizer(list(ALPHABET))

@@ -60,19 +60,18 @@ class _Chat:
         import numpy as np
 
         from zoo.chat.session import Conversation
-        from zoo.chat.template import BOT, USER
+        from zoo.chat.template import BOT, END, USER
         from zoo.cli import load
-        from zoo.inference.plain import PlainReader
+        from zoo.inference.decoder import Decoder
         from zoo.inference.sampling import Sampling
-        from zoo.models.char_gpt import CharGPT
 
         self.options = options
         model, tokenizer = load(options)
-        if not isinstance(model, CharGPT) or not {USER, BOT} <= set(tokenizer.vocabulary):
+        if not {USER, BOT, END} <= set(tokenizer.vocabulary):
             raise UsageError(f"{options.model} hasn't learned to converse; chat_gpt has: python -m zoo.chat")
         self.parameters = model.num_parameters()
         self.conversation = Conversation(
-            PlainReader(model),
+            Decoder(model, fused=False),  # which compiles nothing, so the first answer comes at once
             tokenizer,
             model.recipe.context,
             Sampling(options.temperature),

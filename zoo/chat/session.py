@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from zoo.chat.template import BOT, END, USER, Question, readable
-from zoo.inference.decoder import Reader
+from zoo.inference.decoder import Decoder
 from zoo.inference.sampling import Sampling
 from zoo.tokenizers.tokenizer import Tokenizer
 
@@ -19,7 +19,7 @@ class Conversation:
     """What was said, turn by turn.
 
     Args:
-        reader: one that hasn't read anything yet; copies of it do the reading.
+        decoder: one that hasn't read anything yet; copies of it do the reading.
         tokenizer: knows the marks of who speaks.
         context: how many tokens the model sees at most.
         sampling: how the bot chooses its letters.
@@ -27,9 +27,9 @@ class Conversation:
     """
 
     def __init__(
-        self, reader: Reader, tokenizer: Tokenizer, context: int, sampling: Sampling, rng: np.random.Generator
+        self, decoder: Decoder, tokenizer: Tokenizer, context: int, sampling: Sampling, rng: np.random.Generator
     ) -> None:
-        self.reader = reader
+        self.decoder = decoder
         self.tokenizer = tokenizer
         self.context = context
         self.sampling = sampling
@@ -60,7 +60,7 @@ class Conversation:
         turn = [mark]
         self.turns.append(turn)
         try:
-            reader, scores, room = self._read_again()
+            decoder, scores, room = self._read_again()
             for _ in range(LONGEST):
                 token = self.sampling.choose(scores, [], self.rng)
                 if token == end:
@@ -68,14 +68,14 @@ class Conversation:
                 turn.append(token)
                 yield self.tokenizer.decode([token])
                 if room:
-                    scores, room = reader.read([token]), room - 1
+                    scores, room = decoder.read([token]), room - 1
                 else:
-                    reader, scores, room = self._read_again()
+                    decoder, scores, room = self._read_again()
         finally:
             turn.append(end)
 
-    def _read_again(self) -> tuple[Reader, np.ndarray, int]:
-        """Forget the oldest turns, each as a whole, until the rest fits, and read that: the reader, the scores for what comes
+    def _read_again(self) -> tuple[Decoder, np.ndarray, int]:
+        """Forget the oldest turns, each as a whole, until the rest fits, and read that: the decoder, the scores for what comes
         next, and for how many tokens there is still room. (A question goes before its answer, which mostly tells what both are
         about: so "where do they live" is understood longer than if they went together.)"""
         while len(self.turns) > 1 and sum(map(len, self.turns)) > self.context:
@@ -83,8 +83,8 @@ class Conversation:
         tokens = [token for turn in self.turns for token in turn]
         if len(tokens) > self.context:  # one answer, longer than the context
             tokens = tokens[-(2 * self.context // 3) :]
-        reader = self.reader.copy()
-        return reader, reader.read(tokens), self.context - len(tokens)
+        decoder = self.decoder.copy()
+        return decoder, decoder.read(tokens), self.context - len(tokens)
 
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer.encode(text).tolist()

@@ -70,18 +70,32 @@ class Walk:
         """softmax(logits): (vocabulary,)."""
         return mt.softmax(self.logits.data)
 
+    @cached_property
+    def gradients(self) -> dict[Tensor, np.ndarray]:
+        """The derivatives of the loss with respect to the logits and all parameters, from one walk back."""
+        wanted = [self.logits, *self.model.parameters()]
+        return {tensor: g.numpy() for tensor, g in zip(wanted, mt.grad(self.loss, wanted), strict=True)}
+
     def gradient(self, tensor: Tensor) -> np.ndarray:
-        """How the loss changes with each number of a Tensor."""
-        return mt.grad(self.loss, tensor)[0].numpy()
+        """The derivative of the loss with respect to each number of the logits, or of a parameter."""
+        return self.gradients[tensor]
 
     @cached_property
     def attention(self) -> list[np.ndarray]:
-        """For each layer who looks at whom: (heads, time, time), rows that add up to 1. Empty for a model without attention."""
+        """For each layer the attention weights: (heads, time, time), rows that add up to 1. Empty for a model without
+        attention.
+
+        They are computed from what the engine recorded. Where a lesson writes attention out, they are its softmax."""
         found = []
-        for block, step in zip(getattr(self.model, "blocks", []), self.uses("multi_head_attention"), strict=True):
-            read = self.source(step.inputs[0]).inputs[0]  # what queries, keys and values were computed from
-            with mt.no_grad():
-                found.append(block.attention.in_steps(read)[1].numpy()[0])
+        for step in self.recorded:
+            if step.op == "multi_head_attention":
+                query, key, _ = mt.split_heads(step.inputs[0].data, step.options["heads"])
+                found.append(mt.attention_weights(query, key, causal=step.options["causal"])[0])
+            elif step.op == "scaled_dot_product_attention":
+                query, key, _ = (x.data for x in step.inputs)
+                found.append(mt.attention_weights(query, key, causal=step.options["causal"], scale=step.options["scale"])[0])
+            elif step.op == "softmax" and step.output.ndim == 4:
+                found.append(step.output.data[0])
         return found
 
     def learn(self, factor: float) -> Walk:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zoo.inference.decoder import Reader, make_reader
+from zoo.inference.decoder import Decoder
 from zoo.model import Model
 
 
@@ -20,7 +20,7 @@ class _Beam:
     tokens: list[int]
     #: What the model expects after it: the logarithms of the probabilities.
     expected: np.ndarray
-    reader: Reader
+    decoder: Decoder
 
 
 def beam_search(model: Model, prompt: Sequence[int], tokens: int, beams: int) -> Iterator[int]:
@@ -29,8 +29,8 @@ def beam_search(model: Model, prompt: Sequence[int], tokens: int, beams: int) ->
     In each step every beam is continued by every token, and the `beams` likeliest of all these go on. A token is given as soon
     as all beams agree on it. With one beam it is the greedy choice.
     """
-    reader = make_reader(model)
-    followed = [_Beam(0.0, [], _log_probabilities(reader.read(prompt)), reader)]
+    decoder = Decoder(model)
+    followed = [_Beam(0.0, [], _log_probabilities(decoder.read(prompt)), decoder)]
     given = 0
     for step in range(tokens):
         scores = np.concatenate([beam.score + beam.expected for beam in followed])
@@ -40,13 +40,13 @@ def beam_search(model: Model, prompt: Sequence[int], tokens: int, beams: int) ->
         successors = []
         for place, (i, parent) in enumerate(zip(best, parents, strict=True)):
             beam, token = followed[parent], int(i) % vocabulary
-            # The last that goes on from a beam takes its reader along; the others copy it.
-            reader = beam.reader.copy() if parent in parents[place + 1 :] else beam.reader
-            successors.append((float(scores[i]), [*beam.tokens, token], reader))
+            # The last that goes on from a beam takes its decoder along; the others copy it.
+            decoder = beam.decoder.copy() if parent in parents[place + 1 :] else beam.decoder
+            successors.append((float(scores[i]), [*beam.tokens, token], decoder))
         last = step == tokens - 1
         followed = [
-            _Beam(score, line, np.zeros(0) if last else _log_probabilities(reader.read(line[-1:])), reader)
-            for score, line, reader in successors
+            _Beam(score, line, np.zeros(0) if last else _log_probabilities(decoder.read(line[-1:])), decoder)
+            for score, line, decoder in successors
         ]
         agreed = _agreed([beam.tokens for beam in followed])
         yield from followed[0].tokens[given:agreed]

@@ -1,54 +1,66 @@
-"""Reading a text token by token: what a model expects next, after all that it has read."""
+"""Reading a text token by token with any model: the logits of the next token, after all that was read."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 
-from microtensor import no_grad
-from zoo.inference.fused import CachedReader
+from zoo.inference.fused import FusedBlocks
 from zoo.model import Model
-from zoo.models.char_gpt import CharGPT
 
 
-class Reader(Protocol):
-    """Reads tokens, and gives the scores for the next one."""
+class Decoder:
+    """Reads tokens with a model's own `forward`, through its cache.
 
-    def read(self, tokens: Sequence[int]) -> np.ndarray:
-        """The scores (vocabulary,) after these further tokens, at least one."""
-        ...
+    Where the cache's capacity is limited and it is full, the older part of the text is forgotten, and the newest third is read
+    again into an empty one: positions are learned, so what was kept for other positions is of no use.
 
-    def copy(self) -> Reader:
-        """Another one that has read the same."""
-        ...
+    Args:
+        model: the model, which is put into evaluation mode.
+        fused: let a compiled kernel do the work of models that it supports (see `FusedBlocks`). It must be compiled once, which
+            takes two seconds, and pays for long texts.
+    """
 
-
-class WindowReader:
-    """Shows the model as many of the last tokens as it can see, all of them each time."""
-
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, fused: bool = True) -> None:
+        model.eval()
         self.model = model
-        self.seen: list[int] = []
+        self.cache = model.new_cache()
+        #: The tokens that the cache has seen, where its capacity is limited; and how many were read in all.
+        self.tokens: list[int] = []
         self.count = 0
+        self.blocks = FusedBlocks.read(model) if fused else None
 
     def read(self, tokens: Sequence[int]) -> np.ndarray:
-        """The scores (vocabulary,) after these further tokens, at least one."""
-        self.count += len(tokens)
-        self.seen = [*self.seen, *tokens][-self.model.window(self.count) :]
-        with no_grad():
-            logits = self.model(np.array([self.seen], dtype=np.int64)).data[0]
+        """Read further tokens, at least one; returns the logits (vocabulary,) of what comes after them."""
+        new, capacity = list(tokens), self.cache.capacity
+        first = self.count == 0
+        self.count += len(new)
+        if capacity is not None:
+            if len(self.tokens) + len(new) > capacity:  # the text has outgrown the context
+                new, self.tokens = [*self.tokens, *new][-kept(self.count, capacity) :], []
+                self.cache = self.model.new_cache()
+            position = len(self.tokens)
+            self.tokens += new
+            if first and self.blocks is not None and not self.blocks.agrees(self.model, new):
+                self.blocks = None
+            if self.blocks is not None:
+                return self.blocks.logits(new, position)
+        logits = self.model(np.array([new], np.int64), self.cache).data[0]
         return logits if logits.ndim == 1 else logits[-1]
 
-    def copy(self) -> WindowReader:
-        """Another one that has read the same."""
-        other = WindowReader(self.model)
-        other.seen, other.count = self.seen.copy(), self.count
+    def copy(self) -> Decoder:
+        """Make another one that has read the same."""
+        other = object.__new__(Decoder)
+        other.model, other.count = self.model, self.count
+        other.cache, other.tokens = self.cache.copy(), self.tokens.copy()
+        other.blocks = None if self.blocks is None else self.blocks.copy()
         return other
 
 
-def make_reader(model: Model) -> Reader:
-    """The fastest reader there is for a model."""
-    model.eval()
-    return CachedReader(model) if isinstance(model, CharGPT) else WindowReader(model)
+def kept(count: int, capacity: int) -> int:
+    """Count the tokens that are looked at after a text of `count`: all up to the capacity; then the number falls back to a
+    third
+    of it each time that it is reached."""
+    third = max(capacity // 3, 1)
+    return count if count <= capacity else third + (count - capacity - 1) % (capacity - third + 1)

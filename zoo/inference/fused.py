@@ -1,9 +1,8 @@
-"""Reading with a transformer without doing anything twice: the keys and values of what was read are kept.
+"""An accelerator for generation: one compiled kernel takes a token through all blocks of a GPT.
 
-A new character's query meets the keys of all earlier ones, but those don't change: nobody looks ahead. So each new character
-costs one row through the blocks, however long the text before it. When the context is full, the older part of the text is
-forgotten, and the newest third is read again at the places from 0 on (every place has an embedding of its own, so what was kept
-for other places is of no use).
+It isn't a second model. It reads the modules that a lesson is made of (each norm with its eps, each weight and bias, the
+activation, the number of heads), says which it supports, and is compared with `model(tokens)` before it is used: where a lesson
+computes something else with those modules, the two differ, and the model's own `forward` does the work.
 """
 
 from __future__ import annotations
@@ -13,55 +12,105 @@ from typing import Any
 
 import numpy as np
 
-from microtensor import kernels
-from zoo.models.char_gpt import CharGPT
+from microtensor import kernels, nn
+from zoo.model import Model
+
+#: The comparison reads this many tokens at most, and these are the steps in which the kernel reads them.
+PROBE, PIECES = 256, (1, 2, 5, 1, 40, 1)
+#: How far the logits may lie from the model's, as a fraction of the largest: the rounding of float32 through the blocks.
+TOLERANCE = 2e-5
 
 
-class CachedReader:
-    """Reads tokens with a CharGPT, and keeps the keys and values of the last ones."""
+class FusedBlocks:
+    """The blocks of a model, packed for the kernel, with the keys and values of the tokens that were read."""
 
-    def __init__(self, model: CharGPT) -> None:
-        self.context = model.recipe.context
-        self.characters, self.places = model.characters.weight.numpy(), model.places.weight.numpy()
-        self.packed = _packed(model)
-        self.keys, self.values = kernels.residual_blocks.empty_cache(self.packed, self.context)
-        self.window = model.window
-        #: The tokens that the cache knows, and how many were read in all.
-        self.seen: list[int] = []
-        self.count = 0
+    def __init__(self, embeddings: np.ndarray, positions: np.ndarray, packed: Any) -> None:
+        self.embeddings, self.positions, self.packed = embeddings, positions, packed
+        self.keys, self.values = kernels.residual_blocks.empty_cache(packed, len(positions))
 
-    def read(self, tokens: Sequence[int]) -> np.ndarray:
-        """The scores (vocabulary,) after these further tokens, at least one."""
-        self.count += len(tokens)
-        window = self.window(self.count)
-        new = list(tokens)
-        if len(self.seen) + len(new) > window:  # it has slid: what was known is at other places now
-            new, self.seen = [*self.seen, *new][-window:], []
-        position = len(self.seen)
-        x = self.characters[new] + self.places[position : position + len(new)]
-        self.seen.extend(new)
-        return kernels.residual_blocks.cached_transformer(self.packed, x, self.keys, self.values, position)
+    @classmethod
+    def read(cls, model: Model) -> FusedBlocks | None:
+        """Pack a model's weights, or return None where its modules aren't supported.
 
-    def copy(self) -> CachedReader:
-        """Another one that has read the same."""
-        other = object.__new__(CachedReader)
-        other.__dict__.update(self.__dict__, keys=self.keys.copy(), values=self.values.copy(), seen=self.seen.copy())
+        Supported is a model with the modules `token_embedding`, `position_embedding`, `blocks`, `norm` and `lm_head`, each
+        block
+        with `norm1`, `attention` (`qkv`, `out` and the number of `heads`), `norm2` and `feed_forward` (`up` with an activation,
+        `down`): GPT-2's pre-norm blocks. Norms are `nn.LayerNorm` or `nn.RMSNorm`, the others `nn.Linear`; any bias may be
+        missing.
+        """
+        try:
+            blocks, products = list(model.blocks), []  # type: ignore[attr-defined]
+            for block in blocks:
+                attention, feed_forward = block.attention, block.feed_forward
+                products += [
+                    (block.norm1, attention.qkv),
+                    (None, attention.out),
+                    (block.norm2, feed_forward.up),
+                    (None, feed_forward.down),
+                ]
+            heads = {block.attention.heads for block in blocks}
+            products.append((model.norm, model.lm_head))  # type: ignore[attr-defined]
+            embeddings, positions = model.token_embedding, model.position_embedding  # type: ignore[attr-defined]
+        except AttributeError:
+            return None
+        alike = len(heads) == 1 and type(embeddings) is type(positions) is nn.Embedding
+        if not alike or not all(_supported(norm, product) for norm, product in products):
+            return None
+        if any(product.activation is None for _, product in products[2::4]) or any(
+            product.activation for i, (_, product) in enumerate(products) if i % 4 != 2
+        ):
+            return None
+        try:
+            packed = kernels.residual_blocks.pack_blocks([_arrays(*pair) for pair in products], heads.pop())
+        except ValueError:  # shapes that don't fit together
+            return None
+        return cls(embeddings.weight.data, positions.weight.data, packed)
+
+    def logits(self, tokens: Sequence[int], position: int) -> np.ndarray:
+        """Read tokens that stand at `position` and after it; returns the logits (vocabulary,) after the last."""
+        index = np.asarray(tokens)
+        x = self.embeddings[index] + self.positions[position : position + len(index)]
+        return kernels.residual_blocks.residual_blocks(self.packed, x, self.keys, self.values, position)
+
+    def agrees(self, model: Model, prompt: Sequence[int]) -> bool:
+        """Compare with `model(tokens)` on a prompt, which is continued at random, so that short ones show differences too."""
+        length = min(len(self.positions), PROBE)
+        rng = np.random.default_rng(0)
+        tokens = [*prompt, *rng.integers(0, len(self.embeddings), length).tolist()][: max(length, len(prompt))]
+        expected = _forward(model, tokens)
+        if expected.shape != (len(tokens), self.packed.outputs):
+            return False
+        probe, at, scale = self.copy(), 0, float(np.abs(expected).max())
+        for piece in (*PIECES, len(tokens)):
+            part = tokens[at : at + piece]
+            at += len(part)
+            if part and not np.abs(probe.logits(part, at - len(part)) - expected[at - 1]).max() <= TOLERANCE * scale:
+                return False
+        return True
+
+    def copy(self) -> FusedBlocks:
+        """Make another one that has read the same."""
+        other = object.__new__(FusedBlocks)
+        other.__dict__.update(self.__dict__, keys=self.keys.copy(), values=self.values.copy())
         return other
 
 
-def _packed(model: CharGPT) -> Any:
-    """The model's weights, in the order in which a row meets them."""
-    blocks = []
-    for block in model.blocks:
-        attention, feed_forward = block.attention, block.feed_forward
-        parts: dict[str, Any] = {
-            "norm1": block.norm1, "qkv": attention.qkv, "out": attention.out,
-            "norm2": block.norm2, "up": feed_forward.up, "down": feed_forward.down,
-        }  # fmt: skip
-        blocks.append({name: _arrays(layer) for name, layer in parts.items()})
-    return kernels.residual_blocks.pack_transformer(blocks, _arrays(model.norm), model.head_weight().data, model.recipe.heads)
+def _forward(model: Model, tokens: Sequence[int]) -> np.ndarray:
+    """The logits of a model after each token: (time, vocabulary); the `forward` that trains, without a cache."""
+    from microtensor import no_grad
+
+    with no_grad():
+        return model(np.array([tokens], np.int64)).data[0]
 
 
-def _arrays(layer: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """A layer's weight and bias."""
-    return layer.weight.data, None if layer.bias is None else layer.bias.data
+def _supported(norm: Any, product: Any) -> bool:
+    return type(norm) in (type(None), nn.LayerNorm, nn.RMSNorm) and type(product) in (nn.Linear, nn.TiedLinear)
+
+
+def _arrays(norm: Any, product: Any) -> tuple[Any, Any, Any, Any]:
+    """The arrays of a norm, if there is one, and of the product after it, as the kernel packs them."""
+    bias = getattr(norm, "bias", None)
+    before = None
+    if norm is not None:
+        before = (norm.weight.data, None if bias is None else bias.data, norm.eps, type(norm) is nn.LayerNorm)
+    return before, product.weight.data, None if product.bias is None else product.bias.data, product.activation

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import DataError
-from zoo.inference.decoder import make_reader
+from zoo.inference.decoder import Decoder
 from zoo.inference.sampling import Sampling
 from zoo.model import Model
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -24,10 +24,10 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
 
 def generate(model: Model, prompt: Sequence[int], tokens: int, sampling: Sampling, rng: np.random.Generator) -> Iterator[int]:
     """Continue a prompt (at least one token) by `tokens` more, each given as soon as it is drawn."""
-    reader = make_reader(model)
+    decoder = Decoder(model)
     seen, new = list(prompt), list(prompt)
     for _ in range(tokens):
-        token = sampling.choose(reader.read(new), seen, rng)
+        token = sampling.choose(decoder.read(new), seen, rng)
         new = [token]
         seen.append(token)
         yield token
@@ -62,7 +62,7 @@ def _overlap(text: str, stop: str) -> int:
 
 def likeliest(model: Model, tokenizer: Tokenizer, text: str, count: int) -> list[dict[str, Any]]:
     """The likeliest next tokens after a text, with their probabilities: [{"token": "a", "probability": 0.9}, ...]."""
-    logits = make_reader(model).read(encode_prompt(tokenizer, text))
+    logits = Decoder(model, fused=False).read(encode_prompt(tokenizer, text))
     p = Sampling(1.0).probabilities(logits)
     best = np.argsort(-p, kind="stable")[:count]
     return [{"token": tokenizer.decode([i]), "probability": float(p[i])} for i in best]

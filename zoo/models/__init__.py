@@ -1,1 +1,9 @@
-"""One file a model: its lesson, its network, its recipe. Read in the order of the README's table they are a course."""
+"""The models, one file each: a lesson, a recipe, and a network.
+
+Files of one's own can lie elsewhere: `ZOO_MODELS` names their folder (or several, parted as in `PATH`), and every command then
+knows them by name, too. Importing a model runs its file.
+"""
+
+import os
+
+__path__ += [folder for folder in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if folder]

@@ -8,7 +8,7 @@ heads of this model have learned to look at.)
     tokens   (batch, time)               "First Citizen:"  ->  18 47 56 57 58 1 ...
     x        (batch, time, 192)          the character's embedding + the place's embedding
     6 blocks                             x = x + attention(norm(x)); x = x + feed_forward(norm(x))
-    logits   (batch, time, 65)           norm(x) @ characters.T: a guess after every character, all at once
+    logits   (batch, time, 65)           norm(x) @ token_embedding.T: a guess after every character, all at once
 
 **The stream.** Each place has a list of 192 numbers, x. Nothing ever replaces it: attention and the feed-forward network read
 a copy of it, normalised (mean 0, variance 1, then scaled and shifted by learned numbers), and *add* what they found. The
@@ -19,8 +19,10 @@ looking for?), a *key* (what do I have?) and a *value* (what do I give?). A quer
 square root of their length, says how well they fit; softmax turns these scores into weights that add up to 1; and what is
 found is the mean of the values with these weights (Vaswani et al. 2017, arXiv:1706.03762). The *mask* forbids looking ahead:
 the score of a later place counts as minus infinity, so its weight is 0. Six *heads* do this side by side, each with its own 32
-of the 192 numbers: one may look for the last vowel, another for who is speaking. `in_steps` writes it out line by line;
-`forward` does the same in the engine's fused kernel, which never builds the table of all scores. A test compares the two.
+of the 192 numbers: one may look for the last vowel, another for who is speaking. `mt.attention_weights` writes the scores,
+the mask and the softmax out line by line; `mt.multi_head_attention` does the same in a kernel that never builds the table of
+all scores. While it writes text, the keys and values of earlier places are kept in a *KV cache*, as nobody looks ahead, so they
+never change: each new character then costs one row through the blocks.
 
 **Feed-forward** (`FeedForward`) is how a place thinks: four times as many numbers, GELU (a bend like max(0, x), but smooth;
 Hendrycks and Gimpel 2016, arXiv:1606.08415), and back to 192. Most of the parameters are here.
@@ -61,14 +63,13 @@ import microtensor as mt
 from microtensor import Tensor, nn
 from microtensor.optim import AdamW, Optimizer, warmup_cosine
 from zoo import recipe as recipes
-from zoo.datasets.batches import Examples, Sequences
+from zoo.cache import KVCache
 from zoo.datasets.corpus import Corpus
 from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.errors import UsageError
-from zoo.model import Model, Moment
+from zoo.model import Model
 from zoo.recipe import option
 from zoo.tokenizers.characters import CharTokenizer
-from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,36 +113,23 @@ def _nearest_heads(recipe: Recipe) -> int:
 class SelfAttention(nn.Module):
     """Every place looks back at the places before it, and at itself, and takes something from each."""
 
-    def __init__(self, recipe: Recipe, scale: float, rng: np.random.Generator) -> None:
+    def __init__(self, recipe: Recipe, init_std: float, rng: np.random.Generator) -> None:
         self.heads = recipe.heads
         #: Queries, keys and values, side by side.
-        self.qkv = nn.Linear(recipe.width, 3 * recipe.width, init_std=scale, rng=rng)
-        self.out = nn.Linear(recipe.width, recipe.width, init_std=scale / math.sqrt(2 * recipe.layers), rng=rng)
+        self.qkv = nn.Linear(recipe.width, 3 * recipe.width, init_std=init_std, rng=rng)
+        self.out = nn.Linear(recipe.width, recipe.width, init_std=init_std / math.sqrt(2 * recipe.layers), rng=rng)
 
-    def forward(self, x: Any) -> Tensor:
-        """(batch, time, width) to the same shape, by the engine's fused attention."""
-        return self.out(mt.multi_head_attention(self.qkv(x), self.heads, causal=True))
-
-    def in_steps(self, x: Any) -> tuple[Tensor, Tensor]:
-        """The same, written out: the result, and who looks at whom, (batch, heads, time, time). A test compares the two."""
-        batch, time, width = x.shape
-        each = width // self.heads
-        query, key, value = (
-            part.reshape((batch, time, self.heads, each)).swapaxes(1, 2) for part in np.split(self.qkv(x), 3, axis=-1)
-        )
-        scores = query @ key.swapaxes(-1, -2) / math.sqrt(each)  # (batch, heads, time, time): how well each query fits each key
-        mask = np.tri(time, dtype=bool)  # row i is True up to column i: nobody sees what comes after
-        weights = mt.softmax(mt.where(mask, scores, -math.inf))
-        found = (weights @ value).swapaxes(1, 2).reshape((batch, time, width))
-        return self.out(found), weights
+    def forward(self, x: Any, cache: Any = None) -> Tensor:
+        """(batch, time, width) to the same shape; with a cache, after the places whose keys and values it holds."""
+        return self.out(mt.multi_head_attention(self.qkv(x), self.heads, causal=True, cache=cache))
 
 
 class FeedForward(nn.Module):
     """Every place thinks for itself: four times as wide, GELU, and back."""
 
-    def __init__(self, recipe: Recipe, scale: float, rng: np.random.Generator) -> None:
-        self.up = nn.Linear(recipe.width, 4 * recipe.width, init_std=scale, rng=rng, activation="gelu")
-        self.down = nn.Linear(4 * recipe.width, recipe.width, init_std=scale / math.sqrt(2 * recipe.layers), rng=rng)
+    def __init__(self, recipe: Recipe, init_std: float, rng: np.random.Generator) -> None:
+        self.up = nn.Linear(recipe.width, 4 * recipe.width, init_std=init_std, rng=rng, activation="gelu")
+        self.down = nn.Linear(4 * recipe.width, recipe.width, init_std=init_std / math.sqrt(2 * recipe.layers), rng=rng)
 
     def forward(self, x: Any) -> Tensor:
         """(batch, time, width) to the same shape."""
@@ -151,16 +139,16 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Look back, then think: each reads a normalised copy of the stream of numbers, and adds to the stream."""
 
-    def __init__(self, recipe: Recipe, scale: float, rng: np.random.Generator, noise: np.random.Generator) -> None:
+    def __init__(self, recipe: Recipe, init_std: float, rng: np.random.Generator, noise: np.random.Generator) -> None:
         self.norm1 = nn.LayerNorm(recipe.width)
-        self.attention = SelfAttention(recipe, scale, rng)
+        self.attention = SelfAttention(recipe, init_std, rng)
         self.norm2 = nn.LayerNorm(recipe.width)
-        self.feed_forward = FeedForward(recipe, scale, rng)
+        self.feed_forward = FeedForward(recipe, init_std, rng)
         self.dropout = nn.Dropout(recipe.dropout, noise)
 
-    def forward(self, x: Any) -> Tensor:
+    def forward(self, x: Any, cache: Any = None) -> Tensor:
         """(batch, time, width) to the same shape."""
-        x = x + self.dropout(self.attention(self.norm1(x)))
+        x = x + self.dropout(self.attention(self.norm1(x), cache))
         return x + self.dropout(self.feed_forward(self.norm2(x)))
 
 
@@ -176,32 +164,31 @@ class CharGPT(Model):
     tokens = 500
     sample = ("\n", 300, 0.8)
     #: The standard deviation of the weights at the start.
-    scale: ClassVar[float] = 0.02
+    init_std: ClassVar[float] = 0.02
 
     recipe: Recipe
 
     def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
         super().__init__(recipe, vocabulary, rng)
-        self.characters = nn.Embedding(vocabulary, recipe.width, init_std=self.scale, rng=rng)
-        self.places = nn.Embedding(recipe.context, recipe.width, init_std=self.scale, rng=rng)
+        self.token_embedding = nn.Embedding(vocabulary, recipe.width, init_std=self.init_std, rng=rng)
+        self.position_embedding = nn.Embedding(recipe.context, recipe.width, init_std=self.init_std, rng=rng)
         self.dropout = nn.Dropout(recipe.dropout, self.noise)
-        self.blocks = [Block(recipe, self.scale, rng, self.noise) for _ in range(recipe.layers)]
+        self.blocks = [Block(recipe, self.init_std, rng, self.noise) for _ in range(recipe.layers)]
         self.norm = nn.LayerNorm(recipe.width)
+        self.lm_head: nn.Module = nn.TiedLinear(self.token_embedding)
 
-    def forward(self, tokens: Any) -> Tensor:
+    def forward(self, tokens: Any, cache: Any = None) -> Tensor:
         """tokens (batch, time), at most `context` in time; logits (batch, time, vocabulary)."""
-        x = self.dropout(self.characters(tokens) + self.places(np.arange(tokens.shape[1])))
-        for block in self.blocks:
-            x = block(x)
-        return mt.linear(self.norm(x), self.head_weight())
+        first = 0 if cache is None else cache.length
+        positions = np.arange(first, first + tokens.shape[1])
+        x = self.dropout(self.token_embedding(tokens) + self.position_embedding(positions))
+        for i, block in enumerate(self.blocks):
+            x = block(x, None if cache is None else cache.layers[i])
+        return self.lm_head(self.norm(x))
 
-    def head_weight(self) -> Tensor:
-        """What turns a place's numbers into scores: (width, vocabulary)."""
-        return self.characters.weight.T
-
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
-        """Stretches of text at random places."""
-        return Sequences(documents, self.recipe.context, tokenizer.unit)
+    def new_cache(self, batch: int = 1) -> KVCache:
+        """Make a cache for the keys and values of `context` places."""
+        return KVCache(len(self.blocks), self.recipe.context)
 
     def optimizer(self) -> Optimizer:
         """AdamW, with weight decay for matrices only: a bias or a gain near 0 is no simpler than another."""
@@ -217,19 +204,6 @@ class CharGPT(Model):
         """A rise from 0, then half a cosine down to the final rate."""
         return warmup_cosine(min(self.recipe.warmup, steps), steps, self.recipe.final_rate)
 
-    def window(self, count: int) -> int:
-        """All of a text up to the context; then the window slides on, keeping a third of the context each time, because every
-        slide means reading what is left once more, at other places."""
-        context, kept = self.recipe.context, max(self.recipe.context // 3, 1)
-        return count if count <= context else kept + (count - context - 1) % (context - kept + 1)
-
     def marks(self, steps: int, epoch: int) -> set[int]:
         """Every `evaluate_every` steps, and the last."""
         return {*range(self.recipe.evaluate_every, steps, self.recipe.evaluate_every), steps}
-
-    def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
-        """The losses, the learning rate and the speed."""
-        held_out = "" if at.validation is None else f" | Validation: {at.validation:.4f}"
-        digits = len(str(at.steps))
-        line = f"Step {at.step:>{digits}}/{at.steps} | Loss: {at.loss:.4f}{held_out} | LR: {at.learning_rate:.2e}"
-        return f"{line} | {at.speed:,.0f} tokens/s", {}

@@ -45,12 +45,10 @@ import numpy as np
 
 from microtensor import Tensor, embedding, nn
 from zoo import recipe as recipes
-from zoo.datasets.batches import Windows
 from zoo.datasets.corpus import Corpus
 from zoo.model import Model, Moment
 from zoo.recipe import option
 from zoo.tokenizers.characters import CharTokenizer
-from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,10 +94,6 @@ class CharMeanPool(Model):
         slices = seen.reshape((len(seen), -1))  # (batch, time * width)
         # The last character belongs to the last slice; a text shorter than the context lacks the first ones.
         return slices @ self.projection[len(self.projection) - slices.shape[1] :]
-
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Windows:
-        """Every five characters of a phrase, and the one after them."""
-        return Windows(documents, self.recipe.context, tokenizer.unit)
 
     def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
         """The epoch's mean loss."""

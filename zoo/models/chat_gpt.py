@@ -60,7 +60,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from microtensor import Tensor, nn
+from microtensor import nn
 from microtensor.optim import warmup_cosine
 from zoo.chat.batches import Turns
 from zoo.chat.synthetic import REMEMBERED, Dialogue, held_out_questions, strangers_questions, write_dialogue
@@ -100,19 +100,15 @@ class ChatGPT(char_gpt.CharGPT):
     trains = (0.0053, 2440)
     tokens = 100
     sample = (">Hello!\n<", 36, 0.0)
-    scale = 0.08
+    init_std = 0.08
     invitation = "python -m zoo.chat {run}"
 
     recipe: Recipe
 
     def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
         super().__init__(recipe, vocabulary, rng)
-        self.places.load_state_dict({"weight": self.scale * waves(recipe.context, recipe.width)})
-        self.head = nn.Linear(recipe.width, vocabulary, bias=False, init_std=self.scale, rng=rng)
-
-    def head_weight(self) -> Tensor:
-        """What turns a place's numbers into scores: (width, vocabulary)."""
-        return self.head.weight
+        self.position_embedding.load_state_dict({"weight": self.init_std * waves(recipe.context, recipe.width)})
+        self.lm_head = nn.Linear(recipe.width, vocabulary, bias=False, init_std=self.init_std, rng=rng)
 
     def questions(self, text: str) -> dict[str, list[Question]]:
         """A thousand questions of what it learned from; and, of the zoo's own conversations, those that were held out, and some

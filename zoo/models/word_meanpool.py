@@ -47,7 +47,6 @@ from zoo.datasets.batches import Examples, Windows
 from zoo.datasets.corpus import Corpus
 from zoo.model import Model, Moment
 from zoo.recipe import option
-from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.tokenizers.words import WordTokenizer
 
 EXAMPLES = 100_000  # how many the default recipe learns from
@@ -99,10 +98,6 @@ class WordMeanPool(Model):
         """tokens (batch, time), whole numbers; logits (batch, vocabulary)."""
         context = embedding_bag(tokens, self.embeddings)  # the mean of the words' rows: (batch, width)
         return context @ self.projection
-
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Windows:
-        """Every four words of the text, and the word after them."""
-        return Windows(documents, self.recipe.context, tokenizer.unit)
 
     def marks(self, steps: int, epoch: int) -> set[int]:
         """The first step too: it shows what the untrained model guesses, and the loss it starts from."""

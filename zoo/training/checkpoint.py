@@ -153,13 +153,26 @@ def within(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
 def read_tensors(folder: Path, file: Path) -> dict[str, np.ndarray]:
     """The arrays of a file. Raises DataError, naming it."""
     try:
-        return load_safetensors(file)
+        return {_current_name(name): array for name, array in load_safetensors(file).items()}
     except FileNotFoundError:
         raise DataError(f"incomplete run folder: {folder} has no {file.name}; train again") from None
     except OSError as error:
         raise DataError(f"can't be read: {file}: {error.strerror}") from None
     except ValueError as error:
         raise DataError(f"damaged: {error}; train again") from None
+
+
+#: The names that parameters had in earlier runs, and have now.
+RENAMED = {
+    "characters.weight": "token_embedding.weight",
+    "places.weight": "position_embedding.weight",
+    "head.weight": "lm_head.weight",
+}
+
+
+def _current_name(name: str) -> str:
+    prefix = "model." if name.startswith("model.") else ""
+    return prefix + RENAMED.get(name.removeprefix(prefix), name.removeprefix(prefix))
 
 
 def in_run_folder(path: Path, name: str) -> Checkpoint:

@@ -1,0 +1,87 @@
+"""What a model keeps of the tokens that it has read, so that the next ones cost no more than themselves.
+
+`cache = model.new_cache()`, then `model(tokens, cache)` for the tokens after those that the cache has seen. `cache.copy()`
+forks
+it, as beam search does. A transformer keeps keys and values, a recurrent network its hidden state; a model that looks at the
+last
+few tokens keeps those, which any model can do without a line of its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+
+class Cache:
+    """Something that a model keeps between calls; the model puts what it likes into attributes.
+
+    Args:
+        capacity: how many tokens it can hold, or None where there is no limit. Where it is full, the newest tokens are read
+        again
+            into an empty one.
+    """
+
+    def __init__(self, capacity: int | None = None) -> None:
+        self.capacity = capacity
+        #: How many tokens it has seen; the model counts them.
+        self.length = 0
+
+    def copy(self) -> Cache:
+        """Make another one that has seen the same."""
+        return copy.deepcopy(self)
+
+
+class TokenCache(Cache):
+    """The last tokens themselves, for a model that looks at no more than `window` of them: it sees them all each time."""
+
+    def __init__(self, batch: int, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.tokens = np.zeros((batch, 0), np.int64)
+
+    def extend(self, tokens: np.ndarray) -> np.ndarray:
+        """Add tokens (batch, time); returns as many of the last ones as the model looks at."""
+        self.length += tokens.shape[1]
+        self.tokens = np.concatenate([self.tokens, tokens], axis=1)[:, -self.window :]
+        return self.tokens
+
+
+class KVCache(Cache):
+    """Keys and values of all positions so far, for each layer of attention: `cache.layers[i].extend(key, value)`.
+
+    Args:
+        layers: how many layers of attention there are.
+        capacity: how many positions there is room for; None for any number.
+    """
+
+    def __init__(self, layers: int, capacity: int | None = None) -> None:
+        super().__init__(capacity)
+        self.layers = [LayerKV() for _ in range(layers)]
+
+
+class LayerKV:
+    """The keys and values of one layer. The arrays have room for more than is known, so that adding to them is cheap."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.keys: Any = None
+        self.values: Any = None
+
+    def extend(self, key: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Add those of new positions (..., time, width); returns those of all positions so far, to be read only."""
+        end = self.length + key.shape[-2]
+        if self.keys is None or end > self.keys.shape[-2]:
+            room = max(2 * end, 64)
+            self.keys, self.values = (self._with_room(a, new, room) for a, new in ((self.keys, key), (self.values, value)))
+        self.keys[..., self.length : end, :], self.values[..., self.length : end, :] = key, value
+        self.length = end
+        return self.keys[..., :end, :], self.values[..., :end, :]
+
+    def _with_room(self, old: Any, new: np.ndarray, room: int) -> np.ndarray:
+        larger = np.zeros((*new.shape[:-2], room, new.shape[-1]), new.dtype)
+        if old is not None:
+            larger[..., : self.length, :] = old[..., : self.length, :]
+        return larger
