@@ -23,7 +23,13 @@ def text(view: View) -> Screen:
     lines += ["", *view.earlier(), *table([(view.unit, "id"), *rows]), ""]
     if {USER, BOT} <= set(view.tokenizer.vocabulary):
         lines += paragraph("A > marks what the user says, and a < says that the bot is next.")
-    lines += paragraph(f"What really comes next is {target} (id {walk.target}). The model isn't told: it has to guess.")
+    if walk.guessed:
+        lines += paragraph(
+            "This text isn't in what the model learned from, so nobody knows what comes next. From here on the token that the "
+            f"model finds likeliest, {target} (id {walk.target}), is taken as the one that comes; --next chooses another."
+        )
+    else:
+        lines += paragraph(f"What really comes next is {target} (id {walk.target}). The model isn't told: it has to guess.")
     figures = {"tokens": [view.name(t) for t in walk.tokens], "ids": walk.tokens, "target": target, "target_id": walk.target}
     return Screen("From text to numbers", lines, figures)
 
@@ -35,7 +41,7 @@ def embeddings(view: View) -> Screen:
         f"Each {view.unit} has a list of {walk.tables[0].shape[1]} numbers, its embedding: a row of a table. At first the "
         "numbers are random; training moves them until they help to guess."
     )
-    if walk.attends:
+    if walk.sums_embeddings:
         lines += paragraph(
             "Another table has a row for each place in the text. The two rows are added up, so that the sum says both what "
             "stands there and where. Of each sum the first numbers:"
@@ -55,8 +61,9 @@ def embedded(view: View) -> list[tuple[str, np.ndarray]]:
     """For each token its name, and the numbers that the model goes on with."""
     walk = view.walk
     names = [view.name(token) for token in walk.tokens]
-    if walk.attends:  # what stands there, and where, added up
-        return list(zip(names, walk.reader(walk.uses("embedding")[0].output).output.data[0], strict=True))
+    if walk.sums_embeddings:  # what stands there, and where, added up
+        summed = next(s for s in walk.recorded if s.op == "add" and all(map(walk.is_embedding, s.inputs)))
+        return list(zip(names, summed.output.data[0], strict=True))
     # One table for all, or one for each of the last positions.
     tables = walk.tables if len(walk.tables) > 1 else walk.tables * len(names)
     rows = [table.data[token] for table, token in zip(tables, walk.tokens[-len(tables) :], strict=True)]

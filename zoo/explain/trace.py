@@ -20,50 +20,57 @@ class Walk:
     Args:
         model: the model, which isn't changed.
         tokens: what came before, at least one; of a text longer than the model's context, the end is looked at.
-        target: the token that came next.
+        target: the token that came next; the model's likeliest where it is None.
     """
 
-    def __init__(self, model: Model, tokens: Sequence[int], target: int) -> None:
+    def __init__(self, model: Model, tokens: Sequence[int], target: int | None = None) -> None:
         model.eval()
         self.model = model
         self.tokens = list(tokens)[-model.recipe.context :]
-        self.target = target
-        scores = model(np.array([self.tokens]))
+        #: What the model gave, for each position where it predicts after every token.
+        self.scores: Tensor = model(np.array([self.tokens]))
         #: The scores for each token of the vocabulary: (vocabulary,).
-        self.logits: Tensor = scores[0, -1] if scores.ndim == 3 else scores[0]
+        self.logits: Tensor = self.scores[0, -1] if self.scores.ndim == 3 else self.scores[0]
+        #: The token that came next; the likeliest one where nobody says.
+        self.target = int(self.logits.data.argmax()) if target is None else target
+        self.guessed = target is None
         #: -log p(target).
-        self.loss: Tensor = mt.cross_entropy(self.logits.reshape((1, -1)), [target])
+        self.loss: Tensor = mt.cross_entropy(self.logits.reshape((1, -1)), [self.target])
         #: Everything that the engine computed on the way.
         self.recorded: list[Step] = mt.trace(self.loss)
+        self._paths = {id(module): path for path, module in model.named_modules()}
+        self._made = {id(step.output): step for step in self.recorded}
 
-    def uses(self, op: str) -> list[Step]:
-        """Each recorded use of an op."""
-        return [step for step in self.recorded if step.op == op]
+    def path(self, step: Step) -> str:
+        """The path of the module in whose forward a step was made: "blocks.0.attention"; "" for the model's own."""
+        return self._paths.get(id(step.module), "")
+
+    def is_embedding(self, x: object) -> bool:
+        """Tell if something was looked up in a table: an embedding of tokens, or of positions."""
+        made = self._made.get(id(x))
+        return made is not None and made.op == "embedding"
 
     def source(self, tensor: Tensor) -> Step:
         """The recorded step that computed a Tensor. Raises KeyError for one that wasn't computed here."""
-        for step in self.recorded:
-            if step.output is tensor:
-                return step
-        raise KeyError("not computed here")
-
-    def reader(self, tensor: Tensor) -> Step:
-        """The first recorded step that used a Tensor as its first input. Raises KeyError."""
-        for step in self.recorded:
-            if step.inputs and step.inputs[0] is tensor:
-                return step
-        raise KeyError("not used here")
+        return self._made[id(tensor)]
 
     @property
     def tables(self) -> list[Tensor]:
-        """The tables of the tokens' embeddings, in the order of their use: one, or one for each position."""
-        found = [step.inputs[1] for step in self.recorded if step.op in ("embedding", "embedding_bag")]
-        return found[:1] if self.attends else found  # (a transformer's second table has a row for each place)
+        """The tables of the tokens' embeddings, in the order of their use: one, or one for each position.
+
+        A table is one of tokens where it is looked up by them, and not by their positions."""
+        found = []
+        for step in self.recorded:
+            if step.op in ("embedding", "embedding_bag"):
+                index = np.asarray(step.inputs[0]).reshape(-1).tolist()
+                if index == self.tokens or (len(index) == 1 and index[0] in self.tokens):
+                    found.append(step.inputs[1])
+        return list(dict.fromkeys(found))
 
     @property
-    def attends(self) -> bool:
-        """Whether the model looks back by attention."""
-        return bool(self.uses("multi_head_attention"))
+    def sums_embeddings(self) -> bool:
+        """Whether embeddings of tokens and of positions are added up before anything else is done with them."""
+        return any(step.op == "add" and all(map(self.is_embedding, step.inputs)) for step in self.recorded)
 
     @cached_property
     def probabilities(self) -> np.ndarray:
@@ -81,21 +88,21 @@ class Walk:
         return self.gradients[tensor]
 
     @cached_property
-    def attention(self) -> list[np.ndarray]:
-        """For each layer the attention weights: (heads, time, time), rows that add up to 1. Empty for a model without
-        attention.
+    def attention(self) -> dict[Step, np.ndarray]:
+        """For each recorded step of attention its weights: (heads, time, time), rows that add up to 1.
 
-        They are computed from what the engine recorded. Where a lesson writes attention out, they are its softmax."""
-        found = []
+        They follow from what the engine recorded. Where a lesson writes attention out, they are its softmax."""
+        found, time = {}, len(self.tokens)
         for step in self.recorded:
             if step.op == "multi_head_attention":
                 query, key, _ = mt.split_heads(step.inputs[0].data, step.options["heads"])
-                found.append(mt.attention_weights(query, key, causal=step.options["causal"])[0])
+                found[step] = mt.attention_weights(query, key, causal=step.options["causal"])[0]
             elif step.op == "scaled_dot_product_attention":
-                query, key, _ = (x.data for x in step.inputs)
-                found.append(mt.attention_weights(query, key, causal=step.options["causal"], scale=step.options["scale"])[0])
-            elif step.op == "softmax" and step.output.ndim == 4:
-                found.append(step.output.data[0])
+                query, key = (x.data for x in step.inputs[:2])
+                weights = mt.attention_weights(query, key, causal=step.options["causal"], scale=step.options["scale"])
+                found[step] = weights.reshape((-1, *weights.shape[-2:]))
+            elif step.op == "softmax" and step.output.shape[-2:] == (time, time):
+                found[step] = step.output.data.reshape((-1, time, time))
         return found
 
     def learn(self, factor: float) -> Walk:

@@ -24,7 +24,7 @@ def draw_attention(name: str, model: Model, tokenizer: Tokenizer, tokens: list[i
     most = min(MOST, model.recipe.context)
     if not 2 <= len(tokens) <= most:
         raise DataError(f"the text has {len(tokens)} tokens; the picture shows from 2 to {most}")
-    maps = Walk(model, tokens, 0).attention
+    maps = list(Walk(model, tokens, 0).attention.values())
     if not maps:
         raise UsageError(f"{name} has no attention; char_gpt and chat_gpt have")
     names = [label(tokenizer.decode([token])) for token in tokens]

@@ -22,9 +22,9 @@ def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: li
     if not 2 <= len(tokens) <= MOST:
         raise DataError(f"the text has {len(tokens)} {tokenizer.unit}; the picture shows from 2 to {MOST}")
     names = [label(tokenizer.decode([token])) for token in tokens]
-    # What looks at a fixed number of tokens has never learned from fewer.
-    attends = Walk(model, tokens[:1], tokens[1]).attends
-    first = 1 if attends or len(tokens) <= model.recipe.context else model.recipe.context
+    # A model that sees a window of tokens has never learned from fewer.
+    every = Walk(model, tokens[:1]).scores.ndim == 3
+    first = 1 if every or len(tokens) <= model.recipe.context else model.recipe.context
     shares = [Walk(model, tokens[:i], tokens[i]).probabilities for i in range(first, len(tokens))]
     came = [float(p[token]) for p, token in zip(shares, tokens[first:], strict=True)]
     guesses = [int(p.argmax()) for p in shares]
