@@ -100,7 +100,7 @@ class Model(nn.Module):
     def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
         """Cut texts, as tokens, into examples: sequences where the model guesses after every token, else windows."""
         with no_grad():
-            every = self(np.zeros((1, 1), np.int64)).ndim == 3
+            every = self.vocabulary > 0 and self(np.zeros((1, 1), np.int64)).ndim == 3
         return (Sequences if every else Windows)(documents, self.recipe.context, tokenizer.unit)
 
     def questions(self, text: str) -> dict[str, list[Any]]:

@@ -18,7 +18,7 @@ KINDS = {
 HELP = """\
 losses RUN ...            the losses of runs, while learning and on held-out text
 embeddings MODEL          a map of what a model's tokens mean to it
-attention MODEL TEXT      who looks at whom: all layers and heads of a transformer
+attention MODEL TEXT      the attention weights of all layers and heads
 probabilities MODEL TEXT  how likely it found each token of a text
 
 A RUN or a MODEL is a model's name (its run in runs/, or what comes with the

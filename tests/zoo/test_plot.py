@@ -75,7 +75,7 @@ def test_each_picture_of_a_model(small_gpt, python, tmp_path):
     wanted = {
         ("embeddings", small_gpt): ["first component", "of the spread", "vowel", "13 embeddings of 16 numbers"],
         ("embeddings", small_gpt, "--method", "tsne"): ["t-SNE, no unit"],
-        ("attention", small_gpt, "the sea"): ["layer 2, head 2", "the place that looks", "share of the look"],
+        ("attention", small_gpt, "the sea"): ["layer 2, head 2", "query position", "attention weight"],
         ("probabilities", small_gpt, "the sea is"): ["probability, given all before it", "character by character", "mean loss"],
     }
     for arguments, words in wanted.items():

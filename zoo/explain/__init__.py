@@ -1,1 +1,1 @@
-"""Looking inside a model: one prediction in all its numbers, and who looks at whom."""
+"""Looking inside a model: one prediction in all its numbers, and the attention weights."""

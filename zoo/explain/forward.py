@@ -25,8 +25,9 @@ def text(view: View) -> Screen:
         lines += paragraph("A > marks what the user says, and a < says that the bot is next.")
     if walk.guessed:
         lines += paragraph(
-            "This text isn't in what the model learned from, so nobody knows what comes next. From here on the token that the "
-            f"model finds likeliest, {target} (id {walk.target}), is taken as the one that comes; --next chooses another."
+            "This isn't in the text that the model learned from (or that can't be read here), so nobody says what comes next. "
+            f"From here on the token that the model finds likeliest, {target} (id {walk.target}), is taken as the one that "
+            "comes; --next chooses another."
         )
     else:
         lines += paragraph(f"What really comes next is {target} (id {walk.target}). The model isn't told: it has to guess.")

@@ -1,1 +1,1 @@
-"""Pictures of models: how they learned, what their embeddings mean, who looks at whom, and what they expect."""
+"""Pictures of models: how they learned, what their embeddings mean, attention weights, and what they expect."""
