@@ -50,7 +50,7 @@ class Recipe:
         self.fill_in()
         for f in fields(self):
             value = getattr(self, f.name)
-            kind = str(f.type)  # annotations are strings here
+            kind = type_name(f)
             if value is None and kind.endswith("None"):
                 continue
             kind = kind.partition(" ")[0]
@@ -89,6 +89,11 @@ class Recipe:
         return asdict(self)
 
 
+def type_name(field: Any) -> str:
+    """Write a field's type as its annotation does: "int", "float | None". (It is a string already where annotations are.)"""
+    return field.type.__name__ if isinstance(field.type, type) else str(field.type)
+
+
 def dashed(name: str) -> str:
     """A field's name as an option: batch_size is --batch-size."""
     return name.replace("_", "-")
@@ -96,7 +101,7 @@ def dashed(name: str) -> str:
 
 def parse_field(recipe: type[Recipe], name: str, text: str) -> Any:
     """An option's text as a value of the field's type. Raises UsageError when it isn't one."""
-    kind = next(f.type for f in fields(recipe) if f.name == name)
+    kind = next(type_name(f) for f in fields(recipe) if f.name == name)
     try:
         if kind.startswith("int"):
             return int(text)

@@ -14,7 +14,7 @@ from zoo.errors import UsageError
 
 def _parser(kind: Any = None) -> Parser:
     """The command's options; those of a model's recipe come from its fields."""
-    from zoo.recipe import dashed, default_of
+    from zoo.recipe import dashed, default_of, type_name
 
     more = "" if kind else " Each model has options of its own: python -m zoo.train MODEL --help lists them."
     parser = Parser("train", f"Train a model and keep it in a run folder.{more}", argument_default=argparse.SUPPRESS)
@@ -37,7 +37,9 @@ def _parser(kind: Any = None) -> Parser:
             default = default_of(kind.recipe_class, f.name)
             choices = f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""
             text = f.metadata["help"] + choices + ("" if default is None else f" (default: {default})")
-            recipe.add_argument(f"--{dashed(f.name)}", metavar=f.type.partition(" ")[0].upper(), help=text.replace("%", "%%"))
+            recipe.add_argument(
+                f"--{dashed(f.name)}", metavar=type_name(f).partition(" ")[0].upper(), help=text.replace("%", "%%")
+            )
     return parser
 
 
