@@ -16,7 +16,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "char_gpt": {
         "dropout": 0.0,
         "learning_rate": 1e-3,
-        "final_rate": 0.1,
+        "min_learning_rate_ratio": 0.1,
         "warmup": 100,
         "weight_decay": 0.1,
         "steps": 5000,

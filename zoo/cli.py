@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from zoo.errors import UsageError, UserError, did_you_mean
+from zoo.recipe import RENAMED
 
 
 class Parser(argparse.ArgumentParser):
@@ -38,7 +39,9 @@ class Parser(argparse.ArgumentParser):
         known = [o for action in self._actions for o in action.option_strings]
         for word in (a.partition("=")[0] for a in arguments):
             if word.startswith("--") and word != "--" and word not in known:
-                raise UsageError(f"unknown option {word}{did_you_mean(word, known)}; see {self.prog} --help")
+                now = f"--{RENAMED.get(word.removeprefix('--').replace('-', '_'), '').replace('_', '-')}"
+                advice = f"; it is {now} now" if now in known else did_you_mean(word, known)
+                raise UsageError(f"unknown option {word}{advice}; see {self.prog} --help")
         options, extra = self.parse_known_args(list(arguments))
         if extra:
             word = extra[0]

@@ -20,7 +20,7 @@ EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
     "width": (("width",), (0.5, 1, 2)),
     "context": (("context",), (0.5, 1, 1.5)),
     "learning-rate": (("learning_rate",), (0.3, 1, 3)),
-    "text": (("share",), (0.25, 0.5, 1)),
+    "text": (("data_fraction",), (0.25, 0.5, 1)),
     "positions": (("pooling",), ()),
     "length": (("epochs", "steps"), (0.5, 1, 2)),
 }

@@ -36,15 +36,17 @@ class Recipe:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     data: str | None = option(None, "a plain text to learn from, instead of the model's own")
-    share: float = option(1.0, "how much of the text is learned from, of what isn't held out", above=0, at_most=1)
+    data_fraction: float = option(1.0, "the fraction of the training text that is learned from", above=0, at_most=1)
     seed: int = option(0, "chooses all random numbers: the same seed gives the same bits", at_least=0, at_most=2**63 - 1)
     context: int = option(4, "how many tokens the model sees before it guesses the next", at_least=1, at_most=2**16)
     batch_size: int = option(1, "how many examples are learned from at a time", at_least=1, at_most=10**9)
     steps: int | None = option(None, "how many times the parameters are changed", at_least=1, at_most=10**12)
     epochs: int | None = option(None, "how many times the text is gone through, instead of --steps", at_least=1, at_most=10**9)
     learning_rate: float = option(0.1, "how far the parameters move along the gradient", above=0, at_most=1e30)
-    accumulate: int = option(1, "learn from a batch in so many parts, which takes less memory", at_least=1, at_most=10**9)
-    clip: float | None = option(None, "the greatest length of the gradient: a longer one is shortened", above=0, at_most=1e30)
+    grad_accumulation: int = option(1, "parts in which a batch is learned from, to save memory", at_least=1, at_most=10**9)
+    grad_clip: float | None = option(
+        None, "the greatest norm of the gradient: a longer one is scaled down", above=0, at_most=1e30
+    )
 
     def __post_init__(self) -> None:
         self.fill_in()
@@ -87,6 +89,15 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON takes them."""
         return asdict(self)
+
+
+#: The names that fields had in earlier runs, and have now.
+RENAMED = {
+    "share": "data_fraction",
+    "accumulate": "grad_accumulation",
+    "clip": "grad_clip",
+    "final_rate": "min_learning_rate_ratio",
+}
 
 
 def type_name(field: Any) -> str:

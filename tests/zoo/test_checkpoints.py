@@ -12,6 +12,8 @@ from conftest import one_line_error
 import zoo
 from microtensor.serialize import load_safetensors, save_safetensors
 from zoo.errors import DataError
+from zoo.recipe import RENAMED as RENAMED_FIELDS
+from zoo.training.checkpoint import RENAMED
 
 WEIGHTS = "model.safetensors"
 
@@ -136,3 +138,29 @@ def test_half_precision_is_read_as_float32(tmp_path, small_gpt):
     for name, array in model.state_dict().items():
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, whole[name].astype(np.float16).astype(np.float32))
+
+
+def test_a_run_from_before_the_names_changed(small_gpt, tmp_path, python):
+    """Fields of its recipe, and parameters, that were called otherwise."""
+    run = tmp_path / "run"
+    shutil.copytree(small_gpt, run)
+    config = json.loads((run / "config.json").read_text())
+    old = {new: name for name, new in RENAMED_FIELDS.items()}
+    config["recipe"] = {old.get(name, name): value for name, value in config["recipe"].items()}
+    assert {"share", "clip", "accumulate", "final_rate"} <= set(config["recipe"])
+    (run / "config.json").write_text(json.dumps(config))
+    back = {new: name for name, new in RENAMED.items()}
+    for file in ("model.safetensors", "state.safetensors"):
+        arrays = load_safetensors(run / file)
+        prefix = "model." if file.startswith("state") else ""
+        renamed = {prefix + back[n.removeprefix(prefix)] if n.removeprefix(prefix) in back else n: a for n, a in arrays.items()}
+        assert renamed.keys() != arrays.keys()
+        save_safetensors(run / file, renamed)
+    for command, *arguments in (
+        ("generate", run, "--prompt", "the "),
+        ("train", "char_gpt", "--out", run, "--resume", "--steps", 110),
+    ):
+        done = python(tmp_path, f"zoo.{command}", *arguments)
+        assert done.returncode == 0, done.stderr
+    bad = python(tmp_path, "zoo.train", "char_gpt", "--clip", 1)
+    one_line_error(bad, "zoo.train", "unknown option --clip", "it is --grad-clip now", code=2)

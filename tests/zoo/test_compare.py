@@ -52,7 +52,7 @@ def test_a_grid_and_json(python, tmp_path):
         ("word_meanpool", "width", ["--steps", 5], "width", ["16", "32", "64"]),
         ("word_ngram", "context", ["--epochs", 1], "context", ["1", "3", "4"]),
         ("char_meanpool", "learning-rate", ["--epochs", 1], "learning rate", ["0.015", "0.05", "0.15"]),
-        ("word_meanpool", "text", ["--steps", 5], "share", ["0.25", "0.5", "1"]),
+        ("word_meanpool", "text", ["--steps", 5], "data fraction", ["0.25", "0.5", "1"]),
         ("word_ngram", "positions", ["--epochs", 1], "pooling", ["positions", "mean"]),
         ("word_ngram", "length", ["--epochs", 4], "epochs", ["2", "4", "8"]),
     ],
@@ -72,7 +72,7 @@ def test_held_out_text_is_the_same_for_every_share(python, tmp_path):
         "--context", 8, "--steps", 4, "--evaluate-every", 2, "--json",
     )  # fmt: skip
     objects = [json.loads(line) for line in done.stdout.splitlines()]
-    assert done.returncode == 0 and [o["share"] for o in objects] == [0.25, 0.5, 1.0], done.stderr
+    assert done.returncode == 0 and [o["data_fraction"] for o in objects] == [0.25, 0.5, 1.0], done.stderr
     assert all(o["validation_loss"] > 0 for o in objects)
 
 

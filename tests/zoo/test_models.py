@@ -125,7 +125,7 @@ def test_weight_decay_is_for_matrices_only():
 
 
 def test_the_schedule_rises_and_falls():
-    model = zoo.create_model("char_gpt", warmup=10, final_rate=0.1)
+    model = zoo.create_model("char_gpt", warmup=10, min_learning_rate_ratio=0.1)
     factors = [model.schedule(100)(i) for i in range(101)]
     assert factors[0] < 0.1 and max(factors) == factors[10] == 1.0 and abs(factors[100] - 0.1) < 1e-9
     assert all(a > b for a, b in itertools.pairwise(factors[10:]))

@@ -186,7 +186,7 @@ def test_evaluating_leaves_the_model_as_it_was(tmp_path):
 
 
 def test_parts_of_a_batch_add_up_to_the_batch(tmp_path):
-    whole, parts, uneven = (trainer(tmp_path / str(n), dropout=0.0, accumulate=n) for n in (1, 4, 3))
+    whole, parts, uneven = (trainer(tmp_path / str(n), dropout=0.0, grad_accumulation=n) for n in (1, 4, 3))
     for made in (whole, parts, uneven):
         run(made)
     for other in (parts, uneven):

@@ -180,7 +180,7 @@ def test_chat_gpt_reads_other_conversations_each_round(text):
     for number in (1, rounds * 3 // 4 - 1):
         np.testing.assert_array_equal(turns.another(number), TOKENIZER.encode(write_dialogue(number)))
     assert turns.another(rounds * 3 // 4 + 1) is None and turns.another(rounds) is None
-    for settings in ({"data": "my.txt"}, {"share": 0.5}):
+    for settings in ({"data": "my.txt"}, {"data_fraction": 0.5}):
         assert examples(text[:100_000], **settings).another(1) is None
 
 

@@ -110,8 +110,8 @@ class Walk:
         rate."""
         model = copy.deepcopy(self.model)
         Walk(model, self.tokens, self.target).loss.backward()
-        if model.recipe.clip is not None:
-            clip_grad_norm(model.parameters(), model.recipe.clip)
+        if model.recipe.grad_clip is not None:
+            clip_grad_norm(model.parameters(), model.recipe.grad_clip)
         model.optimizer().step(factor)
         model.zero_grad()
         return Walk(model, self.tokens, self.target)

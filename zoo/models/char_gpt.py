@@ -44,7 +44,7 @@ numbers; weight decay pulls the matrices towards 0. The learning rate rises for 
 then falls along half a cosine. A gradient longer than 1 is shortened (*clipped*). Dropout sets a share of the numbers to 0:
 without it the model learns the plays by heart, and its loss on the held-out tenth rises while the other still falls.
 
-**Memory too small?** `--accumulate 4` learns from the same batch in four parts, whose gradients add up.
+**Memory too small?** `--grad-accumulation 4` learns from the same batch in four parts, whose gradients add up.
 
 **Try.** `--preset small` (4 layers, 128 wide, context 128) and `--preset nano` (a few minutes); `--data my.txt` for a text
 of yours, whose characters become the vocabulary.
@@ -80,7 +80,7 @@ class Recipe(recipes.Recipe):
         "small": {"layers": 4, "heads": 4, "width": 128, "context": 128},
         "nano": {
             "layers": 4, "heads": 4, "width": 128, "context": 64, "batch_size": 12, "steps": 2000, "dropout": 0.0,
-            "learning_rate": 1e-3, "final_rate": 0.1, "warmup": 100, "weight_decay": 0.1, "evaluate_every": 250,
+            "learning_rate": 1e-3, "min_learning_rate_ratio": 0.1, "warmup": 100, "weight_decay": 0.1, "evaluate_every": 250,
         },
     }  # fmt: skip
 
@@ -88,15 +88,17 @@ class Recipe(recipes.Recipe):
     layers: int = option(6, "how many blocks follow each other", at_least=1, at_most=1000)
     heads: int = option(6, "how many ways of looking back each block has; they share the width", at_least=1, at_most=1000)
     width: int = option(192, "how many numbers stand for a character", at_least=1, at_most=2**14)
-    dropout: float = option(0.2, "the share of numbers dropped at random while learning", at_least=0, below=1)
+    dropout: float = option(0.2, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
     batch_size: int = option(16, "how many sequences a step learns from", at_least=1, at_most=10**9)
     steps: int | None = option(6000, "how many times the parameters are changed", at_least=1, at_most=10**12)
     learning_rate: float = option(2e-3, "the highest learning rate", above=0, at_most=1e30)
-    final_rate: float = option(0.02, "the last learning rate, as a share of the highest", at_least=0, at_most=1)
+    min_learning_rate_ratio: float = option(0.02, "the last learning rate, over the highest", at_least=0, at_most=1)
     warmup: int = option(100, "over how many steps the learning rate rises", at_least=0, at_most=10**12)
     weight_decay: float = option(0.1, "how strongly matrices are drawn towards 0", at_least=0, at_most=1e6)
     beta2: float = option(0.99, "how slowly AdamW's mean of the squared gradients forgets", at_least=0, below=1)
-    clip: float | None = option(1.0, "the greatest length of the gradient: a longer one is shortened", above=0, at_most=1e30)
+    grad_clip: float | None = option(
+        1.0, "the greatest norm of the gradient: a longer one is scaled down", above=0, at_most=1e30
+    )
     evaluate_every: int = option(250, "evaluate after every so many steps", at_least=1, at_most=10**12)
 
     def fill_in(self) -> None:
@@ -202,7 +204,7 @@ class CharGPT(Model):
 
     def schedule(self, steps: int) -> Callable[[int], float]:
         """A rise from 0, then half a cosine down to the final rate."""
-        return warmup_cosine(min(self.recipe.warmup, steps), steps, self.recipe.final_rate)
+        return warmup_cosine(min(self.recipe.warmup, steps), steps, self.recipe.min_learning_rate_ratio)
 
     def marks(self, steps: int, epoch: int) -> set[int]:
         """Every `evaluate_every` steps, and the last."""

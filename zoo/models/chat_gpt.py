@@ -81,7 +81,7 @@ class Recipe(char_gpt.Recipe):
     layers: int = option(3, "how many blocks follow each other", at_least=1, at_most=1000)
     heads: int = option(4, "how many ways of looking back each block has; they share the width", at_least=1, at_most=1000)
     width: int = option(128, "how many numbers stand for a character", at_least=1, at_most=2**14)
-    dropout: float = option(0.0, "the share of numbers dropped at random while learning", at_least=0, below=1)
+    dropout: float = option(0.0, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
     batch_size: int = option(32, "how many sequences a step learns from", at_least=1, at_most=10**9)
     steps: int | None = option(None, "how many times the parameters are changed", at_least=1, at_most=10**12)
     epochs: int | None = option(8, "how many times the text is gone through, instead of --steps", at_least=1, at_most=10**9)
@@ -123,7 +123,7 @@ class ChatGPT(char_gpt.CharGPT):
         """Stretches of conversations, of which the bot's words are to be guessed. Where they are the zoo's own, and all of them
         are learned from, each round reads new ones, until the last quarter reads these again."""
         turns = Turns(documents, self.recipe.context, tokenizer, self.recipe.pretraining)
-        if self.recipe.data is None and self.recipe.share == 1:
+        if self.recipe.data is None and self.recipe.data_fraction == 1:
             rounds = self.recipe.total_steps(len(turns)) * self.recipe.batch_size / len(turns.given.starts)
             turns.another = lambda number: tokenizer.encode(write_dialogue(number)) if number < 0.75 * rounds else None
         return turns
@@ -131,7 +131,7 @@ class ChatGPT(char_gpt.CharGPT):
     def schedule(self, steps: int) -> Callable[[int], float]:
         """A rise from 0, then half a cosine to the power of 1.5, so that it falls earlier, down to the final rate."""
         wave = warmup_cosine(min(self.recipe.warmup, steps), steps, 0.0)
-        return lambda step: max(wave(step) ** 1.5, self.recipe.final_rate)
+        return lambda step: max(wave(step) ** 1.5, self.recipe.min_learning_rate_ratio)
 
 
 def waves(places: int, width: int) -> np.ndarray:

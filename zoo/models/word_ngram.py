@@ -72,7 +72,7 @@ class Recipe(recipes.Recipe):
         "how the words' embeddings become one context",
         choices=("positions", "mean"),
     )
-    dropout: float = option(0.0, "the share of the middle layer dropped at random while learning", at_least=0, below=1)
+    dropout: float = option(0.0, "the fraction of the middle layer dropped at random while learning", at_least=0, below=1)
     epochs: int | None = option(150, "how many times the text is gone through", at_least=1, at_most=10**9)
     learning_rate: float = option(0.1, "the learning rate of the first third of training", above=0, at_most=1e30)
 

@@ -19,6 +19,7 @@ from microtensor.serialize import load_safetensors
 from zoo.datasets.corpus import data_folder
 from zoo.errors import DataError, UserError
 from zoo.model import Model
+from zoo.recipe import RENAMED as RENAMED_FIELDS
 from zoo.recipe import Recipe, make_recipe
 from zoo.registry import list_models, model_class
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -75,6 +76,7 @@ class Checkpoint:
             raise DataError(
                 f"another model: {self.folder} holds {config['model']}, not {self.name}; name its own model or another folder"
             )
+        config["recipe"] = {RENAMED_FIELDS.get(name, name): value for name, value in config["recipe"].items()}
         tokens = config["vocabulary"]
         if not tokens or not all(isinstance(t, str) for t in tokens) or len(set(tokens)) < len(tokens):
             raise DataError(f"damaged: the vocabulary in {self.config} isn't a list of distinct tokens; train again")

@@ -46,20 +46,20 @@ def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tu
             return model.examples(training, tokenizer), model.examples(held_out, tokenizer)
         except DataError:  # a part is too short for a single example, so all is learned from
             pass
-    return model.examples(first_part(documents, model.recipe.share), tokenizer), None
+    return model.examples(first_part(documents, model.recipe.data_fraction), tokenizer), None
 
 
 def parts(model: Model, documents: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """A text's tokens to learn from, as the recipe says how much of them, and those that are held out."""
     training, held_out = hold_out(documents)
-    return first_part(training, model.recipe.share), held_out
+    return first_part(training, model.recipe.data_fraction), held_out
 
 
-def first_part(documents: list[np.ndarray], share: float) -> list[np.ndarray]:
-    """The first documents, up to that share of all their tokens: whole ones, unless there is only one."""
-    if share == 1:
+def first_part(documents: list[np.ndarray], fraction: float) -> list[np.ndarray]:
+    """The first documents, up to that fraction of all their tokens: whole ones, unless there is only one."""
+    if fraction == 1:
         return documents
-    wanted = share * sum(map(len, documents))
+    wanted = fraction * sum(map(len, documents))
     if len(documents) == 1:
         return [documents[0][: int(wanted)]]
     lengths = np.cumsum([len(tokens) for tokens in documents])

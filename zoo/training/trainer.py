@@ -194,7 +194,7 @@ class Trainer:
         model, recipe = self.model, self.recipe
         model.prepare(self.step)
         inputs, targets = self.examples.batch(self.step, recipe.batch_size, recipe.seed)
-        if recipe.accumulate == 1:
+        if recipe.grad_accumulation == 1:
             logits = model(inputs)
             loss = cross_entropy(logits, targets, ignore_index=IGNORED)
             value = float(loss)
@@ -202,7 +202,7 @@ class Trainer:
                 loss.backward()
         else:  # the gradients of the parts add up to the batch's
             value, whole = 0.0, max(counted(targets).size, 1)
-            parts = zip(_parts(inputs, recipe.accumulate), _parts(targets, recipe.accumulate), strict=True)
+            parts = zip(_parts(inputs, recipe.grad_accumulation), _parts(targets, recipe.grad_accumulation), strict=True)
             for inputs, targets in parts:
                 logits = model(inputs)
                 loss = cross_entropy(logits, targets, ignore_index=IGNORED) * (counted(targets).size / whole)
@@ -211,8 +211,8 @@ class Trainer:
                     break
                 loss.backward()
         self._check("loss", value)
-        if recipe.clip is not None:
-            self._check("gradient's length", clip_grad_norm(self.parameters, recipe.clip))
+        if recipe.grad_clip is not None:
+            self._check("gradient's length", clip_grad_norm(self.parameters, recipe.grad_clip))
         factor = self.schedule(self.step)
         self.optimizer.step(factor)
         self.optimizer.zero_grad()
