@@ -48,7 +48,7 @@ def run(quick: bool) -> list[Row]:
 
 
 def agreement(model: Any) -> Row:
-    """How far the cache's scores are from those of the model without one."""
+    """Compare the fused decoder's scores with those of the model itself."""
     tokens = np.random.default_rng(0).integers(0, model.vocabulary, 600).tolist()
     fused, plain = Decoder(model), Decoder(model, fused=False)
     worst = 0.0

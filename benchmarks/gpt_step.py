@@ -67,7 +67,7 @@ def steps(case: str, model: str, dropout: float, rounds: int, goals: dict[str, s
 
 
 def operations(model: str) -> int:
-    """How many floating-point operations a step takes: 6 for each weight of a product and each character, and attention's seven
+    """Count the floating-point operations of a step: 6 for each weight of a product and each character, and attention's seven
     products, half masked."""
     recipe = gpt.start(model).recipe
     weights = recipe.layers * 12 * recipe.width**2 + recipe.width * gpt.start(model).vocabulary

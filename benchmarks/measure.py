@@ -1,4 +1,5 @@
-"""How everything here is measured: contestants in turn, A B C A B C, so that a machine that slows down slows all of them."""
+"""The way everything here is measured: contestants in turn, A B C A B C, so that a machine that slows down slows all of
+them."""
 
 from __future__ import annotations
 
@@ -81,13 +82,13 @@ def compared(case: str, unit: str, scale: float, seconds: Mapping[str, list[floa
 
 
 def has_torch() -> bool:
-    """Whether the rival is there."""
+    """Tell if the rival is there."""
     return importlib.util.find_spec("torch") is not None
 
 
 @functools.cache
 def bandwidth() -> float:
-    """How many bytes a second all threads together read and write when they copy 64 MB."""
+    """Measure how many bytes a second all threads together read and write when they copy 64 MB."""
     from microtensor.kernels.runtime import threads
     from microtensor.kernels.runtime.config import get_num_threads
 
@@ -104,7 +105,7 @@ def bandwidth() -> float:
 
 @functools.cache
 def multiplications() -> float:
-    """How many floating-point operations a second the fastest matrix product here does."""
+    """Measure how many floating-point operations a second the fastest matrix product here does."""
     from microtensor.kernels.matmul import matmul
 
     a, b = np.ones((4096, 768), np.float32), np.ones((768, 192), np.float32)
@@ -117,10 +118,10 @@ def multiplications() -> float:
 
 
 def share_of_bandwidth(nbytes: float, seconds: float) -> str:
-    """How much of the copy bandwidth a kernel uses that must read and write so many bytes at least."""
+    """Say how much of the copy bandwidth a kernel uses that must read and write so many bytes at least."""
     return f"{100 * nbytes / seconds / bandwidth():.0f} % of copying"
 
 
 def share_of_peak(operations: float, seconds: float) -> str:
-    """How much of the best matrix product's rate a kernel reaches that must do so many operations."""
+    """Say how much of the best matrix product's rate a kernel reaches that must do so many operations."""
     return f"{100 * operations / seconds / multiplications():.0f} % of the best product"

@@ -31,7 +31,7 @@ def processor() -> str:
 
 
 def versions() -> str:
-    """What was measured with."""
+    """List the versions that were measured."""
     found = [f"Python {platform.python_version()}"]
     for package in ("numpy", "numba", "torch"):
         try:

@@ -1,4 +1,4 @@
-"""How long a user waits: from pressing Enter to the first training line, and to an imported library."""
+"""The time that a user waits: from pressing Enter to the first training line, and to an imported library."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Microtensor:
         return total
 
     def parameters(self) -> list[np.ndarray]:
-        """What it learned."""
+        """Return what it learned."""
         return [self.model.embeddings.numpy(), self.model.projection.numpy()]
 
 
@@ -74,7 +74,7 @@ class HandWritten:
         return total
 
     def parameters(self) -> list[np.ndarray]:
-        """What it learned."""
+        """Return what it learned."""
         return [self.embeddings, self.projection]
 
 
@@ -106,7 +106,7 @@ class PyTorch:
         return total
 
     def parameters(self) -> list[np.ndarray]:
-        """What it learned."""
+        """Return what it learned."""
         return [self.table.weight.detach().numpy(), self.projection.weight.detach().numpy().T]
 
 

@@ -1,4 +1,4 @@
-"""What a model keeps of the tokens that it has read, so that the next ones cost no more than themselves.
+"""The memory of a model for the tokens that it has read, so that the next ones cost no more than themselves.
 
 `cache = model.new_cache()`, then `model(tokens, cache)` for the tokens after those that the cache has seen. `cache.copy()`
 forks

@@ -1,4 +1,4 @@
-"""What all commands share: options, one-line errors, exit codes, output that survives a closed pipe."""
+"""Everything that all commands share: options, one-line errors, exit codes, output that survives a closed pipe."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def add_data_folder(parser: argparse.ArgumentParser) -> None:
 
 
 def use_data_folder(path: str | None) -> None:
-    """Where tiny Shakespeare is looked for first, in place of what the environment says."""
+    """Set where tiny Shakespeare is looked for first, in place of what the environment says."""
     if path is not None:
         if not path:
             raise UsageError("--data-dir: needs the name of a folder")

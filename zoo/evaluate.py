@@ -60,7 +60,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _ask(model: Any, tokenizer: Any, questions: list[Any]) -> int:
-    """How many questions are answered to the letter, if the likeliest letter is taken each time."""
+    """Count the questions that are answered to the letter, if the likeliest letter is taken each time."""
     import numpy as np
 
     from zoo.chat.session import Conversation, right_answers

@@ -66,7 +66,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _sampling(options: argparse.Namespace) -> Any:
-    """How tokens are drawn. Raises UsageError where that doesn't go with beams."""
+    """Read how tokens are drawn. Raises UsageError where that doesn't go with beams."""
     from zoo.inference.sampling import Sampling
 
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")

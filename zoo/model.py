@@ -1,4 +1,4 @@
-"""What every model of the zoo has in common, so that one trainer, one generator and one set of commands serve them all."""
+"""The base of every model, so that one trainer, one generator and one set of commands serve them all."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Model(nn.Module):
         return (Sequences if every else Windows)(documents, self.recipe.context, tokenizer.unit)
 
     def questions(self, text: str) -> dict[str, list[Any]]:
-        """What to ask a model that converses, to see what it has learned: for each kind of question its name and the questions.
+        """Questions for a model that converses, to see what it has learned: for each kind its name and the questions.
         `text` is what it learned from."""
         return {}
 
@@ -136,7 +136,7 @@ class Model(nn.Module):
             self.noise.bit_generator.state = np.random.default_rng((self.recipe.seed, step, 2)).bit_generator.state
 
     def optimizer(self) -> Optimizer:
-        """What changes the parameters."""
+        """Make the optimizer that changes the parameters."""
         return SGD(self.parameters(), lr=self.recipe.learning_rate)
 
     def schedule(self, steps: int) -> Callable[[int], float]:
@@ -158,5 +158,5 @@ class Model(nn.Module):
         return f"{line} | {at.speed:,.0f} tokens/s", {}
 
     def summary(self, examples: Examples) -> list[tuple[str, Any]]:
-        """What to say about a trained model: sentences, each with the figures it holds as a dict for `--json`."""
+        """Describe a trained model: sentences, each with the figures it holds as a dict for `--json`."""
         return []

@@ -27,7 +27,7 @@ def option(
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What every model's recipe has. A model adds fields of its own; all are validated when a recipe is made.
+    """The settings that every model's recipe has. A model adds fields of its own; all are validated when a recipe is made.
 
     Raises UsageError for a value of the wrong type or outside its limits.
     """
@@ -73,7 +73,7 @@ class Recipe:
                     raise UsageError(f"--{dashed(f.name)}: must be {words} {limit}, not {value}")
 
     def total_steps(self, examples: int) -> int:
-        """How many steps training takes, where a pass over the text has so many examples."""
+        """Count the steps of training, where a pass over the text has so many examples."""
         if self.steps is not None:
             return self.steps
         return (self.epochs or 1) * max(examples // self.batch_size, 1)

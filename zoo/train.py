@@ -131,7 +131,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _introduce(name: str, model: Any, tokenizer: Any, trainer: Any) -> None:
-    """What is trained, and on what."""
+    """Say what is trained, and on what."""
     tokens, held_out = sum(map(len, trainer.documents)), ""
     distinct = len(set().union(*(set(part.tolist()) for part in trainer.documents)))
     if trainer.validation is not None:
@@ -175,7 +175,7 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
 
 
 def _opening(text: str, tokenizer: Any) -> str:
-    """How a text begins: up to four words of its first line."""
+    """Quote how a text begins: up to four words of its first line."""
     line = next(line for line in text.split("\n") if line.strip())
     return tokenizer.decode(tokenizer.encode(" ".join(line.split()[:4])))
 

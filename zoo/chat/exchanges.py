@@ -76,7 +76,7 @@ class Material:
 
     @cached_property
     def beginnings(self) -> tuple[str, ...]:
-        """How those words begin, with two to four letters."""
+        """The beginnings of those words, of two to four letters."""
         return tuple(sorted({word[:count] for word in self.words if word[0] not in "xz" for count in (2, 3, 4)}))
 
 
@@ -136,7 +136,7 @@ def _read_exchanges(file: Path) -> list[Exchange]:
 
 
 def _alternatives(text: str) -> tuple[list[str], list[str]]:
-    """What the bars outside of brackets part: to learn from, and held out."""
+    """Split a text at the bars outside of brackets: to learn from, and held out."""
     parts = [part.strip() for part in re.split(r"\|(?![^\[]*\])", text)]
     return [p for p in parts if p[:1] != "~"], [p[1:].strip() for p in parts if p[:1] == "~"]
 

@@ -1,4 +1,4 @@
-"""What each token of a conversation is: whose it is, whether it is to be learned, whether it belongs to a name."""
+"""The loss mask of conversations: whose each token is, whether it is to be learned, whether it belongs to a name."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ LONGEST = 400
 
 
 class Conversation:
-    """What was said, turn by turn.
+    """A conversation, turn by turn.
 
     Args:
         decoder: one that hasn't read anything yet; copies of it do the reading.
@@ -42,7 +42,7 @@ class Conversation:
         self.turns = []
 
     def longest(self) -> int:
-        """How many characters of what the user says can be read at once: the context, less the marks."""
+        """Count the characters of what the user says that can be read at once: the context, less the marks."""
         return self.context - 3
 
     def readable(self, text: str) -> tuple[str, list[str]]:
@@ -50,7 +50,7 @@ class Conversation:
         return readable(text, set(self.tokenizer.vocabulary) - {USER, BOT, END})
 
     def answer(self, said: str) -> Iterator[str]:
-        """What the bot says to that, letter by letter. Of a text that is too long, only the end is read.
+        """Answer, letter by letter. Of a text that is too long, only the end is read.
 
         Raises DataError for a character that isn't known. What was said before a caller stops listening is remembered.
         """
@@ -93,8 +93,8 @@ class Conversation:
 def right_answers(
     conversation: Conversation, questions: Sequence[Question], watch: Callable[[int, float], None] = lambda done, right: None
 ) -> int:
-    """How many questions are answered exactly as they should be. `watch` is told how many are done, and the share of them that
-    were."""
+    """Count the questions that are answered exactly as they should be. `watch` is told how many are done, and the fraction of
+    them that were."""
     right = 0
     for done, question in enumerate(questions, 1):
         *before, asked = question.prompt.removesuffix(BOT).removesuffix(END).split(END)

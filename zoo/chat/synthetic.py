@@ -212,7 +212,8 @@ def strangers_questions() -> list[Question]:
 
 @cache
 def held_out_wordings() -> re.Pattern[str]:
-    """What no question to learn from may be: a held-out wording, with whatever word in it, or a stranger's question."""
+    """The pattern of what no question to learn from may be: a held-out wording, with whatever word in it, or a stranger's
+    question."""
     turns = [turn for exchange in material().exchanges for turn in exchange.turns + exchange.more]
     wordings = ["could you explain.*"]  # (which is held out of so many exchanges)
     wordings += sorted({words_of(re.sub(r"\{[^}]*\}", "slot", wording)) for turn in turns for wording in turn.held_out})

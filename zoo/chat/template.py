@@ -1,4 +1,5 @@
-"""How a conversation is written down: `>` marks what the user says, `<` what the bot answers, and an empty line the end.
+"""The chat template, in which a conversation is written down: `>` marks what the user says, `<` what the bot answers, and an
+empty line the end.
 
     >Hello!
     <Hi there! How can I help you today?
@@ -39,7 +40,7 @@ LIKE = {
 
 @dataclass(frozen=True)
 class Question:
-    """What was said so far, as marked text up to the mark of the bot's next turn; and what it should say then."""
+    """A question: what was said so far, as marked text up to the mark of the bot's next turn; and what it should say then."""
 
     prompt: str
     answer: str

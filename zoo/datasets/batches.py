@@ -23,7 +23,7 @@ Batch = tuple[np.ndarray, np.ndarray]
 
 
 class Examples(Protocol):
-    """What a model learns from, or is evaluated on."""
+    """Examples that a model learns from, or is evaluated on."""
 
     #: What it is counted in.
     name: str
@@ -31,11 +31,11 @@ class Examples(Protocol):
     guesses: int
 
     def __len__(self) -> int:
-        """How many examples a pass over the text takes."""
+        """Count the examples of a pass over the text."""
         ...
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
-        """What step number `step` learns from: inputs and targets of `size` examples. A target may be IGNORED."""
+        """Make the batch of step number `step`: inputs and targets of `size` examples. A target may be IGNORED."""
         ...
 
     def in_order(self) -> Iterator[Batch]:

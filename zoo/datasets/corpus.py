@@ -25,7 +25,7 @@ class Corpus:
 
 
 def data_folder() -> Path:
-    """Where the embedded texts and trained weights are: within the package when it is installed, beside it in a checkout."""
+    """Find the embedded texts and trained weights: within the package when it is installed, beside it in a checkout."""
     package = Path(__file__).parent.parent
     installed = package / "data"
     return installed if installed.is_dir() else package.parent / "data"

@@ -69,7 +69,7 @@ def find() -> bytes:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: `XDG_CACHE_HOME` or `~/.cache`."""
+    """Name the folder where downloads are kept: `XDG_CACHE_HOME` or `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "microtensor" / "data"
 
 
@@ -152,7 +152,7 @@ def _say(text: str) -> None:
 
 
 def _show_share(size: int | None) -> None:
-    """How much has come, on a terminal; None clears the line."""
+    """Show how much has come, on a terminal; None clears the line."""
     if sys.stderr.isatty():
         text = "\r\033[K" if size is None else f"\r  {size / 1e6:.1f} of {LENGTH / 1e6:.1f} MB"
         with contextlib.suppress(OSError):

@@ -101,7 +101,7 @@ def _next(options: argparse.Namespace, model: Any, tokenizer: Any, tokens: list[
 
 
 def _go_on() -> bool:
-    """Whether the person at the terminal wants the next screen."""
+    """Ask the person at the terminal if they want the next screen."""
     try:
         return input("\n(Enter: the next step; q: stop) ").strip().lower() not in ("q", "quit")
     except EOFError:

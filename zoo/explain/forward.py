@@ -105,7 +105,7 @@ def softmax(view: View) -> Screen:
 
 
 def loss(view: View) -> Screen:
-    """How wrong the guess was."""
+    """The loss of the guess."""
     walk, target = view.walk, view.name(view.walk.target)
     p, value, count = float(walk.probabilities[walk.target]), walk.loss.item(), len(view.tokenizer.vocabulary)
     lines = paragraph(

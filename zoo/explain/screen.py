@@ -1,4 +1,4 @@
-"""What all screens of a walk share: names for tokens, strips of numbers, and what a screen is."""
+"""The parts of all screens of a walk: names for tokens, strips of numbers, and the screen itself."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ SIGNS = ("=", "=", "-", ".", "+", "#", "#")
 
 
 def wants_colour(stream: TextIO) -> bool:
-    """Whether a stream is a terminal that shows colours; NO_COLOR and FORCE_COLOR overrule."""
+    """Tell if a stream is a terminal that shows colours; NO_COLOR and FORCE_COLOR overrule."""
     if os.environ.get("NO_COLOR"):
         return False
     return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
@@ -53,7 +53,7 @@ class Painter:
 
     @property
     def legend(self) -> str:
-        """What the cells of a strip mean."""
+        """Explain the cells of a strip."""
         cells = [("far below 0", 0), ("below", 2), ("near 0", 3), ("above", 4), ("far above", 6)]
         if self.colour:
             return "  ".join(f"\033[38;5;{SHADES[level]}m█\033[0m {name}" for name, level in cells)

@@ -69,7 +69,7 @@ class Walk:
 
     @property
     def sums_embeddings(self) -> bool:
-        """Whether embeddings of tokens and of positions are added up before anything else is done with them."""
+        """Tell if embeddings of tokens and of positions are added up before anything else is done with them."""
         return any(step.op == "add" and all(map(self.is_embedding, step.inputs)) for step in self.recorded)
 
     @cached_property

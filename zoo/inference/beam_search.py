@@ -60,7 +60,7 @@ def _log_probabilities(logits: np.ndarray) -> np.ndarray:
 
 
 def _agreed(lines: list[list[int]]) -> int:
-    """How many tokens all lines begin with alike."""
+    """Count the tokens that all lines begin with alike."""
     for i, column in enumerate(zip(*lines, strict=True)):
         if len(set(column)) > 1:
             return i

@@ -56,7 +56,7 @@ def text_pieces(tokens: Iterable[int], tokenizer: Tokenizer, stop: Sequence[str]
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of a text could be the beginning of a stop string."""
+    """Count the characters at the end of a text that could be the beginning of a stop string."""
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
 
 

@@ -13,7 +13,7 @@ from zoo.errors import UsageError
 
 @dataclass(frozen=True)
 class Sampling:
-    """How a token is chosen: which ones may be drawn, and how boldly.
+    """The rule by which a token is chosen: which ones may be drawn, and how boldly.
 
     The scores are first lowered for tokens that were there before (`repetition_penalty`), then divided by the `temperature`;
     softmax makes probabilities of them, of which `top_k`, `top_p` and `min_p` keep the likely ones; and one of those is drawn.
@@ -73,7 +73,7 @@ class Sampling:
         return p
 
     def _kept(self, p: np.ndarray) -> np.ndarray:
-        """Which tokens may be drawn; the likeliest always may."""
+        """Mark the tokens that may be drawn; the likeliest always may."""
         kept = p >= self.min_p * p.max()
         order = np.argsort(-p, kind="stable")
         likeliest_first = p[order]

@@ -74,7 +74,7 @@ from zoo.tokenizers.characters import CharTokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
-    """How char_gpt is built and trained: AdamW, a warmup, then half a cosine."""
+    """The settings of char_gpt: AdamW, a warmup, then half a cosine."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {"layers": 4, "heads": 4, "width": 128, "context": 128},

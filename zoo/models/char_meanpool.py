@@ -53,7 +53,7 @@ from zoo.tokenizers.characters import CharTokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
-    """How char_meanpool is trained: plain SGD, an example a step, a hundred times through the phrases."""
+    """The settings of char_meanpool: plain SGD, an example a step, a hundred times through the phrases."""
 
     context: int = option(5, "how many characters the model sees", at_least=1, at_most=2**16)
     width: int = option(32, "how many numbers stand for a character", at_least=1, at_most=2**14)

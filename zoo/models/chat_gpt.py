@@ -73,7 +73,7 @@ from zoo.tokenizers.tokenizer import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(char_gpt.Recipe):
-    """How chat_gpt is built and trained: as char_gpt is, with other numbers."""
+    """The settings of chat_gpt: as char_gpt's, with other numbers."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 

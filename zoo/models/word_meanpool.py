@@ -56,7 +56,7 @@ SUMMARIZED = 20_000  # of a long text, the summary looks at so many examples fro
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
-    """How word_meanpool is trained: plain SGD, an example a step."""
+    """The settings of word_meanpool: plain SGD, an example a step."""
 
     width: int = option(32, "how many numbers stand for a word", at_least=1, at_most=10**5)
     steps: int | None = option(

@@ -61,7 +61,7 @@ from zoo.tokenizers.words import WordTokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
-    """How word_ngram is trained: SGD whose rate is lowered after a third and after two thirds of the way."""
+    """The settings of word_ngram: SGD whose rate is lowered after a third and after two thirds of the way."""
 
     context: int = option(3, "how many words the model sees", at_least=1, at_most=2**12)
     width: int = option(32, "how many numbers stand for a word", at_least=1, at_most=2**14)

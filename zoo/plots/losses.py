@@ -56,7 +56,8 @@ def draw_losses(runs: list[tuple[str, list[dict[str, Any]]]], out: Path) -> None
 
 
 def short_names(runs: list[str]) -> list[str]:
-    """What tells runs apart: the names of their folders, without the parts that all share (width-16_steps-5: width-16)."""
+    """Name runs by their differences: the names of their folders, without the parts that all share (width-16_steps-5:
+    width-16)."""
     names = [Path(run).name.split("_") for run in runs]
     shared = set(names[0]).intersection(*names[1:])
     short = ["_".join(part for part in name if part not in shared) for name in names]

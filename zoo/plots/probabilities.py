@@ -1,4 +1,4 @@
-"""How likely a model found each token of a text, given those before it."""
+"""The probability that a model gave each token of a text, given those before it."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ FORMAT = 1
 
 
 def default_folder(model: str) -> Path:
-    """Where a model's run is kept unless the user says otherwise."""
+    """Name the folder of a model's run, unless the user says otherwise."""
     return Path("runs") / model
 
 
@@ -143,7 +143,7 @@ class _Blank:
 
 
 def text_digest(text: str) -> str:
-    """What a text is known by."""
+    """Compute the digest that a text is known by."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

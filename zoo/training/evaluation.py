@@ -1,4 +1,4 @@
-"""What is held out of a text, and how well a model foretells it: its mean loss over every token."""
+"""The held-out part of a text, and a model's mean loss over every token of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], Non
 
 
 def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tuple[Examples, Examples | None]:
-    """What a model learns from, and what is held out to evaluate it on: None where the text is too short for that.
+    """Split a text into what a model learns from and what is held out to evaluate it on: None where the text is too short for
+    that.
 
     Raises DataError when there is nothing to learn from.
     """

@@ -1,4 +1,4 @@
-"""How far training is: a bar with speed and time left, when someone is watching."""
+"""The progress of long work: a bar with speed and time left, when someone is watching."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ class RunFolder:
         return Path(os.path.relpath(aside))
 
     def load_state(self) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-        """What resuming needs: the state, and the metrics so far (none if they can't be read). Raises DataError."""
+        """Read what resuming needs: the state, and the metrics so far (none if they can't be read). Raises DataError."""
         state = read_tensors(self.path, self.path / "state.safetensors")
         try:
             lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
