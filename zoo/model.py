@@ -57,6 +57,8 @@ class Model(nn.Module):
     tokenizer_class: ClassVar[type[Tokenizer]] = CharTokenizer
     #: Whether each line of the text stands for itself: no example then reaches from one into the next.
     by_line: ClassVar[bool] = False
+    #: Whether it has learned from conversations: a run records it, and prompts are put into the chat template.
+    chat: bool = False
     #: The loss that is shown is the mean over so many last steps; None for those of an epoch.
     recent: ClassVar[int | None] = None
     #: Whether the parameters with the lowest held-out loss are kept for use, where there is held-out text; else the last ones.

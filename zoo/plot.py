@@ -70,7 +70,7 @@ def _draw_model(options: argparse.Namespace, out: Path) -> None:
     if options.what == "embeddings":
         draw_embeddings(name, model, tokenizer, options.method, out)
         return
-    tokens = encode_prompt(tokenizer, as_said(text[0], tokenizer.vocabulary))
+    tokens = encode_prompt(tokenizer, as_said(text[0]) if model.chat else text[0])
     draw = draw_attention if options.what == "attention" else draw_probabilities
     draw(name, model, tokenizer, tokens, out)
 

@@ -11,7 +11,7 @@ from zoo.chat import synthetic as dialogue
 from zoo.chat.exchanges import Deck, fill_in, read_material
 from zoo.chat.loss_mask import names_in
 from zoo.chat.synthetic import REMEMBERED, held_out_questions, held_out_wordings, strangers_questions, write_dialogue
-from zoo.chat.template import ALPHABET, BOT, END, LETTERS, USER, as_said, questions_in, readable, words_of
+from zoo.chat.template import ALPHABET, BOT, END, LETTERS, USER, as_said, is_conversation, questions_in, readable, words_of
 from zoo.errors import DataError
 
 
@@ -161,8 +161,13 @@ def test_the_words_of_a_wording(said, words):
 
 
 def test_a_text_as_something_that_was_said():
-    assert as_said("Hi, Zoe!", ALPHABET) == ">Hi, zoe!\n<" and as_said(">Hi!\n<He", ALPHABET) == ">Hi!\n<He"
-    assert as_said("Hi!", "Hi!") == "Hi!" and as_said("", ALPHABET) == ""
+    assert as_said("Hi, Zoe!") == ">Hi, zoe!\n<" and as_said(">Hi!\n<He") == ">Hi!\n<He" and as_said("") == ""
+
+
+def test_conversations_are_told_from_other_texts():
+    assert is_conversation(">hi\n<ho\n\n>so\n<la\n") and is_conversation(write_dialogue(0, 2000))
+    for text in ("", ">hi", "<a\n<b", "3 < 4\n5 > 4", ">hi\n<ho\nand then", "> a\n < b"):
+        assert not is_conversation(text)
 
 
 def test_questions_in_a_text():

@@ -226,3 +226,18 @@ def test_leaving_in_the_middle(trained, key, code):
         assert left == code and "Traceback" not in rest and "Step 2" not in rest
     finally:
         terminal.close()
+
+
+@pytest.mark.parametrize(
+    "text, chat", [("3 < 4 and 5 > 4\nso it is\n" * 30, False), (">hello\n<hi there\n>and you\n<fine\n\n" * 30, True)]
+)
+def test_a_chat_is_one_by_the_runs_record(python, tmp_path, text, chat):
+    (tmp_path / "text.txt").write_text(text)
+    size = ("--width", 8, "--heads", 1, "--layers", 1, "--context", 16, "--steps", 2, "--batch-size", 2)
+    done = python(tmp_path, "zoo.train", "char_gpt", "--data", "text.txt", *size)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "runs/char_gpt/config.json").read_text())["chat"] is chat
+    tokens = explained(python, tmp_path, "char_gpt", "so" if not chat else "hello")["From text to numbers"]["tokens"]
+    assert (tokens[-1] == "<") == chat
+    talk = python(tmp_path, "zoo.chat", "char_gpt")
+    assert ("hasn't learned to converse" in talk.stderr) != chat, talk.stderr

@@ -60,14 +60,13 @@ class _Chat:
         import numpy as np
 
         from zoo.chat.session import Conversation
-        from zoo.chat.template import BOT, END, USER
         from zoo.cli import load
         from zoo.inference.decoder import Decoder
         from zoo.inference.sampling import Sampling
 
         self.options = options
         model, tokenizer = load(options)
-        if not {USER, BOT, END} <= set(tokenizer.vocabulary):
+        if not model.chat:
             raise UsageError(f"{options.model} hasn't learned to converse; chat_gpt has: python -m zoo.chat")
         self.parameters = model.num_parameters()
         self.conversation = Conversation(

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence, Set
+from collections.abc import Set
 from dataclasses import dataclass
 
 USER, BOT, END = ">", "<", "\n"
@@ -70,9 +70,16 @@ def words_of(text: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", text.lower().replace("'", "")).split())
 
 
-def as_said(text: str, vocabulary: Sequence[str]) -> str:
-    """The text; for a model that converses, as something that the user said, up to where the bot answers."""
-    if not {USER, BOT, END} <= set(vocabulary) or not text or text.startswith(USER):
+def is_conversation(text: str) -> bool:
+    """Tell if a text is a conversation: each of its lines begins with the marker of the user or the bot, or is empty, and both
+    speak. (That the two characters merely occur somewhere doesn't make it one.)"""
+    first = {line[0] for line in text.split(END) if line}
+    return first == {USER, BOT}
+
+
+def as_said(text: str) -> str:
+    """Apply the chat template to something that the user says, up to where the bot answers; one that is applied stays so."""
+    if not text or text.startswith(USER):
         return text
     return f"{USER}{readable(text)[0]}{END}{BOT}"
 

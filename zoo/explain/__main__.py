@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     from zoo.inference.generation import encode_prompt
 
     model, tokenizer = _untrained(options) if options.untrained else load(options)
-    tokens = encode_prompt(tokenizer, as_said(options.text, tokenizer.vocabulary))
+    tokens = encode_prompt(tokenizer, as_said(options.text) if model.chat else options.text)
     walk = Walk(model, tokens, _next(options, model, tokenizer, tokens))
     view = View(walk, tokenizer, Painter(wants_colour(sys.stdout) and not options.json))
     # A trained model learns as it did in its last step, an untrained one as in its first.
@@ -66,8 +66,9 @@ def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
 
     from zoo.recipe import make_recipe
     from zoo.registry import list_models, model_class
-    from zoo.training.checkpoint import find
+    from zoo.training.checkpoint import find, is_chat
 
+    config = None
     if options.model in list_models():
         kind = model_class(options.model)
         recipe = make_recipe(kind.recipe_class, {})
@@ -77,7 +78,9 @@ def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
         config = checkpoint.read_config()
         kind, recipe = model_class(checkpoint.name), checkpoint.recipe(config)
         tokenizer = kind.tokenizer_class(config["vocabulary"])
-    return kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed)), tokenizer
+    model = kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))
+    model.chat = kind.chat if config is None else is_chat(config)
+    return model, tokenizer
 
 
 def _next(options: argparse.Namespace, model: Any, tokenizer: Any, tokens: list[int]) -> int | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoo.chat.template import BOT, USER
 from zoo.explain.screen import SHOWN, Screen, View
 from zoo.explain.terminal import number, paragraph, table
 from zoo.inference.generation import show_bars
@@ -21,7 +20,7 @@ def text(view: View) -> Screen:
     )
     rows = [(view.name(token), str(token)) for token in walk.tokens[-SHOWN:]]
     lines += ["", *view.earlier(), *table([(view.unit, "id"), *rows]), ""]
-    if {USER, BOT} <= set(view.tokenizer.vocabulary):
+    if walk.model.chat:
         lines += paragraph("A > marks what the user says, and a < says that the bot is next.")
     if walk.guessed:
         lines += paragraph(

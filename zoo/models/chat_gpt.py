@@ -97,6 +97,7 @@ class ChatGPT(char_gpt.CharGPT):
     corpus = Dialogue()
     recipe_class = Recipe
     keeps_best = False
+    chat = True
     trains = (0.0053, 2440)
     tokens = 100
     sample = (">Hello!\n<", 36, 0.0)

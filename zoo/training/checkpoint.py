@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.serialize import load_safetensors
+from zoo.chat.template import BOT, END, USER
 from zoo.datasets.corpus import data_folder
 from zoo.errors import DataError, UserError
 from zoo.model import Model
@@ -124,7 +125,13 @@ class Checkpoint:
             if not np.isfinite(array).all():
                 raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
         model.eval()
+        model.chat = is_chat(config)
         return model, tokenizer
+
+
+def is_chat(config: dict[str, Any]) -> bool:
+    """Tell if a run's text was a conversation; of an earlier run, that didn't record it, if it could have been one."""
+    return bool(config.get("chat", {USER, BOT, END} <= set(config["vocabulary"])))
 
 
 class _Blank:

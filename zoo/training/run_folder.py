@@ -101,6 +101,7 @@ class RunFolder:
             "model": self.name,
             "recipe": model.recipe.to_dict(),
             "text": text,
+            "chat": model.chat,
             "vocabulary": tokenizer.vocabulary,
         }
         parameters = model.state_dict()

@@ -15,6 +15,7 @@ import numpy as np
 
 from microtensor import cross_entropy
 from microtensor.optim import clip_grad_norm
+from zoo.chat.template import is_conversation
 from zoo.datasets.batches import IGNORED, counted
 from zoo.errors import DataError, UsageError
 from zoo.model import Model, Moment
@@ -99,6 +100,7 @@ class Trainer:
         self.seconds = 0.0
         self._checkpoint_every = checkpoint_every
         self._text = text_digest(text)
+        model.chat = is_conversation(text)
         self._saved = -1
 
     def resume(self) -> None:
