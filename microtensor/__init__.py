@@ -76,7 +76,8 @@ from microtensor.ops.shape import (
     triu,
 )
 from microtensor.ops.softmax import log_softmax, softmax
-from microtensor.tensor import Tensor, enable_grad, no_grad
+from microtensor.recording import enable_grad, no_grad
+from microtensor.tensor import Tensor
 from microtensor.trace import Step, trace
 
 __version__ = "0.1.0"

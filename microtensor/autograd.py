@@ -15,7 +15,8 @@ import numpy as np
 
 from microtensor import kernels
 from microtensor.kernels.runtime import config
-from microtensor.tensor import LEAF, Node, Tensor, as_array, enable_grad, ops, wrap
+from microtensor.recording import LEAF, Node, enable_grad
+from microtensor.tensor import Tensor, as_array, ops, wrap
 
 
 def backward(output: Tensor, gradient: Any, retain_graph: bool) -> None:

@@ -33,7 +33,8 @@ from numpy import ndarray
 
 from microtensor import tensor as graph
 from microtensor.autograd import grad, raise_stale
-from microtensor.tensor import LEAF, Node, Tensor, as_array, clock, mode, wrap
+from microtensor.recording import LEAF, Node, clock, mode
+from microtensor.tensor import Tensor, as_array, wrap
 
 #: The result of an op's function: its value, and its pullback.
 Result = tuple[Any, Any]

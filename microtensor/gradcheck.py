@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from microtensor.autograd import grad
-from microtensor.tensor import LEAF, Tensor, enable_grad, no_grad, wrap
+from microtensor.recording import LEAF, enable_grad, no_grad
+from microtensor.tensor import Tensor, wrap
 
 
 class GradientError(AssertionError):

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from microtensor.ops import dropout, embedding, linear, normalization
-from microtensor.tensor import LEAF, Tensor, mode
+from microtensor.recording import LEAF, mode
+from microtensor.tensor import Tensor
 
 
 class Module:

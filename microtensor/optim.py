@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from microtensor import kernels
-from microtensor.tensor import LEAF, Tensor, clock
+from microtensor.recording import LEAF, clock
+from microtensor.tensor import Tensor
 
 
 class Optimizer:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.tensor import LEAF, Tensor, ops
+from microtensor.recording import LEAF
+from microtensor.tensor import Tensor, ops
 
 
 @dataclass(frozen=True, eq=False)

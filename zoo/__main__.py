@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import Parser, result, run
+from zoo.cli import Parser, note, result, run
 from zoo.errors import UserError
 
 COMMANDS = """\
@@ -31,14 +31,15 @@ def main(arguments: list[str]) -> int:
         print(f"{'model':<14}{'parameters':>10}  {'learns from':<16}{'loss':>6}{'trains in':>10}  what it does")
     any_own = False
     for name in list_models():
-        kind, own = model_class(name), _own_run(name)
+        try:
+            kind, own = model_class(name), _own_run(name)
+            made = (create_model(name).num_parameters(), kind.corpus.name, *(kind.trains or (None, None)))
+        except UserError as error:  # one that can't be used doesn't hide the others
+            note(f"zoo: {error}")
+            continue
         any_own = any_own or own is not None
         about = kind.about or (kind.__doc__ or "").strip().partition("\n")[0]
-        size, corpus, loss, seconds = own or (
-            create_model(name).num_parameters(),
-            kind.corpus.name,
-            *(kind.trains or (None, None)),
-        )
+        size, corpus, loss, seconds = own or made
         figures = {
             "model": name, "parameters": size, "corpus": corpus, "loss": loss, "seconds": seconds,
             "trained_here": own is not None, "about": about,

@@ -1,10 +1,8 @@
 """The memory of a model for the tokens that it has read, so that the next ones cost no more than themselves.
 
 `cache = model.new_cache()`, then `model(tokens, cache)` for the tokens after those that the cache has seen. `cache.copy()`
-forks
-it, as beam search does. A transformer keeps keys and values, a recurrent network its hidden state; a model that looks at the
-last
-few tokens keeps those, which any model can do without a line of its own.
+forks it, as beam search does. A transformer keeps keys and values, a recurrent network its hidden state; a model that looks at
+the last few tokens keeps those, which any model can do without a line of its own.
 """
 
 from __future__ import annotations
@@ -20,8 +18,7 @@ class Cache:
 
     Args:
         capacity: how many tokens it can hold, or None where there is no limit. Where it is full, the newest tokens are read
-        again
-            into an empty one.
+            again into an empty one.
     """
 
     def __init__(self, capacity: int | None = None) -> None:

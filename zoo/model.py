@@ -64,8 +64,7 @@ class Model(nn.Module):
     #: Whether the parameters with the lowest held-out loss are kept for use, where there is held-out text; else the last ones.
     keeps_best: ClassVar[bool] = True
     #: The loss it reaches with its own recipe, and in how many seconds on two cores, for the table of models; None if nobody
-    #: has
-    #: measured it.
+    #: has measured it.
     trains: ClassVar[tuple[float, float] | None] = None
     #: By how many tokens a text is continued unless told.
     tokens: ClassVar[int] = 20
@@ -132,9 +131,12 @@ class Model(nn.Module):
         return TokenCache(batch, self.recipe.context)
 
     def prepare(self, step: int) -> None:
-        """Called before each training step: dropout's chance depends on the seed and the step alone, so that nothing of it
-        needs saving."""
-        if getattr(self.recipe, "dropout", 0):
+        """Seed dropout for a training step: its chance depends on the seed and the step alone, so that nothing of it needs
+        saving. All layers draw from one generator, also those that were made without one."""
+        layers = [module for _, module in self.named_modules() if isinstance(module, nn.Dropout) and module.p > 0]
+        for layer in layers:
+            layer.rng = self.noise
+        if layers:
             self.noise.bit_generator.state = np.random.default_rng((self.recipe.seed, step, 2)).bit_generator.state
 
     def optimizer(self) -> Optimizer:

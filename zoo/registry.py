@@ -21,12 +21,19 @@ def list_models() -> list[str]:
 
 
 def model_class(name: str) -> type[Model]:
-    """The model of that name. Raises UsageError for an unknown one."""
+    """The model of that name. Raises UsageError for an unknown one, and for a file that can't be used."""
     if name not in list_models():
         advice = did_you_mean(name, list_models()) or f"; the models are: {', '.join(list_models())}"
         raise UsageError(f"unknown model {name!r}{advice}")
-    module = importlib.import_module(f"zoo.models.{name}")
+    try:
+        module = importlib.import_module(f"zoo.models.{name}")
+    except Exception as error:  # a file of the user's own can raise anything
+        where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        reason = error.msg if isinstance(error, SyntaxError) else error
+        raise UsageError(f"{name}.py can't be used: {type(error).__name__}: {reason}{where}; --debug shows where") from error
     own = [c for c in vars(module).values() if inspect.isclass(c) and issubclass(c, Model) and c.__module__ == module.__name__]
+    if not own:
+        raise UsageError(f"{module.__file__} defines no model; give it a subclass of zoo.model.Model")
     return own[0]
 
 

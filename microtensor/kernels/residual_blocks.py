@@ -26,8 +26,7 @@ ROWS_TOGETHER = 4
 several_rows_tile = make_tile(2, rows=ROWS_TOGETHER)
 
 #: The columns of the table `PackedBlocks.stages`: where the norm before the product lies among the numbers, whether it
-#: subtracts
-#: the mean, where the bias and weight lie, how many columns the weight has in whole panels, and the activation after it.
+#: subtracts the mean, where the bias and weight lie, how many columns the weight has in whole panels, and the activation.
 NORM, CENTRED, WEIGHT, COLUMNS, ACTIVATION = range(5)
 
 
@@ -60,10 +59,8 @@ def pack_blocks(products: Sequence[tuple[Any, Any, Any, Any]], heads: int) -> Pa
 
     Args:
         products: in order (norm, weight, bias, activation) of the qkv, out, up and down of each block, then of the head. norm
-        is
-            (weight, bias, eps, centred) of the norm before qkv, up and the head, and None before the others; a weight is
-            (inputs,
-            outputs); any bias may be None; the activation is that after up, a name, and None elsewhere.
+            is (weight, bias, eps, centred) of the norm before qkv, up and the head, and None before the others; a weight is
+            (inputs, outputs); any bias may be None; the activation is that after up, a name, and None elsewhere.
         heads: the number of heads of attention.
 
     Raises ValueError for shapes or dtypes that don't fit together.
@@ -223,8 +220,7 @@ def _product(work, left, right, wide, rows, depth, numbers, weight, columns):
 @kernel
 def _attend(work, left, right, wide, rows, width, heads, keys, values, block, keys_size, values_size, position):
     """Attend: queries, keys and values lie at `right`; each row attends to the positions before it and to itself, and its
-    output
-    goes to `left`. A head has `keys_size` numbers in the cache of keys, and `values_size` in that of values."""
+    output goes to `left`. A head has `keys_size` numbers in the cache of keys, and `values_size` in that of values."""
     head_width = width // heads
     size = work.itemsize
     lanes = 2 * VECTOR_BYTES // size

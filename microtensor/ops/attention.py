@@ -16,7 +16,8 @@ from microtensor.kernels.runtime import config
 from microtensor.ops.arithmetic import where
 from microtensor.ops.matmul import matmul
 from microtensor.ops.softmax import softmax, softmax_by_numpy
-from microtensor.tensor import Tensor, mode, wrap
+from microtensor.recording import mode
+from microtensor.tensor import Tensor, wrap
 
 
 def _scaled(query: Any, scale: float | None) -> float:

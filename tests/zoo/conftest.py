@@ -3,12 +3,10 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).parent.parent.parent
+from commands import ROOT
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +28,6 @@ def trained(tmp_path_factory, python):
     """A folder with a finished run of word_meanpool in batches of 64, and what the command said. Not to be changed."""
     folder = tmp_path_factory.mktemp("trained")
     return folder, python(folder, "zoo.train", "word_meanpool", "--batch-size", 64)
-
-
-def one_line_error(done, command, *words, code):
-    """That a command refused: its exit code, one line on stderr that holds these words, and nothing on stdout."""
-    lines = done.stderr.strip().splitlines()
-    assert done.returncode == code, done.stderr
-    assert len(lines) == 1 and lines[0].startswith(f"{command}: error: "), done.stderr
-    assert "Traceback" not in done.stderr and done.stdout == ""
-    for word in words:
-        assert str(word) in lines[0], (word, lines[0])
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 
-from conftest import ROOT
+from commands import ROOT
 
 
 class Terminal:

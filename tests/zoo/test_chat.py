@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from conftest import ROOT, one_line_error
+from commands import ROOT, one_line_error
 from terminal import Terminal
 
 import zoo

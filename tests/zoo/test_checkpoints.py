@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from conftest import one_line_error
+from commands import one_line_error
 
 import zoo
 from microtensor.serialize import load_safetensors, save_safetensors

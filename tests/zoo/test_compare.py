@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, one_line_error
+from commands import ROOT, one_line_error
 
 from zoo.training.evaluation import first_part
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import one_line_error
+from commands import one_line_error
 from hypothesis import given
 from hypothesis import strategies as st
 

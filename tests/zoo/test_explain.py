@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import one_line_error
+from commands import one_line_error
 from terminal import Terminal
 
 import microtensor as mt

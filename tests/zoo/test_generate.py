@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, one_line_error
+from commands import ROOT, one_line_error
 
 COMMAND = ("word_meanpool", "--prompt", "see the lights burn")
 

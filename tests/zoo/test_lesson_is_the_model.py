@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from commands import ROOT, one_line_error
 
 import microtensor as mt
 import zoo
@@ -141,6 +141,26 @@ def test_an_edited_lesson_is_what_generates(edit, changes, follows, monkeypatch)
     assert [weights.shape for weights in walk.attention.values()] == [(made.blocks[0].attention.heads, 12, 12)] * 2
 
 
+def test_an_edit_that_shows_late_is_followed_from_there(monkeypatch):
+    """The first comparison is of 64 positions: this edit leaves those as they are."""
+    attend = char_gpt.SelfAttention.forward
+
+    def forward(self, x, cache=None):
+        y = attend(self, x, cache)
+        last = x.shape[1] if cache is None else cache.length
+        late = np.arange(last - x.shape[1], last)[:, None] >= 100
+        return y * np.where(late, 0.5, 1).astype(np.float32)
+
+    monkeypatch.setattr(char_gpt.SelfAttention, "forward", forward)
+    made, tokens = model(context=160), np.random.default_rng(0).integers(0, 65, 150).tolist()
+    expected = made(np.array([tokens])).data[0]
+    decoder, fused = Decoder(made), []
+    for i, token in enumerate(tokens):
+        np.testing.assert_allclose(decoder.read([token]), expected[i], atol=1e-3 * np.abs(expected).max())
+        fused.append(decoder.blocks is not None)
+    assert fused[50] and not fused[100]
+
+
 def test_attention_weights_are_the_same_written_out():
     made, tokens = model(), np.random.default_rng(0).integers(0, 65, 12).tolist()
     fused = list(Walk(made, tokens).attention.values())
@@ -195,6 +215,21 @@ def test_it_is_explained(trained_model):
     assert ("head 2" in text) == (name == "rotary_gpt") and ("a Cell" in text) == (name == "lstm")
 
 
+def test_it_is_drawn_and_compared(trained_model):
+    name, folder, run = trained_model
+    assert "parameters" in run("zoo.compare", name, "--steps", 3, 5).stdout
+    pytest.importorskip("sklearn")
+    texts = {
+        "probabilities": ["the sea"],
+        "embeddings": [],
+        "losses": [],
+        **({"attention": ["sea"]} if name == "rotary_gpt" else {}),
+    }
+    for what, text in texts.items():
+        assert run("zoo.plot", what, name, *text, "--out", f"{what}.svg").stdout == f"Drawn: {what}.svg\n"
+        assert (folder / f"{what}.svg").read_text().startswith("<?xml")
+
+
 def test_a_token_costs_the_same_however_long_the_text(trained_model, monkeypatch):
     """Counted in rows that the output head sees: one for each token after the first, and a third of the context at a slide."""
     name, folder, _ = trained_model
@@ -225,3 +260,23 @@ def test_the_template_of_a_model_works(tmp_path, python):
         done = python(tmp_path, module, *arguments, ZOO_MODELS=str(tmp_path / "models"))
         assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
     assert "tiny" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [("def (", ["SyntaxError", "line 1"]), ("x = 1", ["defines no model"]), ("import nothing_here", ["nothing_here"])],
+)
+def test_a_file_that_is_no_model(tmp_path, python, content, words):
+    (tmp_path / "broken.py").write_text(content)
+    done = python(tmp_path, "zoo.train", "broken", ZOO_MODELS=str(tmp_path))
+    one_line_error(done, "zoo.train", "broken.py", *words, code=2)
+    done = python(tmp_path, "zoo", ZOO_MODELS=str(tmp_path))
+    assert done.returncode == 0 and "char_gpt" in done.stdout and "Traceback" not in done.stderr and words[-1] in done.stderr
+
+
+def test_words_do_not_converse(tmp_path, python):
+    """A conversation whose tokens know no roles."""
+    (tmp_path / "talk.txt").write_text(">hello there my friend\n<hi to you too\n\n" * 20)
+    assert python(tmp_path, "zoo.train", "word_meanpool", "--data", "talk.txt", "--steps", 5).returncode == 0
+    done = python(tmp_path, "zoo.chat", "word_meanpool")
+    one_line_error(done, "zoo.chat", "hasn't learned to converse", code=2)

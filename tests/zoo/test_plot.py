@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import one_line_error
+from commands import one_line_error
 
 from zoo.plots.embeddings import flatten
 from zoo.plots.losses import short_names

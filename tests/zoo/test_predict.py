@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from conftest import one_line_error
+from commands import one_line_error
 
 
 def test_the_likeliest_words_with_bars(trained, python):

@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import ROOT, one_line_error
+from commands import ROOT, one_line_error
 
 import zoo
 from microtensor.serialize import load_safetensors

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, one_line_error
+from commands import ROOT, one_line_error
 
 from microtensor.serialize import load_safetensors
 

@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, one_line_error
+from commands import ROOT, one_line_error
 
 from microtensor import cross_entropy
 from microtensor.serialize import load_safetensors

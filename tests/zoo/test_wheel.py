@@ -5,7 +5,7 @@ import subprocess
 import sys
 import zipfile
 
-from conftest import ROOT
+from commands import ROOT
 
 
 def test_a_wheel_in_an_empty_folder_trains(tmp_path):

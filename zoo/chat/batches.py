@@ -86,9 +86,8 @@ class Turns:
             yield inputs, targets
 
     def _unknown(self, read: Conversations, starts: np.ndarray) -> np.ndarray:
-        """Mark the targets that can't be known, since what they are about was said before the stretch: names; whatever the
-        first answer
-        is about; and the next letters of an answer that is cut in two."""
+        """Mark the targets that can't be known, since what they are about was said before the sequence: names; whatever
+        the first answer is about; and the next letters of an answer that is cut in two."""
         places = starts[:, None] + np.arange(self.guesses + 1)
         said = read.counts[places]
         answers = np.cumsum(~said[:, :-1] & said[:, 1:], axis=1) + said[:, :1]
@@ -96,9 +95,8 @@ class Turns:
         return said[:, 1:] & (unsure | (read.since[places[:, 1:]] < starts[:, None]))
 
     def _renaming(self, rng: np.random.Generator) -> np.ndarray:
-        """Choose what each letter of a name is read as: itself, or, in one stretch of RENAMED, another vowel or another
-        consonant. So
-        there are always names that nobody knows, and the bot can't but look how they are spelt."""
+        """Choose what each letter of a name is read as: itself, or, in one sequence of RENAMED, another vowel or another
+        consonant. So there are always names that nobody knows, and the bot can't but look how they are spelt."""
         read_as = np.arange(len(self.tokenizer.vocabulary))
         if rng.integers(0, RENAMED) == 0:
             for small, large in self.alike:

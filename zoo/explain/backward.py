@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from microtensor.optim import SGD
+from microtensor.optim import SGD, AdamW
 from zoo.explain.screen import Screen, View
 from zoo.explain.terminal import number, paragraph, table
 from zoo.explain.trace import Walk
@@ -50,23 +50,25 @@ def one_step(view: View, factor: float, again: Walk) -> list[Screen]:
     gradients = {name: walk.gradient(parameter) for name, parameter in walk.model.named_parameters()}
     name, parameter = max(before, key=lambda pair: float(np.abs(gradients[pair[0]]).max(initial=0)))
     place = np.unravel_index(int(np.abs(gradients[name]).argmax()), parameter.shape)
-    old, new, slope = (float(a[place]) for a in (parameter.data, after[name].data, gradients[name]))
+    old, new, derivative = (float(a[place]) for a in (parameter.data, after[name].data, gradients[name]))
     rate = walk.model.recipe.learning_rate * factor
     where = f"{name}[{', '.join(str(int(i)) for i in place)}]"
     lines = paragraph(
         f"The model has {walk.model.num_parameters():,} such numbers, and each has its gradient: 0 where it took no part. A "
         "step of the optimizer moves the others a little, against their gradients. The one with the largest gradient:"
     )
-    rows = [(where, ""), ("before", f"{old:.6f}"), ("gradient", f"{slope:.6f}"), ("after", f"{new:.6f}")]
+    rows = [(where, ""), ("before", f"{old:.6f}"), ("gradient", f"{derivative:.6f}"), ("after", f"{new:.6f}")]
     lines += ["", *table(rows), ""]
     if isinstance(walk.model.optimizer(), SGD):
         lines += paragraph(f"SGD: after = before - {rate:.3g} x gradient, where {rate:.3g} is the learning rate.")
-    else:
+    elif isinstance(walk.model.optimizer(), AdamW):
         lines += paragraph(
             f"AdamW divides each gradient by its usual size first, so that each number moves by about the learning rate, "
             f"{rate:.2g}, whether its gradient is large or small."
         )
-    figures = {"weight": where, "before": old, "weight_gradient": slope, "after": new, "learning_rate": rate}
+    else:
+        lines += paragraph(f"{type(walk.model.optimizer()).__name__} did that, with a learning rate of {rate:.2g}.")
+    figures = {"weight": where, "before": old, "weight_gradient": derivative, "after": new, "learning_rate": rate}
     learned = Screen("One step of learning", lines, figures)
     return [learned, _again(view, again)]
 

@@ -34,7 +34,6 @@ class Decoder:
     def read(self, tokens: Sequence[int]) -> np.ndarray:
         """Read further tokens, at least one; returns the logits (vocabulary,) of what comes after them."""
         new, capacity = list(tokens), self.cache.capacity
-        first = self.count == 0
         self.count += len(new)
         if capacity is not None:
             if len(self.tokens) + len(new) > capacity:  # the text has outgrown the context
@@ -42,10 +41,10 @@ class Decoder:
                 self.cache = self.model.new_cache()
             position = len(self.tokens)
             self.tokens += new
-            if first and self.blocks is not None and not self.blocks.agrees(self.model, new):
-                self.blocks = None
             if self.blocks is not None:
-                return self.blocks.logits(new, position)
+                if self.blocks.agrees(self.model, self.tokens):
+                    return self.blocks.logits(new, position)
+                self.blocks, new = None, self.tokens  # the model itself hasn't read any of them yet
         logits = self.model(np.array([new], np.int64), self.cache).data[0]
         return logits if logits.ndim == 1 else logits[-1]
 
@@ -60,7 +59,6 @@ class Decoder:
 
 def kept(count: int, capacity: int) -> int:
     """Count the tokens that are looked at after a text of `count`: all up to the capacity; then the number falls back to a
-    third
-    of it each time that it is reached."""
+    third of it each time that it is reached."""
     third = max(capacity // 3, 1)
     return count if count <= capacity else third + (count - capacity - 1) % (capacity - third + 1)

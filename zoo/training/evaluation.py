@@ -36,8 +36,8 @@ def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], Non
 
 
 def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tuple[Examples, Examples | None]:
-    """Split a text into what a model learns from and what is held out to evaluate it on: None where the text is too short for
-    that.
+    """Split a text into what a model learns from and what is held out to evaluate it on: None where the text is too
+    short for that.
 
     Raises DataError when there is nothing to learn from.
     """

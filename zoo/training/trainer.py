@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtensor import cross_entropy
+from microtensor import cross_entropy, nn
 from microtensor.optim import clip_grad_norm
-from zoo.chat.template import is_conversation
+from zoo.chat.template import BOT, END, USER, is_conversation
 from zoo.datasets.batches import IGNORED, counted
 from zoo.errors import DataError, UsageError
 from zoo.model import Model, Moment
@@ -100,7 +100,8 @@ class Trainer:
         self.seconds = 0.0
         self._checkpoint_every = checkpoint_every
         self._text = text_digest(text)
-        model.chat = is_conversation(text)
+        model.chat = is_conversation(text) and {USER, BOT, END} <= set(tokenizer.vocabulary)
+        self._drops_out = any(isinstance(module, nn.Dropout) and module.p > 0 for _, module in model.named_modules())
         self._saved = -1
 
     def resume(self) -> None:
@@ -194,7 +195,8 @@ class Trainer:
     def _one_step(self) -> _Step:
         """Change the parameters once."""
         model, recipe = self.model, self.recipe
-        model.prepare(self.step)
+        if self._drops_out:
+            model.prepare(self.step)
         inputs, targets = self.examples.batch(self.step, recipe.batch_size, recipe.seed)
         if recipe.grad_accumulation == 1:
             logits = model(inputs)

@@ -50,7 +50,7 @@ class LSTM(Model):
         super().__init__(recipe, vocabulary, rng)
         self.embedding = nn.Embedding(vocabulary, recipe.width, rng=rng)
         self.cell = Cell(recipe.width, rng)
-        self.dropout = nn.Dropout(recipe.dropout, self.noise)
+        self.dropout = nn.Dropout(recipe.dropout)
         self.lm_head = nn.Linear(recipe.width, vocabulary, rng=rng)
 
     def forward(self, tokens: Any, cache: Any = None) -> Tensor:

@@ -1,0 +1,15 @@
+"""Where the project lies, and how a command refuses: for tests that run commands as their users do."""
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def one_line_error(done, command, *words, code):
+    """That a command refused: its exit code, one line on stderr that holds these words, and nothing on stdout."""
+    lines = done.stderr.strip().splitlines()
+    assert done.returncode == code, done.stderr
+    assert len(lines) == 1 and lines[0].startswith(f"{command}: error: "), done.stderr
+    assert "Traceback" not in done.stderr and done.stdout == ""
+    for word in words:
+        assert str(word) in lines[0], (word, lines[0])
