@@ -43,7 +43,7 @@ def embeddings(view: View) -> Screen:
     )
     if walk.sums_embeddings:
         lines += paragraph(
-            "Another table has a row for each place in the text. The two rows are added up, so that the sum says both what "
+            "Another table has a row for each position in the text. The two rows are added up, so that the sum says both what "
             "stands there and where. Of each sum the first numbers:"
         )
     elif len(walk.tables) > 1:

@@ -6,42 +6,42 @@ what it learns about a word holds wherever the word stands. (Chapters 10 and 11 
 heads of this model have learned to look at.)
 
     tokens   (batch, time)               "First Citizen:"  ->  18 47 56 57 58 1 ...
-    x        (batch, time, 192)          the character's embedding + the place's embedding
+    x        (batch, time, 192)          the token's embedding + the position's embedding
     6 blocks                             x = x + attention(norm(x)); x = x + feed_forward(norm(x))
     logits   (batch, time, 65)           norm(x) @ token_embedding.T: a guess after every character, all at once
 
-**The stream.** Each place has a list of 192 numbers, x. Nothing ever replaces it: attention and the feed-forward network read
-a copy of it, normalised (mean 0, variance 1, then scaled and shifted by learned numbers), and *add* what they found. The
-gradient flows back along the same sum, unweakened through all blocks.
+**The residual stream.** Each position has a list of 192 numbers, x. Nothing ever replaces it: attention and the feed-forward
+network read a copy of it, normalised (mean 0, variance 1, then scaled and shifted by learned numbers), and *add* their output.
+The gradient flows back along the same sum, unweakened through all blocks.
 
-**Attention** (`SelfAttention`) is how places talk. Each place makes three lists out of its 192 numbers: a *query* (what am I
+**Attention** (`SelfAttention`) is how positions talk. Each makes three lists out of its 192 numbers: a *query* (what am I
 looking for?), a *key* (what do I have?) and a *value* (what do I give?). A query's product with each key, divided by the
-square root of their length, says how well they fit; softmax turns these scores into weights that add up to 1; and what is
-found is the mean of the values with these weights (Vaswani et al. 2017, arXiv:1706.03762). The *mask* forbids looking ahead:
-the score of a later place counts as minus infinity, so its weight is 0. Six *heads* do this side by side, each with its own 32
-of the 192 numbers: one may look for the last vowel, another for who is speaking. `mt.attention_weights` writes the scores,
-the mask and the softmax out line by line; `mt.multi_head_attention` does the same in a kernel that never builds the table of
-all scores. While it writes text, the keys and values of earlier places are kept in a *KV cache*, as nobody looks ahead, so they
-never change: each new character then costs one row through the blocks.
+square root of their length, says how well they fit; softmax turns these scores into *attention weights*, which add up to 1; and
+the output is the mean of the values with these weights (Vaswani et al. 2017, arXiv:1706.03762). The *causal mask* forbids
+looking ahead: the score of a later position counts as minus infinity, so its weight is 0. Six *heads* do this side by side,
+each with its own 32 of the 192 numbers: one may look for the last vowel, another for who is speaking. `mt.attention_weights`
+writes the scores, the mask and the softmax out; `mt.multi_head_attention` does the same in a kernel that never builds the table
+of all scores. While it generates, the keys and values of earlier positions are kept in a *KV cache*: nobody looks ahead, so they
+never change, and each new character costs one row through the blocks.
 
-**Feed-forward** (`FeedForward`) is how a place thinks: four times as many numbers, GELU (a bend like max(0, x), but smooth;
+**Feed-forward** (`FeedForward`) is how a position thinks: four times as many numbers, GELU (a bend like max(0, x), but smooth;
 Hendrycks and Gimpel 2016, arXiv:1606.08415), and back to 192. Most of the parameters are here.
 
-**Places.** Attention alone is a bag again: it would give the same result for the same characters in any order. So each of the
-256 places has a learned embedding that is added at the start.
+**Positions.** Attention alone is a bag again: it would give the same result for the same characters in any order. So each of
+the 256 positions has a learned embedding that is added at the start.
 
 **The head** is the table of characters' embeddings itself, turned on its side (Press and Wolf 2017, arXiv:1608.05859): a
 character is likely next when x points to where its embedding is.
 
-    characters 65 x 192 + places 256 x 192 + 6 blocks of 444,864 + the last norm's 384 = 2,731,200 numbers
+    tokens 65 x 192 + positions 256 x 192 + 6 blocks of 444,864 + the last norm's 384 = 2,731,200 numbers
 
 **Start.** Weights are drawn with standard deviation 0.02. Each block adds to the stream twice, so the last matrix of each
 branch is drawn smaller, by 1 / sqrt(2 x 6): the stream is then as large after all blocks as after one.
 
-**Learning.** 16 stretches of 256 characters a step, from random places, each with 256 guesses to learn from. AdamW moves each
+**Learning.** 16 sequences of 256 characters a step, from anywhere in the text, each with 256 targets. AdamW moves each
 number by its gradient's running mean, divided by the root of its running mean square, so that steps are about as long for all
 numbers; weight decay pulls the matrices towards 0. The learning rate rises for 100 steps, while those means are still rough,
-then falls along half a cosine. A gradient longer than 1 is shortened (*clipped*). Dropout sets a share of the numbers to 0:
+then falls along half a cosine. A gradient longer than 1 is shortened (*clipped*). Dropout sets a fraction of the numbers to 0:
 without it the model learns the plays by heart, and its loss on the held-out tenth rises while the other still falls.
 
 **Memory too small?** `--grad-accumulation 4` learns from the same batch in four parts, whose gradients add up.
@@ -113,7 +113,7 @@ def _nearest_heads(recipe: Recipe) -> int:
 
 
 class SelfAttention(nn.Module):
-    """Every place looks back at the places before it, and at itself, and takes something from each."""
+    """Every position attends to those before it and to itself, and takes something from each."""
 
     def __init__(self, recipe: Recipe, init_std: float, rng: np.random.Generator) -> None:
         self.heads = recipe.heads
@@ -122,12 +122,12 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(recipe.width, recipe.width, init_std=init_std / math.sqrt(2 * recipe.layers), rng=rng)
 
     def forward(self, x: Any, cache: Any = None) -> Tensor:
-        """(batch, time, width) to the same shape; with a cache, after the places whose keys and values it holds."""
+        """(batch, time, width) to the same shape; with a cache, after the positions whose keys and values it holds."""
         return self.out(mt.multi_head_attention(self.qkv(x), self.heads, causal=True, cache=cache))
 
 
 class FeedForward(nn.Module):
-    """Every place thinks for itself: four times as wide, GELU, and back."""
+    """Every position thinks for itself: four times as wide, GELU, and back."""
 
     def __init__(self, recipe: Recipe, init_std: float, rng: np.random.Generator) -> None:
         self.up = nn.Linear(recipe.width, 4 * recipe.width, init_std=init_std, rng=rng, activation="gelu")
@@ -139,7 +139,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """Look back, then think: each reads a normalised copy of the stream of numbers, and adds to the stream."""
+    """Look back, then think: each reads a normalised copy of the residual stream, and adds to it."""
 
     def __init__(self, recipe: Recipe, init_std: float, rng: np.random.Generator, noise: np.random.Generator) -> None:
         self.norm1 = nn.LayerNorm(recipe.width)
@@ -189,7 +189,7 @@ class CharGPT(Model):
         return self.lm_head(self.norm(x))
 
     def new_cache(self, batch: int = 1) -> KVCache:
-        """Make a cache for the keys and values of `context` places."""
+        """Make a cache for the keys and values of `context` positions."""
         return KVCache(len(self.blocks), self.recipe.context)
 
     def optimizer(self) -> Optimizer:

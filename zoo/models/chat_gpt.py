@@ -31,21 +31,21 @@ parameters are kept.
 **Always new.** A pass over the text has six rounds over its conversations, and for each round the text is written anew, with
 the next seed (`python -m zoo.dialogue --seed 1`): other wordings, other names. A text of a million letters that is read again
 and again is learned by heart: in a trial, after 16 rounds over the same one, 99 % of its own questions were answered rightly,
-but only 81 % of another text's that was written in the same way. (Now it is 98 %.) Besides, in one stretch of three every name
+but only 81 % of another text's that was written in the same way. (Now it is 98 %.) Besides, in one sequence of three every name
 is changed, each vowel to another, each consonant to another, so that there are always names that nobody has heard of: to repeat
 them, the model has to look how they are spelt. The last quarter of the rounds reads the first text again.
 
-**Where it begins.** A stretch of 128 characters begins with a conversation. Where that doesn't fit, another begins with a later
-question, since that is what is left in a long chat, whose oldest turns go first. Then the first answer in it doesn't count, as
+**Where it begins.** A sequence of 128 characters begins with a conversation. Where that doesn't fit, another begins with a
+later question, since that is what is left in a long chat, whose oldest turns go first. Then the first answer in it doesn't count, as
 it may be about what was said before, nor does a name that is no longer to be seen: what can't be known could only be guessed.
 
 **The head** is a matrix of its own here, not the table of embeddings.
 
-    characters 59 x 128 + places 128 x 128 + 3 blocks of 198,272 + the last norm's 256 + head 128 x 59 = 626,560 numbers
+    tokens 59 x 128 + positions 128 x 128 + 3 blocks of 198,272 + the last norm's 256 + head 128 x 59 = 626,560 numbers
 
 **Start.** Embeddings and weights are larger at the start than char_gpt's (their standard deviation is about 1 / sqrt(128), so
-that a sum over 128 of them is as large as each), and the places begin as waves of many lengths (Vaswani et al. 2017): close
-places are then alike from the start, and "the letter before" is easily found. In a trial it was after 1,000 steps
+that a sum over 128 of them is as large as each), and the positions begin as waves of many lengths (Vaswani et al. 2017): close
+positions are then alike from the start, and "the letter before" is easily found. In a trial it was after 1,000 steps
 where it otherwise was after 1,250.
 
 **What it understands.** Nothing. It has learned which letters in a question point to which answer, and is right where new
@@ -135,8 +135,8 @@ class ChatGPT(char_gpt.CharGPT):
         return lambda step: max(wave(step) ** 1.5, self.recipe.min_learning_rate_ratio)
 
 
-def waves(places: int, width: int) -> np.ndarray:
-    """For each place the sines and cosines of waves from 6 to 1,257 places long: float32 (places, width)."""
+def waves(positions: int, width: int) -> np.ndarray:
+    """The sines and cosines of waves from 6 to 1,257 positions long: float32 (positions, width)."""
     lengths = 200 ** np.linspace(0, 1, -(-width // 2))
-    angles = np.arange(places)[:, None] / lengths
+    angles = np.arange(positions)[:, None] / lengths
     return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)[:, :width].astype(np.float32)

@@ -31,7 +31,7 @@ single one can be relied upon (Srivastava et al. 2014). With so little text to l
 does.
 
 **What is missing.** Three words are little. A wider window means more tables and a larger matrix, and what was learned about a
-word in one position says nothing about it in another. The next model, `char_gpt`, looks back 256 places with one set of
+word in one position says nothing about it in another. The next model, `char_gpt`, looks back 256 positions with one set of
 weights.
 
 **It doesn't know where a sentence ends.** There is no sign for that in its vocabulary, so after the last word of a sentence it
@@ -105,7 +105,7 @@ class WordNgram(Model):
         if self.recipe.pooling == "mean":
             context = self.tables[0](tokens).mean(axis=1)
         else:
-            # The last word belongs to the last table; places before the text began are zeros.
+            # The last word belongs to the last table; positions before the text began are zeros.
             missing = len(self.tables) - tokens.shape[1]
             nothing = np.zeros((len(tokens), missing * self.recipe.width), np.float32)
             context = mt.concatenate([nothing, *(table(tokens[:, i]) for i, table in enumerate(self.tables[missing:]))], axis=1)

@@ -1,4 +1,4 @@
-"""Who looks at whom: the attention of every layer and head, for one text."""
+"""The attention weights of every layer and head, for one text."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ MOST = 40
 
 
 def draw_attention(name: str, model: Model, tokenizer: Tokenizer, tokens: list[int], out: Path) -> None:
-    """A row of panels for each layer, a panel for each head. In a panel, a row for each place that looks, and a column for each
-    place that is looked at. Raises UsageError for a model without attention, and DataError for a text that is too short
+    """A row of panels for each layer, a panel for each head. In a panel, a row for each query position, and a column for
+    each key position. Raises UsageError for a model without attention, and DataError for a text that is too short
     or too long."""
     most = min(MOST, model.recipe.context)
     if not 2 <= len(tokens) <= most:
