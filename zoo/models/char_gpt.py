@@ -21,8 +21,8 @@ the output is the mean of the values with these weights (Vaswani et al. 2017, ar
 looking ahead: the score of a later position counts as minus infinity, so its weight is 0. Six *heads* do this side by side,
 each with its own 32 of the 192 numbers: one may look for the last vowel, another for who is speaking. `mt.attention_weights`
 writes the scores, the mask and the softmax out; `mt.multi_head_attention` does the same in a kernel that never builds the table
-of all scores. While it generates, the keys and values of earlier positions are kept in a *KV cache*: nobody looks ahead, so they
-never change, and each new character costs one row through the blocks.
+of all scores. While it generates, the keys and values of earlier positions are kept in a *KV cache*: nobody looks ahead, so
+they never change, and each new character costs one row through the blocks.
 
 **Feed-forward** (`FeedForward`) is how a position thinks: four times as many numbers, GELU (a bend like max(0, x), but smooth;
 Hendrycks and Gimpel 2016, arXiv:1606.08415), and back to 192. Most of the parameters are here.
