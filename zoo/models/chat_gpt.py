@@ -36,8 +36,9 @@ is changed, each vowel to another, each consonant to another, so that there are 
 them, the model has to look how they are spelt. The last quarter of the rounds reads the first text again.
 
 **Where it begins.** A sequence of 128 characters begins with a conversation. Where that doesn't fit, another begins with a
-later question, since that is what is left in a long chat, whose oldest turns go first. Then the first answer in it doesn't count,
-as it may be about what was said before, nor does a name that is no longer to be seen: what can't be known could only be guessed.
+later question, since that is what is left in a long chat, whose oldest turns go first. Then the first answer in it doesn't
+count, as it may be about what was said before, nor does a name that is no longer to be seen: what can't be known could only be
+guessed.
 
 **The head** is a matrix of its own here, not the table of embeddings.
 
