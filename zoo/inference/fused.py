@@ -118,7 +118,7 @@ class _Comparison:
             self.differs = expected.shape != (end, self.blocks.packed.outputs)
             while not self.differs and self.compared < end:
                 piece = self.text[self.compared : min(self.compared + PIECES[self.pieces % len(PIECES)], end)]
-                found = self.blocks.logits(piece, self.compared)
+                found = self.blocks.logits(piece.tolist(), self.compared)
                 self.pieces, self.compared = self.pieces + 1, self.compared + len(piece)
                 difference = np.abs(found - expected[self.compared - 1]).max()
                 self.differs = not difference <= TOLERANCE * np.abs(expected).max()  # (also where it is NaN)
