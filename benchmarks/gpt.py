@@ -38,7 +38,7 @@ class Microtensor:
 
     def __init__(self, name: str = "char_gpt", dropout: float = 0.0) -> None:
         self.model = zoo.create_model(name, **{**SETTINGS[name], "dropout": dropout})
-        self.optimizer = self.model.optimizer()
+        self.optimizer = self.model.recipe.optimizer(self.model)
         self.parameters = self.model.parameters()
 
     def step(self, inputs: np.ndarray, targets: np.ndarray, factor: float = 1.0) -> float:

@@ -63,7 +63,7 @@ def first_text(model: Any) -> Row:
 
 def agreement(model: Any) -> Row:
     """Compare the fused decoder's scores with those of the model itself."""
-    tokens = np.random.default_rng(0).integers(0, model.vocabulary, 600).tolist()
+    tokens = np.random.default_rng(0).integers(0, model.vocabulary_size, 600).tolist()
     fused, plain = Decoder(model), Decoder(model, fused=False)
     worst = 0.0
     for i, token in enumerate(tokens):

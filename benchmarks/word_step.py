@@ -113,11 +113,11 @@ class PyTorch:
 def run(quick: bool) -> list[Row]:
     """The rows of the table."""
     recipe = Recipe()
-    tokenizer = WordMeanPool.tokenizer_class.from_text(WordMeanPool.read_corpus(recipe))
+    tokenizer = recipe.make_tokenizer(recipe.read_text)
     model = WordMeanPool(recipe, len(tokenizer.vocabulary), np.random.default_rng(0))
-    examples = model.examples([tokenizer.encode(WordMeanPool.read_corpus(recipe))], tokenizer)
-    assert isinstance(examples, Windows)
-    inputs, targets = examples.inputs, examples.targets
+    dataset = recipe.dataset([tokenizer.encode(recipe.read_text())], tokenizer, every_token=False)
+    assert isinstance(dataset, Windows)
+    inputs, targets = dataset.inputs, dataset.targets
     order = np.random.default_rng(0).permutation(len(targets))
     inputs, targets = inputs[order], targets[order]
 

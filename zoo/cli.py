@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from zoo.errors import UsageError, UserError, did_you_mean
-from zoo.recipe import RENAMED
+from zoo.options import RENAMED
 
 
 class Parser(argparse.ArgumentParser):

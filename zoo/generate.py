@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
     model, tokenizer = load(options)
     prompt = encode_prompt(tokenizer, options.prompt)
-    count = model.tokens if options.tokens is None else options.tokens
+    count = model.description.max_new_tokens if options.tokens is None else options.tokens
     pieces = text_pieces(_tokens(options, model, prompt, count, sampling), tokenizer, options.stop)
     if options.json:
         continuation = "".join(pieces)

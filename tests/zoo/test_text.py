@@ -111,7 +111,7 @@ def test_a_tenth_is_held_out_of_a_long_text():
 
 def test_the_embedded_texts():
     for name in list_models():
-        corpus = model_class(name).corpus
+        corpus = model_class(name).recipe_class.corpus
         if type(corpus) is Corpus:
             assert corpus.read().strip()
             if corpus.alphabet:

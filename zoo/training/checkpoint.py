@@ -20,9 +20,9 @@ from zoo.chat.template import BOT, END, USER
 from zoo.datasets.corpus import data_folder
 from zoo.errors import DataError, UserError
 from zoo.model import Model
-from zoo.recipe import RENAMED as RENAMED_FIELDS
+from zoo.options import RENAMED as RENAMED_FIELDS
 from zoo.recipe import Recipe, make_recipe
-from zoo.registry import list_models, model_class
+from zoo.registry import build_model, list_models, model_class
 from zoo.tokenizers.tokenizer import Tokenizer
 
 #: Changes when a newer zoo could no longer read an older file.
@@ -101,10 +101,9 @@ class Checkpoint:
         Raises DataError, naming the file and what is wrong.
         """
         config = self.read_config()
-        kind = model_class(self.name)
         recipe = self.recipe(config)
         try:
-            tokenizer = kind.tokenizer_class(config["vocabulary"])
+            tokenizer = recipe.tokenizer_class(config["vocabulary"])
         except ValueError as error:
             raise DataError(f"damaged: {self.config}: {error}; train again") from None
         if last and self.state is None:
@@ -117,7 +116,7 @@ class Checkpoint:
         parameters = {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in parameters.items()}
         blank: Any = _Blank(sum(array.size for array in parameters.values()))
         try:
-            model = kind(recipe, len(tokenizer.vocabulary), blank)
+            model = build_model(self.name, recipe, len(tokenizer.vocabulary), blank)
             model.load_state_dict(parameters)
         except ValueError as error:
             raise DataError(f"another model: {file}: {error}; train again") from None
