@@ -7,12 +7,12 @@ from conftest import one_line_error
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zoo.chat import synthetic as dialogue
 from zoo.chat.exchanges import Deck, fill_in, read_material
 from zoo.chat.loss_mask import names_in
 from zoo.chat.synthetic import REMEMBERED, held_out_questions, held_out_wordings, strangers_questions, write_dialogue
 from zoo.chat.template import ALPHABET, BOT, END, LETTERS, USER, as_said, questions_in, readable, words_of
 from zoo.errors import DataError
-from zoo.chat import synthetic as dialogue
 
 
 @pytest.fixture(scope="module")

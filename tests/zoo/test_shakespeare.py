@@ -8,8 +8,8 @@ import zipfile
 
 import pytest
 
-from zoo.errors import DataError
 from zoo.datasets import shakespeare
+from zoo.errors import DataError
 
 TEXT = b"To be, or not to be, that is the question:\n" * 1000
 

@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from zoo.chat import batches as turns_module
 from zoo.chat.batches import UNSURE, Turns
 from zoo.chat.loss_mask import Conversations, names_in
 from zoo.chat.synthetic import write_dialogue
@@ -13,7 +14,6 @@ from zoo.datasets.batches import IGNORED
 from zoo.errors import DataError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
-from zoo.chat import batches as turns_module
 from zoo.tokenizers.characters import CharTokenizer
 
 TOKENIZER = CharTokenizer(list(ALPHABET))
@@ -228,10 +228,10 @@ def test_what_is_no_conversation(tmp_path):
         "<only > answers\n" * 20,
         ">only < asks\n" * 20,
     ):
-        tokenizer = CharTokenizer.from_text(lines)
+        tokenizer = CharTokenizer.train(lines)
         with pytest.raises(DataError, match="not a conversation"):
             Turns([tokenizer.encode(lines)], 16, tokenizer)
-    tokenizer = CharTokenizer.from_text(">a\n<b\n")
+    tokenizer = CharTokenizer.train(">a\n<b\n")
     with pytest.raises(DataError, match="too short: it has 6 characters"):
         Turns([tokenizer.encode(">a\n<b\n")], 16, tokenizer)
 

@@ -1,4 +1,4 @@
-"""Tokenizers, and cutting texts into examples."""
+"""Datasets: the embedded texts, the held-out split, and batches."""
 
 import numpy as np
 import pytest
@@ -9,41 +9,7 @@ from zoo.datasets.batches import Sequences, Windows, hold_out
 from zoo.datasets.corpus import Corpus
 from zoo.errors import DataError
 from zoo.registry import list_models, model_class
-from zoo.tokenizers.characters import CharTokenizer
-from zoo.tokenizers.words import WordTokenizer, split_words
-
-
-def test_words():
-    assert split_words("“Don’t stop,” it's twenty-one — A_B 3.5!") == [
-        "don't", "stop", "it's", "twenty-one", "a", "b", "3", "5",
-    ]  # fmt: skip
-    assert split_words("नमस्ते दुनिया cafe\u0301 İstanbul") == ["नमस्ते", "दुनिया", "café", "i\u0307stanbul"]
-    tokenizer = WordTokenizer.from_text("b a b c")
-    assert tokenizer.vocabulary == ["a", "b", "c"]
-    assert tokenizer.encode("C b").tolist() == [2, 1] and tokenizer.decode([0, 2]) == "a c"
-
-
-@given(st.text(min_size=1))
-def test_characters_there_and_back(text):
-    tokenizer = CharTokenizer.from_text(text)
-    ids = tokenizer.encode(text)
-    assert tokenizer.decode(ids) == text and ids.dtype == np.int64
-    assert [tokenizer.vocabulary[i] for i in ids] == list(text)
-
-
-@pytest.mark.parametrize("character", ["é", "\t", "🙂", "Z", "\ud800"])
-def test_an_unknown_character_is_named(character):
-    tokenizer = CharTokenizer.from_text("abc")
-    with pytest.raises(
-        DataError, match=f"U\\+{ord(character):04X}.*, number 3 of the text: the model has never seen it .*'abc'"
-    ):
-        tokenizer.encode("ab" + character)
-
-
-@pytest.mark.parametrize("vocabulary", [["b", "a"], ["a", "a"], ["ab"], [""]])
-def test_a_vocabulary_that_cannot_be_one(vocabulary):
-    with pytest.raises(ValueError, match="sorted list of distinct characters"):
-        CharTokenizer(vocabulary)
+from zoo.tokenizers.words import split_words
 
 
 def test_windows():
