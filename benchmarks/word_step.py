@@ -112,7 +112,7 @@ class PyTorch:
 def run(quick: bool) -> list[Row]:
     """The rows of the table."""
     recipe = Recipe()
-    tokenizer = WordMeanPool.tokenizer_class.from_text(WordMeanPool.read_corpus(recipe))
+    tokenizer = WordMeanPool.tokenizer_class.train(WordMeanPool.read_corpus(recipe))
     model = WordMeanPool(recipe, len(tokenizer.vocabulary), np.random.default_rng(0))
     examples = model.examples([tokenizer.encode(WordMeanPool.read_corpus(recipe))], tokenizer)
     inputs, targets = examples.inputs, examples.targets

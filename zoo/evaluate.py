@@ -80,13 +80,13 @@ def _exp(loss: float) -> float:
 
 def _bits(loss: float, examples: Any, tokenizer: Any) -> float:
     """The loss in bits for each character of the text, blanks between words included."""
-    lengths = [len(token) + len(tokenizer.separator) for token in tokenizer.vocabulary]
     from zoo.datasets.batches import counted
+    from zoo.tokenizers.tokenizer import count_characters
 
     tokens = characters = 0
     for _, targets in examples.in_order():
         tokens += counted(targets).size
-        characters += sum(lengths[i] for i in counted(targets).tolist())
+        characters += count_characters(tokenizer, counted(targets))
     return loss * tokens / math.log(2) / characters
 
 

@@ -86,8 +86,10 @@ class Model(nn.Module):
     def make_tokenizer(cls, recipe: Recipe, text: Callable[[], str]) -> Tokenizer:
         """The tokenizer for a recipe's text, which is read only where the alphabet isn't known beforehand."""
         if recipe.data is None and cls.corpus.alphabet is not None:
-            return cls.tokenizer_class(list(cls.corpus.alphabet))
-        return cls.tokenizer_class.from_text(cls.tokenizer_class.separator.join(cls.documents(text())))
+            return cls.tokenizer_class.train(cls.corpus.alphabet)
+        # Where lines stand for themselves, their ends are no characters to learn; words are kept apart by them.
+        joint = "" if cls.tokenizer_class.unit == "characters" else "\n"
+        return cls.tokenizer_class.train(joint.join(cls.documents(text())))
 
     @classmethod
     def documents(cls, text: str) -> list[str]:

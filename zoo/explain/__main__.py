@@ -74,7 +74,7 @@ def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
         checkpoint = find(options.model)
         config = checkpoint.read_config()
         kind, recipe = model_class(checkpoint.name), checkpoint.recipe(config)
-        tokenizer = kind.tokenizer_class(config["vocabulary"])
+        tokenizer = kind.tokenizer_class.from_dict(config)
     return kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed)), tokenizer
 
 

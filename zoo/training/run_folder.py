@@ -101,7 +101,7 @@ class RunFolder:
             "model": self.name,
             "recipe": model.recipe.to_dict(),
             "text": text,
-            "vocabulary": tokenizer.vocabulary,
+            **tokenizer.to_dict(),
         }
         parameters = model.state_dict()
         try:
