@@ -10,7 +10,7 @@ from zoo.chat.batches import UNSURE, Turns
 from zoo.chat.loss_mask import Conversations, names_in
 from zoo.chat.synthetic import write_dialogue
 from zoo.chat.template import ALPHABET, BOT, END, USER, words_of
-from zoo.datasets.batches import IGNORED
+from zoo.datasets.batches import IGNORE_INDEX
 from zoo.errors import DataError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
@@ -27,7 +27,10 @@ def text():
 def show(inputs, targets):
     """Stretches as text, with _ for what isn't to be guessed."""
     return [
-        ("".join(TOKENIZER.vocabulary[i] for i in row), "".join("_" if t == IGNORED else TOKENIZER.vocabulary[t] for t in goal))
+        (
+            "".join(TOKENIZER.vocabulary[i] for i in row),
+            "".join("_" if t == IGNORE_INDEX else TOKENIZER.vocabulary[t] for t in goal),
+        )
         for row, goal in zip(inputs, targets, strict=True)
     ]
 
@@ -85,7 +88,7 @@ def test_in_pretraining_everything_is_learned(text):
     turns = Turns([TOKENIZER.encode(text[:50_000])], 60, TOKENIZER, pretraining=2)
     for step in (0, 1, 2):
         _, targets = turns.batch(step, 32, seed=3)
-        share = (targets == IGNORED).mean()
+        share = (targets == IGNORE_INDEX).mean()
         assert share < 0.1 if step < 2 else share > 0.3
 
 
@@ -139,7 +142,7 @@ def test_names_become_others_throughout_a_stretch(text, as_written, monkeypatch)
                 if name != "_":
                     assert read_as.setdefault(true.lower(), new.lower()) == new.lower()
                 changed += new != true
-            goals = goal[row // 60, :59] != IGNORED  # (it becomes a 0 in the text)
+            goals = goal[row // 60, :59] != IGNORE_INDEX  # (it becomes a 0 in the text)
             assert all(targets[row + at] == inputs[row + at + 1] for at in np.flatnonzero(goals))
     assert changed > 500
 

@@ -26,7 +26,7 @@ class Conversations:
     def __init__(self, documents: Sequence[np.ndarray], context: int, tokenizer: Tokenizer) -> None:
         self.tokens = np.concatenate([*documents, np.zeros(0, np.int64)])
         if len(self.tokens) <= context:
-            raise too_short([self.tokens], context + 1, f"(a context of {context} and the next)", tokenizer.unit)
+            raise too_short([self.tokens], context, tokenizer.unit)
         ends = self.tokens == _id(tokenizer, END)
         first = np.concatenate([[True], ends[:-1]])  # of a line
         line = _latest(first)
