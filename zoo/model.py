@@ -11,7 +11,7 @@ import numpy as np
 from microtensor import nn
 from microtensor.optim import SGD, Optimizer, constant
 from zoo.chat.template import Question
-from zoo.datasets.batches import Examples
+from zoo.datasets.batches import Dataset
 from zoo.datasets.corpus import Corpus, read_text
 from zoo.recipe import Recipe
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -96,7 +96,7 @@ class Model(nn.Module):
         """The parts of a text that stand for themselves: its lines, or the whole."""
         return [line for line in text.split("\n") if line.strip()] if cls.by_line else [text]
 
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Dataset:
         """What texts, as tokens, hold to learn from."""
         raise TypeError(f"{type(self).__name__} doesn't define examples")
 
@@ -134,6 +134,6 @@ class Model(nn.Module):
         """What training prints at a moment: a line, and the same figures by name."""
         raise TypeError(f"{type(self).__name__} doesn't define report")
 
-    def summary(self, examples: Examples) -> list[tuple[str, Any]]:
+    def summary(self, examples: Dataset) -> list[tuple[str, Any]]:
         """What to say about a trained model: sentences, each with the figures it holds as a dict for `--json`."""
         return []

@@ -61,7 +61,7 @@ import microtensor as mt
 from microtensor import Tensor, nn
 from microtensor.optim import AdamW, Optimizer, warmup_cosine
 from zoo import recipe as recipes
-from zoo.datasets.batches import Examples, Sequences
+from zoo.datasets.batches import Dataset, SequenceDataset
 from zoo.datasets.corpus import Corpus
 from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.errors import UsageError
@@ -199,9 +199,9 @@ class CharGPT(Model):
         """What turns a place's numbers into scores: (width, vocabulary)."""
         return self.characters.weight.T
 
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Dataset:
         """Stretches of text at random places."""
-        return Sequences(documents, self.recipe.context, tokenizer.unit)
+        return SequenceDataset(documents, self.recipe.context, tokenizer.unit)
 
     def optimizer(self) -> Optimizer:
         """AdamW, with weight decay for matrices only: a bias or a gain near 0 is no simpler than another."""

@@ -45,7 +45,7 @@ import numpy as np
 
 from microtensor import Tensor, embedding, nn
 from zoo import recipe as recipes
-from zoo.datasets.batches import Windows
+from zoo.datasets.batches import WindowDataset
 from zoo.datasets.corpus import Corpus
 from zoo.model import Model, Moment
 from zoo.recipe import option
@@ -97,9 +97,9 @@ class CharMeanPool(Model):
         # The last character belongs to the last slice; a text shorter than the context lacks the first ones.
         return slices @ self.projection[len(self.projection) - slices.shape[1] :]
 
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Windows:
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> WindowDataset:
         """Every five characters of a phrase, and the one after them."""
-        return Windows(documents, self.recipe.context, tokenizer.unit)
+        return WindowDataset(documents, self.recipe.context, tokenizer.unit)
 
     def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
         """The epoch's mean loss."""

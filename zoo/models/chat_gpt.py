@@ -18,7 +18,7 @@ matters. In some the answer needs the turn before: a name, or what "they" means.
 words that it hasn't seen or that nobody has, so that it learns to say that it doesn't know.
 
 **What counts.** For the first 2,000 steps it guesses every letter that anybody says (*pretraining*): the words of the questions
-are worth knowing. Then the questions are only read: their targets are IGNORED, the loss is the mean over the bot's letters
+are worth knowing. Then the questions are only read: their targets are IGNORE_INDEX, the loss is the mean over the bot's letters
 alone, and the gradient comes from them. Large models are made into chatbots in the same two parts, and the second is called
 supervised fine-tuning (Ouyang et al. 2022, arXiv:2203.02155). The loss falls at once when the second begins, as answers are
 easier to guess than questions.
@@ -65,7 +65,7 @@ from microtensor.optim import warmup_cosine
 from zoo.chat.batches import Turns
 from zoo.chat.synthetic import REMEMBERED, Dialogue, held_out_questions, strangers_questions, write_dialogue
 from zoo.chat.template import Question, questions_in
-from zoo.datasets.batches import Examples
+from zoo.datasets.batches import Dataset
 from zoo.models import char_gpt
 from zoo.recipe import option
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -123,7 +123,7 @@ class ChatGPT(char_gpt.CharGPT):
             found["Questions in a stranger's words"] = strangers_questions()
         return found
 
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Dataset:
         """Stretches of conversations, of which the bot's words are to be guessed. Where they are the zoo's own, and all of them
         are learned from, each round reads new ones, until the last quarter reads these again."""
         turns = Turns(documents, self.recipe.context, tokenizer, self.recipe.pretraining)

@@ -53,7 +53,7 @@ import microtensor as mt
 from microtensor import Tensor, nn
 from microtensor.optim import piecewise
 from zoo import recipe as recipes
-from zoo.datasets.batches import Windows
+from zoo.datasets.batches import WindowDataset
 from zoo.datasets.corpus import Corpus
 from zoo.model import Model, Moment
 from zoo.recipe import option
@@ -113,9 +113,9 @@ class WordNgram(Model):
             context = mt.concatenate([nothing, *(table(tokens[:, i]) for i, table in enumerate(self.tables[missing:]))], axis=1)
         return self.output(self.dropout(self.hidden(context)))
 
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Windows:
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> WindowDataset:
         """Every three words of a sentence, and the word after them."""
-        return Windows(documents, self.recipe.context, tokenizer.unit)
+        return WindowDataset(documents, self.recipe.context, tokenizer.unit)
 
     def schedule(self, steps: int) -> Callable[[int], float]:
         """The whole rate for a third of the way, half of it for another, and a fifth for the last."""
