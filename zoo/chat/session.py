@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from zoo.chat.template import BOT, END, USER, Question, readable
+from zoo.chat.template import BOT, END, USER, Question, normalize
 from zoo.inference.decoder import Reader
 from zoo.inference.sampling import Sampling
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -47,7 +47,7 @@ class Conversation:
 
     def readable(self, text: str) -> tuple[str, list[str]]:
         """A text in characters that the model knows, and those that had to be left out."""
-        return readable(text, set(self.tokenizer.vocabulary) - {USER, BOT, END})
+        return normalize(text, set(self.tokenizer.vocabulary) - {USER, BOT, END})
 
     def answer(self, said: str) -> Iterator[str]:
         """What the bot says to that, letter by letter. Of a text that is too long, only the end is read.

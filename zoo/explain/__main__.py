@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> int:
     if options.untrained and options.last:
         raise UsageError("--untrained and --last: give one of the two")
 
-    from zoo.chat.template import as_said
+    from zoo.chat.template import BOT, USER, apply_chat_template
     from zoo.explain import backward, forward
     from zoo.explain.layers import middle
     from zoo.explain.screen import View
@@ -37,7 +37,8 @@ def main(arguments: list[str]) -> int:
     from zoo.inference.generation import encode_prompt
 
     model, tokenizer = _untrained(options) if options.untrained else load(options)
-    tokens = encode_prompt(tokenizer, as_said(options.text, tokenizer.vocabulary))
+    converses = {USER, BOT} <= set(tokenizer.vocabulary)
+    tokens = encode_prompt(tokenizer, apply_chat_template(options.text) if converses else options.text)
     walk = Walk(model, tokens, _next(options, model, tokenizer, tokens))
     view = View(walk, tokenizer, Painter(wants_colour(sys.stdout) and not options.json))
     # A trained model learns as it did in its last step, an untrained one as in its first.
