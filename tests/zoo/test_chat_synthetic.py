@@ -38,11 +38,6 @@ def test_the_texts_stay_what_they_were():
     assert hashlib.sha256(synthetic_conversations(3, 5000).encode()).hexdigest()[:16] == "e4499caee173f8d1"
 
 
-def test_the_texts_stay_what_they_were():
-    """The shipped weights were trained on those of several seeds."""
-    assert hashlib.sha256(synthetic_conversations(3, 5000).encode()).hexdigest()[:16] == "e4499caee173f8d1"
-
-
 def test_fifty_nine_characters(text):
     assert "".join(sorted(set(text))) == ALPHABET and len(ALPHABET) == 59
 
