@@ -204,7 +204,7 @@ def test_many_wordings_of_one_question():
     deck = Deck(0)
     asked = {augment("why is it big", deck) for _ in range(1000)}
     assert len(asked) > 200 and {"Why is it big?", "why is it big", "Why is it large?"} <= asked
-    assert any(a.endswith("??") for a in asked) and "HELLO" in {augment("hello", deck) for _ in range(100)}
+    assert any(a.endswith("??") for a in asked) and any(augment("hello", deck).isupper() for _ in range(100))
     assert all(set(a) <= TURN_ALPHABET and a == a.strip() for a in asked)
 
 
