@@ -10,7 +10,7 @@ from zoo.chat.augmentation import _typo, augment, punctuate
 from zoo.chat.exchanges import Deck, fill_slots, load_material, read_material
 from zoo.chat.loss_mask import find_names
 from zoo.chat.synthetic import CONTEXT, held_out_questions, held_out_wordings, strangers_questions, synthetic_conversations
-from zoo.chat.template import ALPHABET, BOT, END, TURN_ALPHABET, USER, normalize, words_of
+from zoo.chat.template import ALPHABET, BOT, END, TURN_ALPHABET, USER, is_conversation, normalize, words_of
 from zoo.errors import DataError
 
 
@@ -43,6 +43,7 @@ def test_fifty_nine_characters(text):
 
 
 def test_every_line_is_a_turn(text):
+    assert is_conversation(text)
     conversations = text.removesuffix(END + END).split(END + END)
     for conversation in conversations:
         lines = conversation.split(END)
