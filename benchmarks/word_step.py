@@ -15,7 +15,7 @@ from measure import Row, interleaved, median_ratio
 
 from microtensor import cross_entropy
 from microtensor.optim import SGD
-from zoo.datasets.batches import Windows
+from zoo.datasets.batches import WindowDataset
 from zoo.models.word_meanpool import Recipe, WordMeanPool
 
 RATE = 0.1
@@ -113,10 +113,10 @@ class PyTorch:
 def run(quick: bool) -> list[Row]:
     """The rows of the table."""
     recipe = Recipe()
-    tokenizer = WordMeanPool.tokenizer_class.from_text(WordMeanPool.read_corpus(recipe))
+    tokenizer = WordMeanPool.tokenizer_class.train(WordMeanPool.read_corpus(recipe))
     model = WordMeanPool(recipe, len(tokenizer.vocabulary), np.random.default_rng(0))
     examples = model.examples([tokenizer.encode(WordMeanPool.read_corpus(recipe))], tokenizer)
-    assert isinstance(examples, Windows)
+    assert isinstance(examples, WindowDataset)
     inputs, targets = examples.inputs, examples.targets
     order = np.random.default_rng(0).permutation(len(targets))
     inputs, targets = inputs[order], targets[order]

@@ -11,7 +11,7 @@ import numpy as np
 from microtensor import Tensor, nn, no_grad
 from microtensor.optim import SGD, Optimizer, constant
 from zoo.cache import Cache, TokenCache
-from zoo.datasets.batches import Examples, Sequences, Windows
+from zoo.datasets.batches import Dataset, SequenceDataset, WindowDataset
 from zoo.datasets.corpus import Corpus, read_text
 from zoo.recipe import Recipe
 from zoo.tokenizers.characters import CharTokenizer
@@ -90,19 +90,21 @@ class Model(nn.Module):
     def make_tokenizer(cls, recipe: Recipe, text: Callable[[], str]) -> Tokenizer:
         """The tokenizer for a recipe's text, which is read only where the alphabet isn't known beforehand."""
         if recipe.data is None and cls.corpus.alphabet is not None:
-            return cls.tokenizer_class(list(cls.corpus.alphabet))
-        return cls.tokenizer_class.from_text(cls.tokenizer_class.separator.join(cls.documents(text())))
+            return cls.tokenizer_class.train(cls.corpus.alphabet)
+        # Where lines stand for themselves, their ends are no characters to learn; words are kept apart by them.
+        joint = "" if cls.tokenizer_class.unit == "characters" else "\n"
+        return cls.tokenizer_class.train(joint.join(cls.documents(text())))
 
     @classmethod
     def documents(cls, text: str) -> list[str]:
         """The parts of a text that stand for themselves: its lines, or the whole."""
         return [line for line in text.split("\n") if line.strip()] if cls.by_line else [text]
 
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
+    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Dataset:
         """Cut texts, as tokens, into examples: sequences where the model guesses after every token, else windows."""
         with no_grad():
             every = self.vocabulary > 0 and self(np.zeros((1, 1), np.int64)).ndim == 3
-        return (Sequences if every else Windows)(documents, self.recipe.context, tokenizer.unit)
+        return (SequenceDataset if every else WindowDataset)(documents, self.recipe.context, tokenizer.unit)
 
     def questions(self, text: str) -> dict[str, list[Any]]:
         """Questions for a model that converses, to see what it has learned: for each kind its name and the questions.
@@ -161,6 +163,6 @@ class Model(nn.Module):
         line = f"Step {at.step:>{digits}}/{at.steps} | Loss: {at.loss:.4f}{held_out} | LR: {at.learning_rate:.2e}"
         return f"{line} | {at.speed:,.0f} tokens/s", {}
 
-    def summary(self, examples: Examples) -> list[tuple[str, Any]]:
+    def summary(self, examples: Dataset) -> list[tuple[str, Any]]:
         """Describe a trained model: sentences, each with the figures it holds as a dict for `--json`."""
         return []

@@ -167,7 +167,9 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
     start, length, temperature = model.sample
     if start is None or model.recipe.data is not None:
         inputs, _ = trainer.examples.batch(0, 1, model.recipe.seed)
-        prompt = inputs[0][: model.recipe.context].tolist() if trainer.examples.guesses == 1 else inputs[0][:1].tolist()
+        prompt = (
+            inputs[0][: model.recipe.context].tolist() if trainer.examples.targets_per_example == 1 else inputs[0][:1].tolist()
+        )
     else:
         prompt = tokenizer.encode(start).tolist()
     text = tokenizer.decode([*prompt, *generate(model, prompt, length, Sampling(temperature), rng)])

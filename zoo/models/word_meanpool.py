@@ -43,7 +43,7 @@ import numpy as np
 
 from microtensor import Tensor, embedding_bag, nn, no_grad
 from zoo import recipe as recipes
-from zoo.datasets.batches import Examples, Windows
+from zoo.datasets.batches import Dataset, WindowDataset
 from zoo.datasets.corpus import Corpus
 from zoo.model import Model, Moment
 from zoo.recipe import option
@@ -110,9 +110,9 @@ class WordMeanPool(Model):
         held_out = "" if at.validation is None else f" | Validation: {at.validation:.4f}"
         return f"Step {at.step} | {seen} | Loss: {at.loss:.4f}{held_out}", example
 
-    def summary(self, examples: Examples) -> list[tuple[str, Any]]:
+    def summary(self, examples: Dataset) -> list[tuple[str, Any]]:
         """For how many contexts the likeliest word is right, and how many a mean can't tell apart."""
-        assert isinstance(examples, Windows)
+        assert isinstance(examples, WindowDataset)
         inputs, targets = examples.inputs, examples.targets
         inputs, targets = inputs[:SUMMARIZED], targets[:SUMMARIZED]
         with no_grad():

@@ -104,7 +104,7 @@ class Checkpoint:
         kind = model_class(self.name)
         recipe = self.recipe(config)
         try:
-            tokenizer = kind.tokenizer_class(config["vocabulary"])
+            tokenizer = kind.tokenizer_class.from_dict(config)
         except ValueError as error:
             raise DataError(f"damaged: {self.config}: {error}; train again") from None
         if last and self.state is None:
