@@ -8,6 +8,7 @@ for a cache of fixed size.
 from __future__ import annotations
 
 import functools
+import statistics
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,9 @@ def run(quick: bool) -> list[Row]:
     rounds = 1 if quick else 7
     model = gpt.start().eval()
     rows = []
+    decoder = Decoder(model)
     contestants: dict[str, Callable[[int], Any]] = {
-        "microtensor": lambda n: list(generate(model, [0], n, Sampling(1.0), np.random.default_rng(0)))
+        "microtensor": lambda n: list(generate(decoder, [0], n, Sampling(1.0), np.random.default_rng(0)))
     }
     if has_torch():
         contestants["PyTorch"] = Torch().write
@@ -43,8 +45,20 @@ def run(quick: bool) -> list[Row]:
             row = compared(case, "us", 1e6 / length, seconds, rival, "at least 4")
             row.share = f"{1e6 / (row.ours or 1):,.0f} characters/s"
             rows.append(row)
-    rows.append(agreement(model))
+    rows += [first_text(model), agreement(model)]
     return rows
+
+
+def first_text(model: Any) -> Row:
+    """Measure what a new decoder costs before its second text: packing the weights, and comparing the kernel with the model
+    at all positions. (A compiled PyTorch model takes half a minute.)"""
+
+    def compare() -> None:
+        decoder = Decoder(model)
+        assert decoder.blocks is not None and decoder.blocks.agrees(model, [0] * model.recipe.context)
+
+    seconds = interleaved({"microtensor": compare}, 7)["microtensor"]
+    return Row("a decoder for char_gpt is made and compared, once", "ms", ours=1e3 * statistics.median(seconds))
 
 
 def agreement(model: Any) -> Row:

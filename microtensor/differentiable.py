@@ -33,7 +33,7 @@ from numpy import ndarray
 
 from microtensor import tensor as graph
 from microtensor.autograd import grad, raise_stale
-from microtensor.recording import LEAF, Node, clock, mode
+from microtensor.recording import LEAF, Node, clock, thread
 from microtensor.tensor import Tensor, as_array, wrap
 
 #: The result of an op's function: its value, and its pullback.
@@ -99,6 +99,7 @@ def differentiable(
         if Tensor not in map(type, args):
             return on_arrays(args, options)
         # Every op of every training step comes through here, so it is kept short for the machine too.
+        mode = thread.mode
         recording = mode.recording
         needed = False
         values: list[Any] = []
@@ -131,9 +132,10 @@ def differentiable(
         output._array = value
         output._gradient = None
         output._time = time = clock()
-        if value.dtype.kind not in "fbiu":
+        letter = value.dtype.kind
+        if letter not in "fbiu":
             raise TypeError(f"{name}: gave {value.dtype} where real numbers were expected")
-        if needed and pullback is not None and value.dtype.kind == "f":
+        if needed and pullback is not None and letter == "f":
             if len(args) != count and not variadic:
                 args, options = _complete(args, values, options, parameters, count, name)
             output._node = node = new_node(Node)

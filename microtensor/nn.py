@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.ops import dropout, embedding, linear, normalization
-from microtensor.recording import LEAF, mode
+from microtensor.recording import LEAF, thread
 from microtensor.tensor import Tensor
 
 
@@ -28,6 +28,7 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Compute `forward`; what is recorded within remembers that it was this module's."""
+        mode = thread.mode
         outer, mode.module = mode.module, self
         try:
             return self.forward(*inputs, **options)

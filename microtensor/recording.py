@@ -46,17 +46,28 @@ class Node:
 LEAF = Node()
 
 
-class _Mode(threading.local):
+class Mode:
     """The state of a thread: if it records what it computes, and for which module."""
 
-    recording = True
-    #: The module whose `forward` is running.
-    module: Any = None
-    #: The settings outside the switches that are open, from the innermost: (recording, (recording, ...)).
-    before: Any = None
+    __slots__ = ("before", "module", "recording")
+
+    def __init__(self) -> None:
+        self.recording = True
+        #: The module whose `forward` is running.
+        self.module: Any = None
+        #: The settings outside the switches that are open, from the innermost: (recording, (recording, ...)).
+        self.before: Any = None
 
 
-mode = _Mode()
+class _Thread(threading.local):
+    """The calling thread's mode. It is an object of its own because `thread.mode`, which looks for the thread, takes three
+    times as long as an attribute of it."""
+
+    def __init__(self) -> None:
+        self.mode = Mode()
+
+
+thread = _Thread()
 
 
 class _RecordingSwitch:
@@ -66,10 +77,12 @@ class _RecordingSwitch:
         self._recording = recording
 
     def __enter__(self) -> None:
+        mode = thread.mode
         mode.before = (mode.recording, mode.before)
         mode.recording = self._recording
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        mode = thread.mode
         mode.recording, mode.before = mode.before
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:

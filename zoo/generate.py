@@ -83,11 +83,12 @@ def _tokens(options: argparse.Namespace, model: Any, prompt: list[int], count: i
     import numpy as np
 
     from zoo.inference.beam_search import beam_search
+    from zoo.inference.decoder import Decoder
     from zoo.inference.generation import generate
 
     if options.beams is not None:
-        return beam_search(model, prompt, count, options.beams)
-    return generate(model, prompt, count, sampling, np.random.default_rng(options.seed or 0))
+        return beam_search(Decoder(model), prompt, count, options.beams)
+    return generate(Decoder(model), prompt, count, sampling, np.random.default_rng(options.seed or 0))
 
 
 if __name__ == "__main__":

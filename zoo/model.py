@@ -38,6 +38,10 @@ class Moment:
     example: Callable[[], dict[str, str]] = field(repr=False)
 
 
+#: A module's call, without the cost of super() at every step.
+_call = nn.Module.__call__
+
+
 class Model(nn.Module):
     """A language model: `logits = model(tokens)`, scores for what comes next.
 
@@ -119,12 +123,12 @@ class Model(nn.Module):
         tokens again.
         """
         if cache is None:
-            return super().__call__(tokens)
+            return _call(self, tokens)
         tokens = np.asarray(tokens)
         with no_grad():
             if isinstance(cache, TokenCache):
-                return super().__call__(cache.extend(tokens))
-            logits = super().__call__(tokens, cache)
+                return _call(self, cache.extend(tokens))
+            logits = _call(self, tokens, cache)
         cache.length += tokens.shape[1]
         return logits
 

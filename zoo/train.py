@@ -144,6 +144,7 @@ def _introduce(name: str, model: Any, tokenizer: Any, trainer: Any) -> None:
 
 def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, trainer: Any) -> None:
     """The losses, and what the trained model can do."""
+    from zoo.inference.decoder import Decoder
     from zoo.inference.generation import generate, likeliest, show_bars
     from zoo.inference.sampling import Sampling
 
@@ -172,7 +173,7 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
         )
     else:
         prompt = tokenizer.encode(start).tolist()
-    text = tokenizer.decode([*prompt, *generate(model, prompt, length, Sampling(temperature), rng)])
+    text = tokenizer.decode([*prompt, *generate(Decoder(model), prompt, length, Sampling(temperature), rng)])
     result(options, f"Generated: {text}", {"generated": text})
 
 

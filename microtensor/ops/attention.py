@@ -16,7 +16,7 @@ from microtensor.kernels.runtime import config
 from microtensor.ops.arithmetic import where
 from microtensor.ops.matmul import matmul
 from microtensor.ops.softmax import softmax, softmax_by_numpy
-from microtensor.recording import mode
+from microtensor.recording import thread
 from microtensor.tensor import Tensor, wrap
 
 
@@ -171,7 +171,7 @@ def _multi_head(packed: Any, /, heads: int, causal: bool = False) -> Result:
 
 def _multi_head_with_cache(packed: Any, heads: int, causal: bool, cache: Any) -> Any:
     """`multi_head_attention` of the positions after those in the cache, on plain arrays."""
-    if type(packed) is Tensor and packed.requires_grad and mode.recording:
+    if type(packed) is Tensor and packed.requires_grad and thread.mode.recording:
         raise RuntimeError(
             "multi_head_attention: a cache holds plain arrays, through which no gradient flows: compute within no_grad(), "
             "or without the cache"

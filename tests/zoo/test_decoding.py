@@ -126,13 +126,13 @@ def test_the_seed_decides_what_is_generated():
     model = gpt()
 
     def text(seed):
-        return list(generate(model, [1, 2], 40, Sampling(1.0), np.random.default_rng(seed)))
+        return list(generate(Decoder(model), [1, 2], 40, Sampling(1.0), np.random.default_rng(seed)))
 
     assert text(1) == text(1) != text(2)
 
 
 def test_tokens_come_one_by_one():
-    tokens = generate(gpt(), [1], 10**9, Sampling(1.0), np.random.default_rng(0))
+    tokens = generate(Decoder(gpt()), [1], 10**9, Sampling(1.0), np.random.default_rng(0))
     assert len(list(itertools.islice(tokens, 40))) == 40
 
 
@@ -141,9 +141,9 @@ def test_tokens_come_one_by_one():
 
 @pytest.mark.parametrize("model", [gpt(8), zoo.create_model("word_ngram")], ids=["char_gpt", "word_ngram"])
 def test_one_beam_is_greedy(model):
-    greedy = list(generate(model, [1, 2, 3], 12, Sampling(0.0), np.random.default_rng(0)))
-    assert list(beam_search(model, [1, 2, 3], 12, 1)) == greedy
-    assert list(beam_search(model, [1, 2, 3], 0, 3)) == []
+    greedy = list(generate(Decoder(model), [1, 2, 3], 12, Sampling(0.0), np.random.default_rng(0)))
+    assert list(beam_search(Decoder(model), [1, 2, 3], 12, 1)) == greedy
+    assert list(beam_search(Decoder(model), [1, 2, 3], 0, 3)) == []
 
 
 def score(model, prompt, tokens):
@@ -160,11 +160,11 @@ def test_enough_beams_find_the_best_of_all():
     rng = np.random.default_rng(3)
     for p in model.parameters():
         p.data = rng.standard_normal(p.shape, dtype=np.float32)
-    found = list(beam_search(model, [1, 2, 3], 2, 34))
+    found = list(beam_search(Decoder(model), [1, 2, 3], 2, 34))
     best = max(itertools.product(range(34), repeat=2), key=lambda tokens: score(model, [1, 2, 3], tokens))
     assert found == list(best)
-    few = list(beam_search(model, [1, 2, 3], 8, 4))
-    assert score(model, [1, 2, 3], few) >= score(model, [1, 2, 3], list(beam_search(model, [1, 2, 3], 8, 1))) - 1e-6
+    few = list(beam_search(Decoder(model), [1, 2, 3], 8, 4))
+    assert score(model, [1, 2, 3], few) >= score(model, [1, 2, 3], list(beam_search(Decoder(model), [1, 2, 3], 8, 1))) - 1e-6
 
 
 def test_beams_give_what_they_agree_on_at_once():
@@ -178,7 +178,7 @@ def test_beams_give_what_they_agree_on_at_once():
     original = type(model).forward
     type(model).forward = lambda self, tokens: (reads.append(1), original(self, tokens))[1]
     try:
-        tokens = beam_search(model, [1], 50, 1)
+        tokens = beam_search(Decoder(model), [1], 50, 1)
         assert next(tokens) == 7 and len(reads) <= 3
     finally:
         type(model).forward = original
@@ -232,3 +232,14 @@ def test_bars():
     lines = show_bars([{"token": "\n", "probability": 0.5}, {"token": "a", "probability": 0.01}], width=8)
     assert lines == ["  '\\n'   50.00%  ████", "  a       1.00%  ▏"]
     assert len(show_bars([{"token": "a", "probability": 1.0}])[0]) < 80
+
+
+def test_texts_by_one_decoder_are_those_by_new_ones_and_compared_once():
+    model, calls = gpt(), []
+    decoder = Decoder(model)
+    forward, model.forward = model.forward, lambda *args: calls.append(1) or forward(*args)
+    texts = [list(generate(decoder, [seed], 40, Sampling(1.0), np.random.default_rng(seed))) for seed in range(3)]
+    assert len(calls) == 1
+    assert texts == [
+        list(generate(Decoder(model), [seed], 40, Sampling(1.0), np.random.default_rng(seed))) for seed in range(3)
+    ]

@@ -131,11 +131,11 @@ def test_an_edited_lesson_is_what_generates(edit, changes, follows, monkeypatch)
         for decoder in (fused, cached):
             np.testing.assert_allclose(decoder.read(new), expected, atol=1e-3 * np.abs(expected).max())
     assert (fused.blocks is not None) == follows
-    greedy = list(generate(made, [1], 8, Sampling(0.0), np.random.default_rng(0)))
+    greedy = list(generate(Decoder(made), [1], 8, Sampling(0.0), np.random.default_rng(0)))
     text = [1]
     for _ in range(8):
         text.append(int(made(np.array([text])).data[0, -1].argmax()))
-    assert greedy == text[1:] == list(beam_search(made, [1], 8, 1))
+    assert greedy == text[1:] == list(beam_search(Decoder(made), [1], 8, 1))
     walk = Walk(made, tokens[:12])
     np.testing.assert_allclose(walk.logits.data, made(np.array([tokens[:12]])).data[0, -1], rtol=1e-4, atol=1e-4)
     assert [weights.shape for weights in walk.attention.values()] == [(made.blocks[0].attention.heads, 12, 12)] * 2
@@ -242,7 +242,7 @@ def test_a_token_costs_the_same_however_long_the_text(trained_model, monkeypatch
     head = made.lm_head.forward
     made.lm_head.forward = lambda x: (rows.append(x.shape[1]), head(x))[1]
     text = tokenizer.encode("the sea and the ").tolist()
-    list(generate(made, text, 100, Sampling(1.0), np.random.default_rng(0)))
+    list(generate(Decoder(made), text, 100, Sampling(1.0), np.random.default_rng(0)))
     assert rows[0] == 16 and set(rows[1:]) <= ({1} if name == "lstm" else {1, 5})
 
 

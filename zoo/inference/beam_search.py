@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from zoo.inference.decoder import Decoder
-from zoo.model import Model
 
 
 @dataclass
@@ -23,13 +22,13 @@ class _Beam:
     decoder: Decoder
 
 
-def beam_search(model: Model, prompt: Sequence[int], tokens: int, beams: int) -> Iterator[int]:
+def beam_search(decoder: Decoder, prompt: Sequence[int], tokens: int, beams: int) -> Iterator[int]:
     """Continue a prompt (at least one token) by the `tokens` that are likeliest together, as far as `beams` can find them.
 
     In each step every beam is continued by every token, and the `beams` likeliest of all these go on. A token is given as soon
-    as all beams agree on it. With one beam it is the greedy choice.
+    as all beams agree on it. With one beam it is the greedy choice. Copies of the decoder do the reading.
     """
-    decoder = Decoder(model)
+    decoder = decoder.copy()
     followed = [_Beam(0.0, [], _log_probabilities(decoder.read(prompt)), decoder)]
     given = 0
     for step in range(tokens):

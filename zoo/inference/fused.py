@@ -1,8 +1,8 @@
 """An accelerator for generation: one compiled kernel takes a token through all blocks of a GPT.
 
 It isn't a second model. It reads the modules that a lesson is made of (each norm with its eps, each weight and bias, the
-activation, the number of heads), says which it supports, and is compared with `model(tokens)` before it is used, as far as a
-text reaches: where a lesson computes something else with those modules, the two differ, and the model's own `forward` does the
+activation, the number of heads), says which it supports, and is compared with `model(tokens)` before it is used, as far as
+texts reach: where a lesson computes something else with those modules, the two differ, and the model's own `forward` does the
 work.
 """
 
@@ -16,8 +16,10 @@ import numpy as np
 from microtensor import kernels, nn, no_grad
 from zoo.model import Model
 
-#: The comparison goes over so many positions at first, then twice as many as are reached. The kernel reads them in such pieces.
-PROBE, PIECES = 64, (1, 2, 5, 1, 40, 1)
+#: The comparison goes over so many positions at first, and over four times as many when those are passed.
+PROBE = 64
+#: The kernel reads them in such pieces, over and over: single rows, and several at once.
+PIECES = (1, 2, 5, 1, 40, 1, 13, 1)
 #: How far the logits may lie from the model's, as a fraction of the largest: the rounding of float32 through the blocks.
 TOLERANCE = 2e-5
 
@@ -28,8 +30,7 @@ class FusedBlocks:
     def __init__(self, embeddings: np.ndarray, positions: np.ndarray, packed: Any) -> None:
         self.embeddings, self.positions, self.packed = embeddings, positions, packed
         self.keys, self.values = kernels.residual_blocks.empty_cache(packed, len(positions))
-        #: Up to which position it was compared with the model.
-        self.compared = 0
+        self.comparison = _Comparison()
 
     @classmethod
     def read(cls, model: Model) -> FusedBlocks | None:
@@ -75,32 +76,53 @@ class FusedBlocks:
         return kernels.residual_blocks.residual_blocks(self.packed, x, self.keys, self.values, position)
 
     def agrees(self, model: Model, tokens: Sequence[int]) -> bool:
-        """Compare with `model(tokens)` on a text, unless that was done for its length. The text is continued at random, since
-        a short one wouldn't show everything: attention to one position is the same whatever the queries and keys."""
-        if len(tokens) <= self.compared:
-            return True
-        length = min(max(PROBE, 2 * len(tokens)), len(self.positions))
-        more = np.random.default_rng(0).integers(0, len(self.embeddings), length - len(tokens)).tolist()
-        probe, at, text = self.copy(), 0, [*tokens, *more]
-        with no_grad():
-            expected = model(np.array([text], np.int64)).data[0]
-        if expected.shape != (length, self.packed.outputs):
-            return False
-        for piece in (*PIECES, *[PROBE] * length):
-            part = text[at : at + piece]
-            if not part:
-                break
-            found, at = probe.logits(part, at), at + len(part)
-            if not np.abs(found - expected[at - 1]).max() <= TOLERANCE * np.abs(expected).max():
-                return False
-        self.compared = length
-        return True
+        """Compare with `model(tokens)` on a text, unless that was done, by this or by a copy, for as many tokens."""
+        if self.comparison.blocks is None:
+            self.comparison.begin(self.copy(), tokens)
+        return self.comparison.holds(model, len(tokens))
 
     def copy(self) -> FusedBlocks:
         """Make another one that has read the same."""
         other = object.__new__(FusedBlocks)
         other.__dict__.update(self.__dict__, keys=self.keys.copy(), values=self.values.copy())
         return other
+
+
+class _Comparison:
+    """A comparison of the blocks with the model, which goes on as texts grow; all copies of the blocks share it.
+
+    It begins with the text that is read first, and continues it at random: a short one wouldn't show everything, as attention
+    to one position is the same whatever the queries and keys.
+    """
+
+    def __init__(self) -> None:
+        self.blocks: FusedBlocks | None = None
+        self.text = np.zeros(0, np.int64)
+        #: How many pieces, and of how many tokens in all, were read and found to agree.
+        self.pieces, self.compared = 0, 0
+        self.differs = False
+
+    def begin(self, blocks: FusedBlocks, tokens: Sequence[int]) -> None:
+        """Take blocks that have read nothing that counts, and the text to begin with."""
+        more = np.random.default_rng(0).integers(0, len(blocks.embeddings), max(len(blocks.positions) - len(tokens), 0))
+        self.blocks, self.text = blocks, np.array([*tokens, *more])
+
+    def holds(self, model: Model, length: int) -> bool:
+        """Go on until `length` positions are compared; returns False once the logits lie too far apart."""
+        assert self.blocks is not None
+        self.differs = self.differs or length > len(self.text)
+        while not self.differs and self.compared < length:
+            end = min(max(PROBE, 4 * self.compared), len(self.text))
+            with no_grad():
+                expected = model(self.text[None, :end]).data[0]
+            self.differs = expected.shape != (end, self.blocks.packed.outputs)
+            while not self.differs and self.compared < end:
+                piece = self.text[self.compared : min(self.compared + PIECES[self.pieces % len(PIECES)], end)]
+                found = self.blocks.logits(piece.tolist(), self.compared)
+                self.pieces, self.compared = self.pieces + 1, self.compared + len(piece)
+                difference = np.abs(found - expected[self.compared - 1]).max()
+                self.differs = not difference <= TOLERANCE * np.abs(expected).max()  # (also where it is NaN)
+        return not self.differs
 
 
 def _supported(norm: Any, product: Any) -> bool:

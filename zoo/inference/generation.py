@@ -22,9 +22,14 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
     return tokens
 
 
-def generate(model: Model, prompt: Sequence[int], tokens: int, sampling: Sampling, rng: np.random.Generator) -> Iterator[int]:
-    """Continue a prompt (at least one token) by `tokens` more, each given as soon as it is drawn."""
-    decoder = Decoder(model)
+def generate(
+    decoder: Decoder, prompt: Sequence[int], tokens: int, sampling: Sampling, rng: np.random.Generator
+) -> Iterator[int]:
+    """Continue a prompt (at least one token) by `tokens` more, each given as soon as it is drawn.
+
+    A copy of the decoder does the reading, so that the same one serves for many texts.
+    """
+    decoder = decoder.copy()
     seen, new = list(prompt), list(prompt)
     for _ in range(tokens):
         token = sampling.choose(decoder.read(new), seen, rng)
