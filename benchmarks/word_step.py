@@ -15,7 +15,7 @@ from measure import Row, interleaved, median_ratio
 
 from microtensor import cross_entropy
 from microtensor.optim import SGD
-from zoo.datasets.batches import Windows
+from zoo.datasets.batches import WindowDataset
 from zoo.models.word_meanpool import Recipe, WordMeanPool
 
 RATE = 0.1
@@ -116,7 +116,7 @@ def run(quick: bool) -> list[Row]:
     tokenizer = recipe.make_tokenizer(recipe.read_text)
     model = WordMeanPool(recipe, len(tokenizer.vocabulary), np.random.default_rng(0))
     dataset = recipe.dataset([tokenizer.encode(recipe.read_text())], tokenizer, every_token=False)
-    assert isinstance(dataset, Windows)
+    assert isinstance(dataset, WindowDataset)
     inputs, targets = dataset.inputs, dataset.targets
     order = np.random.default_rng(0).permutation(len(targets))
     inputs, targets = inputs[order], targets[order]

@@ -23,10 +23,10 @@ def main(arguments: list[str]) -> int:
         raise UsageError("--out: needs the name of a file")
 
     from microtensor.serialize import write_atomically
-    from zoo.chat.synthetic import write_dialogue
+    from zoo.chat.synthetic import synthetic_conversations
     from zoo.chat.template import BOT
 
-    text = write_dialogue(options.seed, options.length)
+    text = synthetic_conversations(options.seed, options.length)
     if options.out is None:
         sys.stdout.write(text)
         return 0

@@ -18,7 +18,7 @@ def main(arguments: list[str]) -> int:
     options = parser.parse(arguments)
     use_data_folder(options.data_dir)
 
-    from zoo.datasets.batches import counted
+    from zoo.datasets.batches import valid_targets
     from zoo.datasets.corpus import read_text
     from zoo.training.checkpoint import find
     from zoo.training.evaluation import evaluate, make_dataset, parts, split
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
         name = model.recipe.corpus.name if model.recipe.data is None else model.recipe.data
         what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
 
-    count = sum(counted(targets).size for _, targets in examples.in_order())
+    count = sum(valid_targets(targets).size for _, targets in examples.in_order())
     with Progress(count, unit=tokenizer.unit.removesuffix("s")) as progress:
         loss = evaluate(model, examples, progress.update)
         progress.update(count, loss, force=True)
@@ -80,13 +80,13 @@ def _exp(loss: float) -> float:
 
 def _bits(loss: float, examples: Any, tokenizer: Any) -> float:
     """The loss in bits for each character of the text, blanks between words included."""
-    lengths = [len(token) + len(tokenizer.separator) for token in tokenizer.vocabulary]
-    from zoo.datasets.batches import counted
+    from zoo.datasets.batches import valid_targets
+    from zoo.tokenizers.tokenizer import count_characters
 
     tokens = characters = 0
     for _, targets in examples.in_order():
-        tokens += counted(targets).size
-        characters += sum(lengths[i] for i in counted(targets).tolist())
+        tokens += valid_targets(targets).size
+        characters += count_characters(tokenizer, valid_targets(targets))
     return loss * tokens / math.log(2) / characters
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from microtensor import nn
 from microtensor.optim import SGD, Optimizer, constant
-from zoo.datasets.batches import Examples, Sequences, Windows
+from zoo.datasets.batches import Dataset, SequenceDataset, WindowDataset
 from zoo.datasets.corpus import Corpus, read_text
 from zoo.errors import UsageError
 from zoo.options import Options, check_names, option
@@ -90,12 +90,14 @@ class Recipe(Options):
     def make_tokenizer(self, text: Callable[[], str]) -> Tokenizer:
         """The tokenizer for a text, which is read only where the alphabet isn't known beforehand."""
         if self.data is None and self.corpus.alphabet is not None:
-            return self.tokenizer_class(list(self.corpus.alphabet))
-        return self.tokenizer_class.from_text(self.tokenizer_class.separator.join(self.documents(text())))
+            return self.tokenizer_class.train(self.corpus.alphabet)
+        # Where lines stand for themselves, their ends are no characters to learn; words are kept apart by them.
+        joint = "" if self.tokenizer_class.unit == "characters" else "\n"
+        return self.tokenizer_class.train(joint.join(self.documents(text())))
 
-    def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Examples:
+    def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
         """Cut documents, as tokens, into examples: sequences for a model that predicts after every token, else windows."""
-        return (Sequences if every_token else Windows)(documents, self.context, tokenizer.unit)
+        return (SequenceDataset if every_token else WindowDataset)(documents, self.context, tokenizer.unit)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         """Make the optimizer that changes the parameters."""
@@ -117,7 +119,7 @@ class Recipe(Options):
         step = f"Step {at.step:>{len(str(at.steps))}}/{at.steps}"
         return f"{step} | {at.losses()} | LR: {at.learning_rate:.2e} | {at.tokens_per_second:,.0f} tokens/s", {}
 
-    def summary(self, model: nn.Module, dataset: Examples) -> list[tuple[str, dict[str, Any]]]:
+    def summary(self, model: nn.Module, dataset: Dataset) -> list[tuple[str, dict[str, Any]]]:
         """Describe a trained model: sentences, each with the figures it holds as a dict for `--json`."""
         return []
 

@@ -169,7 +169,9 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
     rng = np.random.default_rng(model.recipe.seed)
     if about.sample_prompt is None or model.recipe.data is not None:
         inputs, _ = trainer.dataset.batch(0, 1, model.recipe.seed)
-        tokens = inputs[0][: model.recipe.context].tolist() if trainer.dataset.guesses == 1 else inputs[0][:1].tolist()
+        tokens = (
+            inputs[0][: model.recipe.context].tolist() if trainer.dataset.targets_per_example == 1 else inputs[0][:1].tolist()
+        )
     else:
         tokens = tokenizer.encode(about.sample_prompt).tolist()
     sampling = Sampling(about.sample_temperature)

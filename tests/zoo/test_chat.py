@@ -15,7 +15,7 @@ from terminal import Terminal
 
 import zoo
 from zoo.chat.session import LONGEST, Conversation, right_answers
-from zoo.chat.synthetic import held_out_questions, strangers_questions, write_dialogue
+from zoo.chat.synthetic import held_out_questions, strangers_questions, synthetic_conversations
 from zoo.chat.template import ALPHABET, Question, questions_in
 from zoo.errors import DataError
 from zoo.inference.decoder import Decoder
@@ -335,7 +335,7 @@ def test_it_knows_a_name_from_the_turn_before(shipped):
 
 
 def test_nearly_all_questions_that_it_learned_from(shipped):
-    questions = questions_in(write_dialogue()[:1_080_000], 500)
+    questions = questions_in(synthetic_conversations()[:1_080_000], 500)
     assert right_answers(shipped, questions) >= 0.99 * len(questions)
 
 

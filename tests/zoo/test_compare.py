@@ -12,8 +12,6 @@ import numpy as np
 import pytest
 from commands import ROOT, one_line_error
 
-from zoo.training.evaluation import first_part
-
 
 def rows(text):
     """A table's head, and its rows."""
@@ -74,13 +72,6 @@ def test_held_out_text_is_the_same_for_every_share(python, tmp_path):
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0 and [o["data_fraction"] for o in objects] == [0.25, 0.5, 1.0], done.stderr
     assert all(o["validation_loss"] > 0 for o in objects)
-
-
-def test_the_first_part_of_a_text():
-    one = [np.arange(100)]
-    assert len(first_part(one, 0.25)[0]) == 25 and first_part(one, 1) is one
-    lines = [np.arange(n) for n in (10, 20, 30, 40)]
-    assert [len(part) for part in first_part(lines, 0.3)] == [10, 20] and len(first_part(lines, 0.31)) == 3
 
 
 def test_it_goes_on_where_it_was_stopped(python, tmp_path):

@@ -188,7 +188,7 @@ def test_beams_give_what_they_agree_on_at_once():
 
 
 def test_stop_strings_end_the_text_before_them():
-    tokenizer = CharTokenizer.from_text("abcdefg \n")
+    tokenizer = CharTokenizer.train("abcdefg \n")
 
     def text(content, *stop):
         pieces = list(text_pieces(tokenizer.encode(content).tolist(), tokenizer, stop))
@@ -204,7 +204,7 @@ def test_stop_strings_end_the_text_before_them():
 
 @given(st.text("ab", max_size=30), st.lists(st.text("ab", min_size=1, max_size=4), max_size=3))
 def test_stop_strings_wherever_they_come(content, stop):
-    tokenizer = CharTokenizer.from_text("ab")
+    tokenizer = CharTokenizer.train("ab")
     found = "".join(text_pieces(tokenizer.encode(content).tolist(), tokenizer, stop))
     # One character at a time: the stop string that is complete first ends the text, and of those the one that began first.
     ends = [(content.index(s) + len(s), content.index(s)) for s in stop if s in content]
@@ -213,14 +213,14 @@ def test_stop_strings_wherever_they_come(content, stop):
 
 
 def test_words_have_blanks_between_them():
-    tokenizer = WordTokenizer.from_text("the cat sat down")
+    tokenizer = WordTokenizer.train("the cat sat down")
     assert "".join(text_pieces([0, 1, 2], tokenizer)) == " cat down sat"
     assert "".join(text_pieces([0, 1, 2], tokenizer, ["down"])) == " cat "
 
 
 def test_the_likeliest():
     model = zoo.create_model("word_ngram")
-    tokenizer = WordTokenizer.from_text(model.recipe.read_text())
+    tokenizer = WordTokenizer.train(model.recipe.read_text())
     best = likeliest(model, tokenizer, "the cat sat", 100)
     assert len(best) == 34 and abs(sum(b["probability"] for b in best) - 1) < 1e-6
     assert best == sorted(best, key=lambda b: -b["probability"])

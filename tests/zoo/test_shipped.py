@@ -9,7 +9,7 @@ from commands import ROOT, one_line_error
 
 import zoo
 from microtensor.serialize import load_safetensors
-from zoo.chat.synthetic import write_dialogue
+from zoo.chat.synthetic import synthetic_conversations
 from zoo.datasets.shakespeare import ALPHABET, SHA256
 from zoo.registry import list_models
 from zoo.training.checkpoint import shipped, text_digest
@@ -42,7 +42,9 @@ def test_it_learned_tiny_shakespeare_to_a_loss_under_1_49():
 
 def test_it_learned_the_conversations_as_they_are_now():
     config = json.loads((FOLDER / "chat_gpt.json").read_text(encoding="utf-8"))
-    assert config["text"] == text_digest(write_dialogue()), "the conversations have changed: train and ship chat_gpt again"
+    assert config["text"] == text_digest(synthetic_conversations()), (
+        "the conversations have changed: train and ship chat_gpt again"
+    )
     assert config["recipe"] == zoo.create_model("chat_gpt").recipe.to_dict()
 
 

@@ -15,7 +15,7 @@ from commands import ROOT, one_line_error
 
 from microtensor import cross_entropy
 from microtensor.serialize import load_safetensors
-from zoo.chat.synthetic import write_dialogue
+from zoo.chat.synthetic import synthetic_conversations
 from zoo.errors import DataError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
@@ -128,7 +128,7 @@ def test_the_best_parameters_are_kept_and_the_last(tmp_path):
 @pytest.mark.parametrize("name, kept", [("chat_gpt", "last"), ("char_gpt", "best")])
 def test_which_parameters_are_kept(tmp_path, name, kept):
     """chat_gpt's last, even if earlier ones foretold the held-out text better."""
-    (tmp_path / "talk.txt").write_text(write_dialogue(0, 30_000))
+    (tmp_path / "talk.txt").write_text(synthetic_conversations(0, 30_000))
     settings = {"data": str(tmp_path / "talk.txt"), "width": 8, "heads": 1, "layers": 1, "context": 32, "steps": 4}
     recipe = make_recipe(model_class(name).recipe_class, {**settings, "evaluate_every": 2, "batch_size": 4})
     folder = RunFolder(tmp_path / "run", name)
@@ -265,7 +265,7 @@ def test_dropout_depends_on_the_seed_and_the_step_alone(tmp_path, name):
         made.step = step
         seen = []
         layer = made._dropout[0]
-        layer.forward = lambda x, forward=layer.forward: seen.append((forward(x).data != 0)) or forward(x)
+        layer.forward = lambda x, forward=layer.forward: seen.append(forward(x).data != 0) or forward(x)
         made._one_step()
         return seen[0]
 

@@ -150,7 +150,7 @@ class _Chat:
         if line.startswith("/"):
             self._obey(*line.split(" ", 1))
             return None
-        said, unknown = self.conversation.readable(line)
+        said, unknown = self.conversation.normalize(line)
         longest = self.conversation.longest()
         remarks = [f"I don't know {' '.join(unknown)}"] if unknown else []
         if len(said) > longest:

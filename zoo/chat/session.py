@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from zoo.chat.template import BOT, END, USER, Question, readable
+from zoo.chat.template import BOT, END, USER, Question, normalize
 from zoo.inference.decoder import Decoder
 from zoo.inference.sampling import Sampling
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -20,7 +20,7 @@ class Conversation:
 
     Args:
         decoder: one that hasn't read anything yet; copies of it do the reading.
-        tokenizer: knows the marks of who speaks.
+        tokenizer: one whose tokens are characters, role markers among them.
         context: how many tokens the model sees at most.
         sampling: how the bot chooses its letters.
         rng: for what is drawn.
@@ -34,7 +34,7 @@ class Conversation:
         self.context = context
         self.sampling = sampling
         self.rng = rng
-        #: The tokens of each turn that is still remembered, with its mark and its end.
+        #: The tokens of each turn that is still remembered, with its role marker and its end.
         self.turns: list[list[int]] = []
 
     def forget(self) -> None:
@@ -42,12 +42,12 @@ class Conversation:
         self.turns = []
 
     def longest(self) -> int:
-        """Count the characters of what the user says that can be read at once: the context, less the marks."""
+        """Count the characters of what the user says that can be read at once: the context, less the role markers."""
         return self.context - 3
 
-    def readable(self, text: str) -> tuple[str, list[str]]:
+    def normalize(self, text: str) -> tuple[str, list[str]]:
         """A text in characters that the model knows, and those that had to be left out."""
-        return readable(text, set(self.tokenizer.vocabulary) - {USER, BOT, END})
+        return normalize(text, set(self.tokenizer.vocabulary) - {USER, BOT, END})
 
     def answer(self, said: str) -> Iterator[str]:
         """Answer, letter by letter. Of a text that is too long, only the end is read.
@@ -55,9 +55,9 @@ class Conversation:
         Raises DataError for a character that isn't known. What was said before a caller stops listening is remembered.
         """
         words = self.tokenizer.encode(said).tolist()[-self.longest() :]
-        mark, end = self._tokens(BOT)[0], self._tokens(END)[0]
+        marker, end = self._tokens(BOT)[0], self._tokens(END)[0]
         self.turns.append([*self._tokens(USER), *words, end])
-        turn = [mark]
+        turn = [marker]
         self.turns.append(turn)
         try:
             decoder, scores, room = self._read_again()

@@ -1,12 +1,13 @@
-"""The chat template, in which a conversation is written down: `>` marks what the user says, `<` what the bot answers, and an
-empty line the end.
+"""The chat template: how a conversation is written as text. A line is a turn and begins with a role marker, `>` for the user
+and `<` for the bot; an empty line ends the conversation.
 
     >Hello!
     <Hi there! How can I help you today?
     >what is a penguin
     <Penguins can't fly, but they swim very well.
 
-Each letter of a model's context is precious, so a mark is a single character.
+The context is short, so a role marker takes a single character of it. (Large chat models have markers too, each a token of its
+own.) A prompt ends with the bot's marker: what the model generates from there to the end of the line is its answer.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ import unicodedata
 from collections.abc import Set
 from dataclasses import dataclass
 
+#: The role markers, and the end of a turn.
 USER, BOT, END = ">", "<", "\n"
 
-#: All that is ever said: 59 characters. (X and Z, as capitals, had to go.)
+#: All characters of the synthetic conversations: 59, sorted. (X and Z, as capitals, had to go.)
 ALPHABET = "\n !',.<>?ABCDEFGHIJKLMNOPQRSTUVWYabcdefghijklmnopqrstuvwxyz"
 
-#: What a turn can hold: all but the marks.
-LETTERS = frozenset(ALPHABET) - {USER, BOT, END}
-#: What typographers and telephones put in the place of plain marks.
-LIKE = {
+#: The characters that a turn can hold: all but the role markers and the end.
+TURN_ALPHABET = frozenset(ALPHABET) - {USER, BOT, END}
+#: Plain punctuation for what typographers and telephones put in its place.
+PLAIN = {
     "\u2018": "'",
     "\u2019": "'",
     "`": "'",
@@ -40,58 +42,64 @@ LIKE = {
 
 @dataclass(frozen=True)
 class Question:
-    """A question: what was said so far, as marked text up to the mark of the bot's next turn; and what it should say then."""
+    """A question of a test set: a conversation as a prompt, up to the bot's marker, and the answer that is right."""
 
     prompt: str
     answer: str
 
 
-def readable(text: str, known: Set[str] = LETTERS) -> tuple[str, list[str]]:
-    """A text in known characters: others become their nearest known (a small letter, one without its accent, a plain mark), or
-    are left out. The text, and what was left out, each once."""
-    read, unknown = [], []
+def normalize(text: str, known: Set[str] = TURN_ALPHABET) -> tuple[str, list[str]]:
+    """Write a text in known characters: any other becomes the nearest known one (in lower case, without its accent, or plain
+    punctuation), or is left out; and any white space becomes one space.
+
+    Returns the text, and the distinct characters that were left out.
+    """
+    normal, unknown = [], []
     for c in text:
-        likes = (
+        candidates = (
             c,
             c.lower(),
-            LIKE.get(c, ""),
+            PLAIN.get(c, ""),
             unicodedata.normalize("NFKD", c)[:1],
             unicodedata.normalize("NFKD", c)[:1].lower(),
         )
-        near = " " if c.isspace() else next((like for like in likes if like and set(like) <= known), "")
-        read.append(near)
+        near = " " if c.isspace() else next((near for near in candidates if near and set(near) <= known), "")
+        normal.append(near)
         if not near and c not in unknown:
             unknown.append(c)
-    return " ".join("".join(read).split()), unknown
+    return " ".join("".join(normal).split()), unknown
 
 
 def words_of(text: str) -> str:
-    """The words of a text alone, in small letters, to compare wordings."""
+    """The words of a text, in lower case and without apostrophes, parted by single spaces: for comparing wordings."""
     return " ".join(re.sub(r"[\W_]+", " ", text.lower().replace("'", "")).split())
 
 
-def is_conversation(text: str) -> bool:
-    """Tell if a text is a conversation: each of its lines begins with the marker of the user or the bot, or is empty, and both
-    speak. (That the two characters merely occur somewhere doesn't make it one.)"""
-    first = {line[0] for line in text.split(END) if line}
-    return first == {USER, BOT}
+def apply_chat_template(text: str) -> str:
+    """The prompt for a chat model to answer a text: normalized, as the user's turn, with the bot's marker after it.
 
-
-def as_said(text: str) -> str:
-    """Apply the chat template to something that the user says, up to where the bot answers; one that is applied stays so."""
+    A text that begins with the user's marker is a prompt already, and is returned unchanged; so is an empty one.
+    """
     if not text or text.startswith(USER):
         return text
-    return f"{USER}{readable(text)[0]}{END}{BOT}"
+    return f"{USER}{normalize(text)[0]}{END}{BOT}"
+
+
+def is_conversation(text: str) -> bool:
+    """Tell if a text follows the chat template: every line that isn't empty begins with a role marker, and both occur."""
+    markers = {line[0] for line in text.split(END) if line}
+    return markers == {USER, BOT}
 
 
 def questions_in(text: str, count: int) -> list[Question]:
-    """That many questions of a text, evenly spread, with all that was said before in the same session."""
+    """Up to `count` questions of a text that follows the chat template, evenly spread over all of its bot's turns. The prompt
+    holds all earlier turns of the same conversation."""
     found = []
-    for session in text.split(END + END):
-        said = ""
-        for line in session.strip(END).split(END):
+    for conversation in text.split(END + END):
+        prompt = ""
+        for line in conversation.strip(END).split(END):
             if line.startswith(BOT):
-                found.append(Question(said + BOT, line[1:]))
-            said += line + END
+                found.append(Question(prompt + BOT, line[1:]))
+            prompt += line + END
     step = max(len(found) / count, 1)
     return [found[int(i * step)] for i in range(min(count, len(found)))]

@@ -1,1 +1,1 @@
-"""Text: reading it, and turning it into tokens and examples."""
+"""Texts to learn from: reading them, the held-out split, and batches of token ids."""

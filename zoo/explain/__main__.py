@@ -30,7 +30,7 @@ def main(arguments: list[str]) -> int:
     if options.untrained and options.last:
         raise UsageError("--untrained and --last: give one of the two")
 
-    from zoo.chat.template import as_said
+    from zoo.chat.template import apply_chat_template
     from zoo.explain import backward, forward
     from zoo.explain.layers import middle
     from zoo.explain.screen import View
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> int:
     from zoo.inference.generation import encode_prompt
 
     model, tokenizer = _untrained(options) if options.untrained else load(options)
-    tokens = encode_prompt(tokenizer, as_said(options.text) if model.chat else options.text)
+    tokens = encode_prompt(tokenizer, apply_chat_template(options.text) if model.chat else options.text)
     walk = Walk(model, tokens, _next(options, model, tokenizer, tokens))
     view = View(walk, tokenizer, Painter(wants_colour(sys.stdout) and not options.json))
     # A trained model learns as it did in its last step, an untrained one as in its first.
@@ -75,7 +75,7 @@ def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
         checkpoint = find(options.model)
         config = checkpoint.read_config()
         name, recipe = checkpoint.name, checkpoint.recipe(config)
-        tokenizer = recipe.tokenizer_class(config["vocabulary"])
+        tokenizer = recipe.tokenizer_class.from_dict(config)
     model = build_model(name, recipe, len(tokenizer.vocabulary))
     if config is not None:
         model.chat = is_chat(config)

@@ -44,9 +44,9 @@ def text_pieces(tokens: Iterable[int], tokenizer: Tokenizer, stop: Sequence[str]
     The text begins after a prompt: between words, the first piece begins with a space. What might be the beginning of a stop
     string is held back until it is clear.
     """
-    held = ""
+    held, decode = "", tokenizer.stream()
     for token in tokens:
-        held += tokenizer.separator + tokenizer.decode([token])
+        held += decode(token)
         found = [at for at in map(held.find, stop) if at >= 0]
         if found:
             if min(found):

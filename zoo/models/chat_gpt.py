@@ -18,7 +18,7 @@ matters. In some the answer needs the turn before: a name, or what "they" means.
 words that it hasn't seen or that nobody has, so that it learns to say that it doesn't know.
 
 **What counts.** For the first 2,000 steps it guesses every letter that anybody says (*pretraining*): the words of the questions
-are worth knowing. Then the questions are only read: their targets are IGNORED, the loss is the mean over the bot's letters
+are worth knowing. Then the questions are only read: their targets are IGNORE_INDEX, the loss is the mean over the bot's letters
 alone, and the gradient comes from them. Large models are made into chatbots in the same two parts, and the second is called
 supervised fine-tuning (Ouyang et al. 2022, arXiv:2203.02155). The loss falls at once when the second begins, as answers are
 easier to guess than questions.
@@ -63,10 +63,10 @@ import numpy as np
 
 from microtensor import nn
 from microtensor.optim import warmup_cosine
-from zoo.chat.batches import Turns
-from zoo.chat.synthetic import REMEMBERED, Dialogue, held_out_questions, strangers_questions, write_dialogue
+from zoo.chat.batches import ConversationDataset
+from zoo.chat.synthetic import CONTEXT, SyntheticConversations, held_out_questions, strangers_questions, synthetic_conversations
 from zoo.chat.template import Question, questions_in
-from zoo.datasets.batches import Examples
+from zoo.datasets.batches import Dataset
 from zoo.datasets.corpus import Corpus
 from zoo.model import Description
 from zoo.models import char_gpt
@@ -79,10 +79,10 @@ class Recipe(char_gpt.Recipe):
     """The settings of chat_gpt: as char_gpt's, with other numbers."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    corpus: ClassVar[Corpus] = Dialogue()
+    corpus: ClassVar[Corpus] = SyntheticConversations()
     keep_best: ClassVar[bool] = False
 
-    context: int = option(REMEMBERED, "how many characters the model sees at most", at_least=1, at_most=2**16)
+    context: int = option(CONTEXT, "how many characters the model sees at most", at_least=1, at_most=2**16)
     layers: int = option(3, "how many blocks follow each other", at_least=1, at_most=1000)
     heads: int = option(4, "how many ways of looking back each block has; they share the width", at_least=1, at_most=1000)
     width: int = option(128, "how many numbers stand for a character", at_least=1, at_most=2**14)
@@ -103,14 +103,16 @@ class Recipe(char_gpt.Recipe):
             found["Questions in a stranger's words"] = strangers_questions()
         return found
 
-    def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Examples:
-        """Stretches of conversations, of which the bot's words are to be guessed. Where they are the zoo's own, and all of them
+    def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
+        """Sequences of conversations, of which the bot's words are to be guessed. Where they are the zoo's own, and all of them
         are learned from, each round reads new ones, until the last quarter reads these again."""
-        turns = Turns(documents, self.context, tokenizer, self.pretraining)
+        dataset = ConversationDataset(documents, self.context, tokenizer, self.pretraining)
         if self.data is None and self.data_fraction == 1:
-            rounds = self.total_steps(len(turns)) * self.batch_size / len(turns.given.starts)
-            turns.another = lambda number: tokenizer.encode(write_dialogue(number)) if number < 0.75 * rounds else None
-        return turns
+            rounds = self.total_steps(len(dataset)) * self.batch_size / len(dataset.original.sequence_starts)
+            dataset.tokens_of_round = lambda number: (
+                tokenizer.encode(synthetic_conversations(number)) if number < 0.75 * rounds else None
+            )
+        return dataset
 
     def schedule(self, steps: int) -> Callable[[int], float]:
         """A rise from 0, then half a cosine to the power of 1.5, so that it falls earlier, down to the last learning rate."""

@@ -43,7 +43,7 @@ import numpy as np
 
 from microtensor import Tensor, embedding_bag, nn, no_grad
 from zoo import recipe as recipes
-from zoo.datasets.batches import Examples, Windows
+from zoo.datasets.batches import Dataset, WindowDataset
 from zoo.model import Description, Model
 from zoo.options import option
 from zoo.recipe import Metrics
@@ -89,9 +89,9 @@ class Recipe(recipes.Recipe):
         seen = " | ".join(f"{name.capitalize()}: {text}" for name, text in example.items())
         return f"Step {at.step} | {seen} | {at.losses()}", example
 
-    def summary(self, model: nn.Module, dataset: Examples) -> list[tuple[str, dict[str, Any]]]:
+    def summary(self, model: nn.Module, dataset: Dataset) -> list[tuple[str, dict[str, Any]]]:
         """For how many contexts the likeliest word is right, and how many a mean can't tell apart."""
-        assert isinstance(dataset, Windows)
+        assert isinstance(dataset, WindowDataset)
         inputs, targets = dataset.inputs[:SUMMARIZED], dataset.targets[:SUMMARIZED]
         with no_grad():
             parts = [model(inputs[i : i + 256]).data.argmax(axis=1) for i in range(0, len(inputs), 256)]

@@ -1,1 +1,1 @@
-"""Text to tokens and back: characters, words."""
+"""Text to tokens and back."""

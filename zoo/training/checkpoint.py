@@ -103,7 +103,7 @@ class Checkpoint:
         config = self.read_config()
         recipe = self.recipe(config)
         try:
-            tokenizer = recipe.tokenizer_class(config["vocabulary"])
+            tokenizer = recipe.tokenizer_class.from_dict(config)
         except ValueError as error:
             raise DataError(f"damaged: {self.config}: {error}; train again") from None
         if last and self.state is None:

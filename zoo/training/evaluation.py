@@ -8,13 +8,14 @@ from collections.abc import Callable
 import numpy as np
 
 from microtensor import cross_entropy, no_grad
-from zoo.datasets.batches import IGNORED, Examples, counted, hold_out
+from zoo.datasets.batches import IGNORE_INDEX, Dataset, valid_targets
+from zoo.datasets.split import leading_fraction, train_validation_split
 from zoo.errors import DataError
 from zoo.model import Model
 from zoo.tokenizers.tokenizer import Tokenizer
 
 
-def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], None] = lambda done, loss: None) -> float:
+def evaluate(model: Model, examples: Dataset, watch: Callable[[int, float], None] = lambda done, loss: None) -> float:
     """The mean loss in nats over every token of a text, without dropout; NaN where there are none.
 
     It draws no random numbers, so that how often one evaluates changes nothing. `watch` is told how many tokens are done, and
@@ -26,8 +27,8 @@ def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], Non
     try:
         with no_grad():
             for inputs, targets in examples.in_order():
-                here = counted(targets).size
-                total += here * float(cross_entropy(model(inputs), targets, ignore_index=IGNORED))
+                here = valid_targets(targets).size
+                total += here * float(cross_entropy(model(inputs), targets, ignore_index=IGNORE_INDEX))
                 count += here
                 watch(count, total / count)
     finally:
@@ -35,7 +36,7 @@ def evaluate(model: Model, examples: Examples, watch: Callable[[int, float], Non
     return total / count if count else math.nan
 
 
-def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tuple[Examples, Examples | None]:
+def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tuple[Dataset, Dataset | None]:
     """Split a text into what a model learns from and what is held out to evaluate it on: None where the text is too
     short for that.
 
@@ -47,26 +48,15 @@ def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tu
             return make_dataset(model, training, tokenizer), make_dataset(model, held_out, tokenizer)
         except DataError:  # a part is too short for a single example, so all is learned from
             pass
-    return make_dataset(model, first_part(documents, model.recipe.data_fraction), tokenizer), None
+    return make_dataset(model, leading_fraction(documents, model.recipe.data_fraction), tokenizer), None
 
 
-def make_dataset(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> Examples:
+def make_dataset(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> Dataset:
     """Cut documents, as tokens, into examples for a model. Raises DataError where they are too short."""
     return model.recipe.dataset(documents, tokenizer, model.predicts_every_token())
 
 
 def parts(model: Model, documents: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """A text's tokens to learn from, as the recipe says how much of them, and those that are held out."""
-    training, held_out = hold_out(documents)
-    return first_part(training, model.recipe.data_fraction), held_out
-
-
-def first_part(documents: list[np.ndarray], fraction: float) -> list[np.ndarray]:
-    """The first documents, up to that fraction of all their tokens: whole ones, unless there is only one."""
-    if fraction == 1:
-        return documents
-    wanted = fraction * sum(map(len, documents))
-    if len(documents) == 1:
-        return [documents[0][: int(wanted)]]
-    lengths = np.cumsum([len(tokens) for tokens in documents])
-    return documents[: int(np.searchsorted(lengths, wanted, side="left")) + 1]
+    training, held_out = train_validation_split(documents)
+    return leading_fraction(training, model.recipe.data_fraction), held_out

@@ -16,7 +16,7 @@ import numpy as np
 from microtensor import cross_entropy, nn
 from microtensor.optim import clip_grad_norm
 from zoo.chat.template import BOT, END, USER, is_conversation
-from zoo.datasets.batches import IGNORED, counted
+from zoo.datasets.batches import IGNORE_INDEX, valid_targets
 from zoo.errors import DataError, UsageError
 from zoo.model import Model
 from zoo.recipe import Metrics
@@ -80,7 +80,7 @@ class Trainer:
         self.recipe = model.recipe
         self.documents = [tokenizer.encode(part) for part in self.recipe.documents(text)]
         self.dataset, self.validation = split(model, self.documents, tokenizer)
-        if self.recipe.batch_size > len(self.dataset) and self.dataset.guesses == 1:
+        if self.recipe.batch_size > len(self.dataset) and self.dataset.targets_per_example == 1:
             raise UsageError(
                 f"--batch-size: {self.recipe.batch_size} is more than the {len(self.dataset)} examples of the text"
             )
@@ -165,7 +165,7 @@ class Trainer:
         evaluated = self.recipe.evaluation_steps(self.steps, self.epoch_steps)
         saved_at = told_at = time.monotonic()
         started_at, told = told_at - self.seconds, self.step
-        tokens = self.recipe.batch_size * self.dataset.guesses
+        tokens = self.recipe.batch_size * self.dataset.targets_per_example
         self.model.train()
         # Numbers that overflow on the way to a loss of infinity or NaN need no warnings: the loss is checked at each step.
         with np.errstate(all="ignore"), _signals() as received, Progress(self.steps, self.step, tokens) as progress:
@@ -206,16 +206,16 @@ class Trainer:
         inputs, targets = self.dataset.batch(self.step, recipe.batch_size, recipe.seed)
         if recipe.grad_accumulation == 1:
             logits = model(inputs)
-            loss = cross_entropy(logits, targets, ignore_index=IGNORED)
+            loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX)
             value = float(loss)
             if math.isfinite(value):
                 loss.backward()
         else:  # the gradients of the parts add up to the batch's
-            value, whole = 0.0, max(counted(targets).size, 1)
+            value, whole = 0.0, max(valid_targets(targets).size, 1)
             parts = zip(_parts(inputs, recipe.grad_accumulation), _parts(targets, recipe.grad_accumulation), strict=True)
             for inputs, targets in parts:
                 logits = model(inputs)
-                loss = cross_entropy(logits, targets, ignore_index=IGNORED) * (counted(targets).size / whole)
+                loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX) * (valid_targets(targets).size / whole)
                 value += float(loss)
                 if not math.isfinite(value):
                     break

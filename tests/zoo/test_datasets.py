@@ -1,66 +1,35 @@
-"""Tokenizers, and cutting texts into examples."""
+"""Datasets: the embedded texts, the held-out split, and batches."""
+
+import hashlib
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.datasets.batches import Sequences, Windows, hold_out
+from zoo.datasets.batches import IGNORE_INDEX, SequenceDataset, WindowDataset, valid_targets
 from zoo.datasets.corpus import Corpus
+from zoo.datasets.split import leading_fraction, train_validation_split
 from zoo.errors import DataError
 from zoo.registry import list_models, model_class
-from zoo.tokenizers.characters import CharTokenizer
-from zoo.tokenizers.words import WordTokenizer, split_words
-
-
-def test_words():
-    assert split_words("“Don’t stop,” it's twenty-one — A_B 3.5!") == [
-        "don't", "stop", "it's", "twenty-one", "a", "b", "3", "5",
-    ]  # fmt: skip
-    assert split_words("नमस्ते दुनिया cafe\u0301 İstanbul") == ["नमस्ते", "दुनिया", "café", "i\u0307stanbul"]
-    tokenizer = WordTokenizer.from_text("b a b c")
-    assert tokenizer.vocabulary == ["a", "b", "c"]
-    assert tokenizer.encode("C b").tolist() == [2, 1] and tokenizer.decode([0, 2]) == "a c"
-
-
-@given(st.text(min_size=1))
-def test_characters_there_and_back(text):
-    tokenizer = CharTokenizer.from_text(text)
-    ids = tokenizer.encode(text)
-    assert tokenizer.decode(ids) == text and ids.dtype == np.int64
-    assert [tokenizer.vocabulary[i] for i in ids] == list(text)
-
-
-@pytest.mark.parametrize("character", ["é", "\t", "🙂", "Z", "\ud800"])
-def test_an_unknown_character_is_named(character):
-    tokenizer = CharTokenizer.from_text("abc")
-    with pytest.raises(
-        DataError, match=f"U\\+{ord(character):04X}.*, number 3 of the text: the model has never seen it .*'abc'"
-    ):
-        tokenizer.encode("ab" + character)
-
-
-@pytest.mark.parametrize("vocabulary", [["b", "a"], ["a", "a"], ["ab"], [""]])
-def test_a_vocabulary_that_cannot_be_one(vocabulary):
-    with pytest.raises(ValueError, match="sorted list of distinct characters"):
-        CharTokenizer(vocabulary)
+from zoo.tokenizers.words import split_words
 
 
 def test_windows():
-    windows = Windows([np.arange(5), np.arange(10, 13), np.arange(20, 24)], 3, "words")
+    windows = WindowDataset([np.arange(5), np.arange(10, 13), np.arange(20, 24)], 3, "words")
     assert windows.inputs.tolist() == [[0, 1, 2], [1, 2, 3], [20, 21, 22]] and windows.targets.tolist() == [3, 4, 23]
     with pytest.raises(DataError, match="3 words, and one example takes 4"):
-        Windows([np.arange(3)], 3, "words")
+        WindowDataset([np.arange(3)], 3, "words")
     with pytest.raises(DataError, match="every line .* the longest has 3 words"):
-        Windows([np.arange(3), np.arange(2)], 3, "words")
+        WindowDataset([np.arange(3), np.arange(2)], 3, "words")
     with pytest.raises(DataError, match="no words"):
-        Windows([], 3, "words")
+        WindowDataset([], 3, "words")
 
 
 @given(st.integers(1, 50), st.integers(1, 7), st.integers(0, 3))
 def test_a_pass_shows_every_window_once(examples, size, seed):
     size = min(size, examples)
-    windows = Windows([np.arange(examples + 1)], 1, "words")
+    windows = WindowDataset([np.arange(examples + 1)], 1, "words")
     per_pass = examples // size
     passes = []
     for number in range(2):
@@ -74,13 +43,13 @@ def test_a_pass_shows_every_window_once(examples, size, seed):
 
 
 @given(st.integers(2, 60), st.integers(1, 12), st.integers(1, 5), st.integers(0, 3))
-def test_sequences_guess_after_every_token(length, context, size, step):
+def test_sequences_have_a_target_at_every_position(length, context, size, step):
     tokens = np.arange(length) * 3
     if length <= context:
         with pytest.raises(DataError, match=f"it has {length} characters, and one example takes {context + 1}"):
-            Sequences([tokens], context, "characters")
+            SequenceDataset([tokens], context, "characters")
         return
-    sequences = Sequences([tokens[:1], tokens[1:]], context, "characters")
+    sequences = SequenceDataset([tokens[:1], tokens[1:]], context, "characters")
     inputs, targets = sequences.batch(step, size, 0)
     assert inputs.shape == targets.shape == (size, context)
     np.testing.assert_array_equal(targets, inputs + 3)
@@ -92,21 +61,55 @@ def test_sequences_guess_after_every_token(length, context, size, step):
 
 
 def test_every_place_can_be_drawn():
-    sequences = Sequences([np.arange(12)], 4, "characters")
+    sequences = SequenceDataset([np.arange(12)], 4, "characters")
     starts = {int(sequences.batch(step, 8, 0)[0][i, 0]) for step in range(40) for i in range(8)}
     assert starts == set(range(8))
 
 
-def test_a_tenth_is_held_out_of_a_long_text():
+def test_a_tenth_of_a_long_text_is_for_validation():
     whole = np.arange(10_000)
-    (training,), (held_out,) = hold_out([whole])
+    (training,), (held_out,) = train_validation_split([whole])
     np.testing.assert_array_equal(np.concatenate([training, held_out]), whole)
     assert len(held_out) == 1000
-    training, held_out = hold_out([whole[1:]])
+    training, held_out = train_validation_split([whole[1:]])
     assert len(training[0]) == 9999 and held_out == []
     lines = [np.full(100, i) for i in range(200)]
-    training, held_out = hold_out(lines)
+    training, held_out = train_validation_split(lines)
     assert len(training) == 180 and len(held_out) == 20 and held_out[0][0] == 180
+
+
+def test_a_leading_fraction():
+    one, lines = [np.arange(100)], [np.full(length, length) for length in (10, 20, 70)]
+    assert len(leading_fraction(one, 0.25)[0]) == 25 and leading_fraction(one, 1) == one
+    assert [len(part) for part in leading_fraction(lines, 0.3)] == [10, 20]
+    assert len(leading_fraction(lines, 0.31)) == 3 and leading_fraction([], 0.5) == []
+
+
+@pytest.mark.parametrize("kind", [WindowDataset, SequenceDataset])
+def test_a_batch_depends_on_seed_and_step_alone(kind):
+    make = lambda: kind([np.arange(100)], 4, "words")  # noqa: E731
+    used = make()
+    for step, seed in ((0, 1), (7, 1), (0, 1), (0, 2), (30, 1), (0, 1)):
+        for a, b in zip(used.batch(step, 8, seed), make().batch(step, 8, seed), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert (used.batch(0, 8, 1)[0] != used.batch(0, 8, 2)[0]).any()
+
+
+def digest(dataset):
+    """Of a few batches, to find out whether they ever change."""
+    raw = b"".join(array.astype("<i8").tobytes() for step in (0, 1, 50) for array in dataset.batch(step, 8, 3))
+    return hashlib.sha256(raw).hexdigest()[:16]
+
+
+def test_batches_stay_what_they_were():
+    """A run that was begun with an earlier version goes on to the same bits."""
+    documents = [np.arange(50), np.arange(100, 140)]
+    assert digest(WindowDataset(documents, 4, "words")) == "f3ed48d938e1acbe"
+    assert digest(SequenceDataset(documents, 4, "words")) == "a0fa4582b2336fd7"
+
+
+def test_valid_targets():
+    assert valid_targets(np.array([[3, IGNORE_INDEX], [0, 5]])).tolist() == [3, 0, 5]
 
 
 def test_the_embedded_texts():

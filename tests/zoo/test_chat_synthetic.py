@@ -1,23 +1,22 @@
-"""The conversations: their material, and the text that is made of it."""
+"""Synthetic conversations: the hand-written exchanges, the text that is made of them, and what is held out of it."""
 
+import hashlib
 import re
 
 import pytest
 from commands import one_line_error
-from hypothesis import given
-from hypothesis import strategies as st
 
-from zoo.chat import synthetic as dialogue
-from zoo.chat.exchanges import Deck, fill_in, read_material
-from zoo.chat.loss_mask import names_in
-from zoo.chat.synthetic import REMEMBERED, held_out_questions, held_out_wordings, strangers_questions, write_dialogue
-from zoo.chat.template import ALPHABET, BOT, END, LETTERS, USER, as_said, is_conversation, questions_in, readable, words_of
+from zoo.chat.augmentation import _typo, augment, punctuate
+from zoo.chat.exchanges import Deck, fill_slots, load_material, read_material
+from zoo.chat.loss_mask import find_names
+from zoo.chat.synthetic import CONTEXT, held_out_questions, held_out_wordings, strangers_questions, synthetic_conversations
+from zoo.chat.template import ALPHABET, BOT, END, TURN_ALPHABET, USER, is_conversation, normalize, words_of
 from zoo.errors import DataError
 
 
 @pytest.fixture(scope="module")
 def text():
-    return write_dialogue()
+    return synthetic_conversations()
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +29,13 @@ def asked(text):
 
 
 def test_the_same_text_for_the_same_seed(text):
-    assert write_dialogue() == text != write_dialogue(1)
+    assert synthetic_conversations() == text != synthetic_conversations(1)
     assert 1_200_000 <= len(text) < 1_201_000
+
+
+def test_the_texts_stay_what_they_were():
+    """The shipped weights were trained on those of several seeds."""
+    assert hashlib.sha256(synthetic_conversations(3, 5000).encode()).hexdigest()[:16] == "e4499caee173f8d1"
 
 
 def test_fifty_nine_characters(text):
@@ -39,20 +43,21 @@ def test_fifty_nine_characters(text):
 
 
 def test_every_line_is_a_turn(text):
-    sessions = text.removesuffix(END + END).split(END + END)
-    for session in sessions:
-        lines = session.split(END)
+    assert is_conversation(text)
+    conversations = text.removesuffix(END + END).split(END + END)
+    for conversation in conversations:
+        lines = conversation.split(END)
         assert len(lines) % 2 == 0
         for said, answered in zip(lines[::2], lines[1::2], strict=True):
-            assert said[0] == USER and answered[0] == BOT and set(said[1:] + answered[1:]) <= LETTERS
-    assert {len(s.split(END)) for s in sessions} >= {2, 4, 6, 8}
+            assert said[0] == USER and answered[0] == BOT and set(said[1:] + answered[1:]) <= TURN_ALPHABET
+    assert {len(c.split(END)) for c in conversations} >= {2, 4, 6, 8}
 
 
 def test_three_hundred_exchanges_in_several_wordings(asked):
     wordings: dict[str, set[str]] = {}
     for said, answered in asked:
         wordings.setdefault(answered, set()).add(words_of(said))
-    known = {turn.answer for e in dialogue.material().exchanges for turn in e.turns if "{" not in turn.answer}
+    known = {turn.answer for e in load_material().exchanges for turn in e.turns if "{" not in turn.answer}
     assert len(known) > 300 and known <= wordings.keys()
     assert min(len(wordings[answer]) for answer in known) >= 4
 
@@ -92,18 +97,16 @@ def test_one_wording_has_one_meaning(asked):
     for said, answered in asked:
         meanings.setdefault(words_of(said), set()).add(answered)
     several = {said for said, answers in meanings.items() if len(answers) > 1}
-    depends = {
-        words_of(w) for e in dialogue.material().exchanges for t in e.turns[1:] + e.more for w in t.wordings if "[" not in w
-    }
+    depends = {words_of(w) for e in load_material().exchanges for t in e.turns[1:] + e.more for w in t.wordings if "[" not in w}
     unclear = {s for s in several if len(s.split()) > 2} - depends
     assert len(unclear) < 0.02 * len(meanings), sorted(unclear)[:50]
 
 
-def test_a_name_is_asked_for_while_it_is_remembered(text):
-    names, since = names_in(text)
+def test_a_name_is_asked_for_while_it_is_in_the_context(text):
+    names, needed_from = find_names(text)
     said = [m.start() for m in re.finditer(f"(?<={END}){BOT}", text)]
     ends = [text.index(END, place) for place in said if names[place : text.index(END, place)].any()]
-    assert len(ends) > 1000 and all(end - since[end] <= REMEMBERED for end in ends)
+    assert len(ends) > 1000 and all(end - needed_from[end] <= CONTEXT for end in ends)
 
 
 # What is held out
@@ -127,56 +130,26 @@ def test_held_out_wordings_are_never_said(asked):
 
 def test_a_strangers_questions_are_others(asked):
     questions = strangers_questions()
-    said, answers = {words_of(s) for s, _ in asked}, {t.answer for e in dialogue.material().exchanges for t in e.turns + e.more}
+    said, answers = {words_of(s) for s, _ in asked}, {t.answer for e in load_material().exchanges for t in e.turns + e.more}
     assert len(questions) > 90 and not any(words_of(q.prompt) in said for q in questions)
-    assert all(q.answer in answers and readable(q.prompt[1:-2]) == (q.prompt[1:-2], []) for q in questions)
+    assert all(q.answer in answers and normalize(q.prompt[1:-2]) == (q.prompt[1:-2], []) for q in questions)
 
 
 @pytest.mark.parametrize("seed", [1, 35])
 def test_nor_are_they_in_what_later_rounds_read(seed):
-    said = {words_of(s) for s in re.findall(f"{USER}(.*){END}", write_dialogue(seed))}
+    said = {words_of(s) for s in re.findall(f"{USER}(.*){END}", synthetic_conversations(seed))}
     assert not any(held_out_wordings().fullmatch(s) for s in said)
     assert not said & {words_of(q.prompt.rpartition(USER)[2]) for q in held_out_questions() + strangers_questions()}
 
 
 def test_held_out_words_are_never_said(text):
-    written = " ".join(w for e in dialogue.material().exchanges for t in e.turns + e.more for w in [*t.wordings, t.answer])
-    for _, held_out in dialogue.material().lists.values():
+    written = " ".join(w for e in load_material().exchanges for t in e.turns + e.more for w in [*t.wordings, t.answer])
+    for _, held_out in load_material().lists.values():
         for word in held_out:
             assert words_of(word) in words_of(written) or f" {words_of(word)} " not in f" {words_of(text)} ", word
 
 
-@pytest.mark.parametrize(
-    "said, words",
-    [
-        ("Hello!", "hello"),
-        ("WHAT'S  up??", "whats up"),
-        ("well-known, isn't it", "well known isnt it"),
-        ("a_b", "a b"),
-        ("?!", ""),
-    ],
-)
-def test_the_words_of_a_wording(said, words):
-    assert words_of(said) == words == words_of(words_of(said))
-
-
-def test_a_text_as_something_that_was_said():
-    assert as_said("Hi, Zoe!") == ">Hi, zoe!\n<" and as_said(">Hi!\n<He") == ">Hi!\n<He" and as_said("") == ""
-
-
-def test_conversations_are_told_from_other_texts():
-    assert is_conversation(">hi\n<ho\n\n>so\n<la\n") and is_conversation(write_dialogue(0, 2000))
-    for text in ("", ">hi", "<a\n<b", "3 < 4\n5 > 4", ">hi\n<ho\nand then", "> a\n < b"):
-        assert not is_conversation(text)
-
-
-def test_questions_in_a_text():
-    text = ">a\n<b\n>c\n<d\n\n>e\n<f\n\n"
-    assert [(q.prompt, q.answer) for q in questions_in(text, 10)] == [(">a\n<", "b"), (">a\n<b\n>c\n<", "d"), (">e\n<", "f")]
-    assert len(questions_in(text, 2)) == 2
-
-
-# The material
+# The exchanges
 
 
 @pytest.mark.parametrize(
@@ -189,7 +162,7 @@ def test_questions_in_a_text():
         ("> a\n< b\n< c\n", "line 3"),
     ],
 )
-def test_errors_in_the_material_are_found(tmp_path, lines, words):
+def test_errors_in_exchanges_are_found(tmp_path, lines, words):
     (tmp_path / "some.txt").write_text(lines)
     with pytest.raises(DataError, match=f"some.txt, {re.escape(words)}"):
         read_material(tmp_path)
@@ -202,21 +175,21 @@ def test_slots_and_alternatives(tmp_path):
     )
     material = read_material(tmp_path)
     (exchange,) = material.exchanges
-    assert exchange.often == 3 and exchange.turns[0].held_out == ["call me {name}"] and len(exchange.more) == 1
+    assert exchange.weight == 3 and exchange.turns[0].held_out == ["call me {name}"] and len(exchange.more) == 1
     deck, slots = Deck(0), {}
-    said = fill_in(exchange.turns[0].wordings[0], slots, material, deck)
-    assert said == f"i am {slots['name']}" and fill_in("{name}.", slots, material, deck) == f"{slots['name']}."
-    assert {fill_in("who [am i|is this]", {}, material, deck) for _ in range(2)} == {"who am i", "who is this"}
-    assert {fill_in("{name}", {}, material, deck) for _ in range(9)} == {"Ann", "Bo"}
-    assert fill_in("{name}", {}, material, deck, held_out=True) == "Cy"
+    said = fill_slots(exchange.turns[0].wordings[0], slots, material, deck)
+    assert said == f"i am {slots['name']}" and fill_slots("{name}.", slots, material, deck) == f"{slots['name']}."
+    assert {fill_slots("who [am i|is this]", {}, material, deck) for _ in range(2)} == {"who am i", "who is this"}
+    assert {fill_slots("{name}", {}, material, deck) for _ in range(9)} == {"Ann", "Bo"}
+    assert fill_slots("{name}", {}, material, deck, held_out=True) == "Cy"
     with pytest.raises(DataError, match="no list 'nme'"):
-        fill_in("{nme}", {}, material, deck)
+        fill_slots("{nme}", {}, material, deck)
 
 
 def test_made_up_words_are_new_and_often_begin_like_known_ones():
-    material = dialogue.material()
+    material = load_material()
     deck = Deck(3)
-    words = [fill_in("{strange}", {}, material, deck) for _ in range(12_000)]
+    words = [fill_slots("{strange}", {}, material, deck) for _ in range(12_000)]
     words = [word for several in words for word in several.split()]
     assert all(3 < len(word) < 10 and word[0].isupper() and word.lower() not in material.words for word in words)
     assert len(set(words)) > 0.98 * len(words)
@@ -225,16 +198,26 @@ def test_made_up_words_are_new_and_often_begin_like_known_ones():
     assert 0.1 * len(words) < len(begin_alike) < 0.6 * len(words)
 
 
-@given(st.text())
-def test_any_text_becomes_readable(text):
-    read, unknown = readable(text)
-    assert set(read) <= LETTERS and read == read.strip() and len(set(unknown)) == len(unknown)
-    assert readable(read) == (read, [])
+# Augmentation
 
 
-def test_near_characters_are_read_as_known_ones():
-    assert readable("It’s “naïve”…\tZEBRA — ok") == ("It's naive... zEBRA , ok", ["“", "”"])
-    assert readable("2+2 🙂 >hi<") == ("hi", ["2", "+", "🙂", ">", "<"])
+def test_many_wordings_of_one_question():
+    deck = Deck(0)
+    asked = {augment("why is it big", deck) for _ in range(1000)}
+    assert len(asked) > 200 and {"Why is it big?", "why is it big", "Why is it large?"} <= asked
+    assert any(a.endswith("??") for a in asked) and any(augment("hello", deck).isupper() for _ in range(100))
+    assert all(set(a) <= TURN_ALPHABET and a == a.strip() for a in asked)
+
+
+def test_a_typo_changes_one_place_within_a_word():
+    deck = Deck(0)
+    seen = {_typo("a planet", deck) for _ in range(200)}
+    assert len(seen) > 10 and all(s.startswith("a p") and abs(len(s) - len("a planet")) <= 1 for s in seen)
+    assert {_typo("is it my cat", deck) for _ in range(20)} == {"is it my cat"}
+
+
+def test_correct_sentences():
+    assert punctuate("what am i") == "What am I?" and punctuate("i am well") == "I am well."
 
 
 # The command
@@ -245,7 +228,7 @@ def test_the_command_writes_the_text(tmp_path, python, text):
     assert done.returncode == 0 and done.stdout == text and done.stderr == ""
     done = python(tmp_path, "zoo.dialogue", "--seed", 5, "--length", 2000, "--out", "some.txt")
     assert done.returncode == 0 and done.stdout == "" and "some.txt" in done.stderr
-    assert (tmp_path / "some.txt").read_text() == write_dialogue(5, 2000)
+    assert (tmp_path / "some.txt").read_text() == synthetic_conversations(5, 2000)
 
 
 @pytest.mark.parametrize(
