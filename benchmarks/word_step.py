@@ -65,12 +65,12 @@ class HandWritten:
             p /= np.add.reduce(p)
             total -= float(np.log(p[target]))
             p[target] -= 1
-            slope = projection @ p
+            gradient = projection @ p
             p *= rate
             projection -= np.multiply.outer(context, p)
-            slope *= rate * share
+            gradient *= rate * share
             for word in words:  # one at a time: a word may come twice
-                embeddings[word] -= slope
+                embeddings[word] -= gradient
         return total
 
     def parameters(self) -> list[np.ndarray]:

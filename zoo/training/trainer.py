@@ -45,7 +45,7 @@ class Interrupted(Exception):
 
 
 class _Step(NamedTuple):
-    """A step that was done: the batch (its last part, if it was learned in parts), the scores, the loss, the learning rate."""
+    """A step that was done: the batch (its last part, if it was learned in parts), the logits, the loss, the learning rate."""
 
     inputs: np.ndarray
     targets: np.ndarray
