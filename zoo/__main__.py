@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import Parser, note, result, run
+from zoo.cli import Parser, in_one_line, note, result, run
 from zoo.errors import UserError
 
 COMMANDS = """\
@@ -35,8 +35,8 @@ def main(arguments: list[str]) -> int:
             kind, own = model_class(name), _own_run(name)
             about = kind.description
             made = (create_model(name).num_parameters(), kind.recipe_class.corpus.name, *(about.reference or (None, None)))
-        except UserError as error:  # one that can't be used doesn't hide the others
-            note(f"zoo: {error}")
+        except Exception as error:  # one that can't be used doesn't hide the others
+            note(f"zoo: {in_one_line(error)}")
             continue
         any_own = any_own or own is not None
         title = about.title or (kind.__doc__ or "").strip().partition("\n")[0]

@@ -9,6 +9,7 @@ import numpy as np
 
 from microtensor import Tensor, nn, no_grad
 from zoo.cache import Cache, TokenCache
+from zoo.errors import UsageError
 from zoo.recipe import Recipe
 
 
@@ -78,9 +79,18 @@ class Model(nn.Module):
         return TokenCache(batch, self.recipe.context)
 
     def predicts_every_token(self) -> bool:
-        """Tell if the logits are (batch, time, vocabulary), rather than one row for all tokens."""
+        """Tell if the logits are (batch, time, vocabulary), rather than (batch, vocabulary). Raises UsageError for others."""
+        if self.vocabulary_size == 0:
+            return False
         with no_grad():
-            return self.vocabulary_size > 0 and self(np.zeros((1, 1), np.int64)).ndim == 3
+            shape = getattr(self(np.zeros((1, 1), np.int64)), "shape", None)
+        window, sequence = (1, self.vocabulary_size), (1, 1, self.vocabulary_size)
+        if shape not in (window, sequence):
+            raise UsageError(
+                f"{type(self).__name__}.forward: tokens of shape (1, 1) gave logits of shape {shape}, which must be {window}, "
+                f"or {sequence} where it predicts after every token"
+            )
+        return shape == sequence
 
 
 #: A module's call, without the cost of super() at every step.

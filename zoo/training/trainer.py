@@ -68,7 +68,8 @@ class Trainer:
         folder: where the run is saved.
         checkpoint_every: save after every so many steps; once a minute if None.
 
-    Raises DataError when the text is too short, and UsageError when a batch is larger than the text.
+    Raises DataError when the text is too short, and UsageError when a batch is larger than the text, or a model has no
+    parameters.
     """
 
     def __init__(
@@ -87,6 +88,8 @@ class Trainer:
         self.epoch_steps = max(len(self.dataset) // self.recipe.batch_size, 1)
         self.steps = self.recipe.total_steps(len(self.dataset))
         self.parameters = model.parameters()
+        if not self.parameters:
+            raise UsageError(f"{type(model).__name__} has no parameters: nothing in it can learn")
         self.optimizer = self.recipe.optimizer(model)
         self.schedule = self.recipe.schedule(self.steps)
         self.step = 0
