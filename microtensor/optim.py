@@ -41,6 +41,8 @@ class Optimizer:
     state_names: frozenset[str] = frozenset()
 
     def __init__(self, parameters: Iterable[Any], options: Mapping[str, Any]) -> None:
+        if "lr" not in options:
+            raise ValueError(f"{type(self).__name__}: its options lack lr, the learning rate")
         entries = list(parameters)
         groups = entries if entries and all(isinstance(e, Mapping) for e in entries) else [{"params": entries}]
         self.groups: list[dict[str, Any]] = []
@@ -71,6 +73,9 @@ class Optimizer:
             # (A parameter may have been frozen since.)
             ready = [p for p in group["params"] if p._gradient is not None and p._node is LEAF]
             self.update(ready, group["lr"] * lr_factor, group)
+            if ready and not self.state[ready[0]].keys() <= self.state_names:
+                unnamed = sorted(self.state[ready[0]].keys() - self.state_names)
+                raise TypeError(f"{type(self).__name__}: state_names lacks {', '.join(unnamed)}, which update keeps")
             for p in ready:
                 p._time = clock()  # a graph that still needs the old values must notice
 
@@ -83,7 +88,7 @@ class Optimizer:
             lr: the learning rate, scaled by the schedule.
             group: the group's options, by name.
 
-        Raises TypeError where a subclass doesn't define it.
+        Raises TypeError where a subclass doesn't define it; so does `step` where `state_names` lacks what it keeps.
         """
         raise TypeError(f"{type(self).__name__} doesn't define update")
 
@@ -121,7 +126,7 @@ def _check_option(optimizer: str, name: str, value: Any) -> None:
     if name == "betas" and len(value) != 2:
         raise ValueError(f"{optimizer}: betas must be two numbers, not {value}")
     for number in value if isinstance(value, tuple | list) else (value,):
-        below_one = name in ("betas", "momentum")
+        below_one = name in ("beta", "betas", "momentum")
         if not (math.isfinite(number) and number >= 0 and (number < 1 or not below_one)):
             raise ValueError(f"{optimizer}: {name} must be {'from 0 to below 1' if below_one else 'at least 0'}, not {number}")
 

@@ -147,10 +147,8 @@ class Case:
     large: bool = False
 
     def __post_init__(self):
-        op = getattr(mt, self.name, None)
-        self.call = self.call or (lambda *xs, **options: op(*xs, **options))
-        reference = self.reference
-        self.call_reference = self.call_reference or (lambda *xs, **options: reference(*xs, **options))
+        self.call = self.call or getattr(mt, self.name)
+        self.call_reference = self.call_reference or self.reference
 
 
 def with_list(f):
