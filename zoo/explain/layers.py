@@ -119,7 +119,7 @@ def _recurrent_cell(view: View, part: Part) -> Drawn:
     lines = paragraph(
         f"A recurrent cell{f', {part.path},' if part.path else ''} is used once for each position, {len(states)} times here, "
         f"always with the same weights. Each time it reads a {view.unit} and its own hidden state, {len(last)} numbers that it "
-        "wrote at the position before, and writes the next: all that it remembers of the text. The hidden state "
+        "wrote at the position before, and writes the next: so it can remember what it read earlier. The hidden state "
         "after each of the last positions:"
     )
     lines += ["", *view.earlier(), *view.strips(list(zip(view.names, states, strict=True))[-SHOWN:]), ""]
