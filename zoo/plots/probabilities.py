@@ -20,19 +20,18 @@ def predictions(model: Model, tokens: list[int]) -> np.ndarray:
     """The probabilities (predictions, vocabulary) that a model gives for the last tokens of a text, each from those before it.
 
     One forward pass gives all that fit into the context of a model that predicts after every token, and one more those beyond.
-    A model that sees a window of tokens has never learned from fewer, so that it begins where there are as many; where the text
-    is shorter than that, it is asked about each length.
+    A model that sees a window of tokens has never learned from fewer, so that it begins where there are as many; only in a text
+    that is shorter than its window it is asked about each length.
     """
     model.eval()
     context, before = model.recipe.context, np.array(tokens[:-1])
     with mt.no_grad():
         logits = model(before[None, :context]).data
-        found = list(logits[0]) if logits.ndim == 3 else []
-        if logits.ndim == 2 and len(tokens) <= context:
-            found = [model(before[None, : i + 1]).data[0] for i in range(len(before) - 1)] + [logits[0]]
-        elif len(before) > context or not found:
-            starts = np.arange(1 if found else 0, len(before) - context + 1)
-            later = model(before[starts[:, None] + np.arange(context)]).data
+        found = list(logits[0]) if logits.ndim == 3 else [logits[0]]
+        if logits.ndim == 2 and len(before) < context:
+            found = [model(before[None, :length]).data[0] for length in range(1, len(before))] + found
+        if len(before) > context:
+            later = model(before[np.arange(1, len(before) - context + 1)[:, None] + np.arange(context)]).data
             found += list(later[:, -1] if later.ndim == 3 else later)
     return mt.softmax(np.array(found))
 
