@@ -95,7 +95,7 @@ def probabilities(view: View) -> Drawn:
         "Softmax makes probabilities of the logits: e to the power of each, divided by the sum of them all. Now all are above "
         "0 and add up to 1, and the gaps between logits have become factors."
     )
-    bars = show_bars([{"token": view.tokenizer.decode([t]), "probability": float(trace.probabilities[t])} for t in shown])
+    bars = show_bars([{"token": view.tokenizer.vocabulary[t], "probability": float(trace.probabilities[t])} for t in shown])
     bars = [f"{line}  <- target" if t == trace.target else line for t, line in zip(shown, bars, strict=True)]
     return [*lines, "", *bars], {"probabilities": trace.probabilities.tolist()}
 

@@ -49,7 +49,7 @@ class View:
 
     def name(self, token: int) -> str:
         """A token as one can see it."""
-        return visible(self.tokenizer.decode([token]))
+        return visible(self.tokenizer.vocabulary[token])
 
     @property
     def names(self) -> list[str]:

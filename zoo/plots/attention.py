@@ -29,7 +29,7 @@ def draw_attention(name: str, model: Model, tokenizer: Tokenizer, tokens: list[i
     layers = Trace(model, tokens).attention
     if not layers:
         raise UsageError(f"{name} has no attention; char_gpt and chat_gpt have")
-    names = [label(tokenizer.decode([token])) for token in tokens]
+    names = [label(tokenizer.vocabulary[token]) for token in tokens]
     heads = max(len(weights) for _, weights in layers)
     each = min(max(1.6, 0.13 * len(tokens)), 13 / heads)
     size = max(3.0, min(9.0, 52 * each / len(tokens)))

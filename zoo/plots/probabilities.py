@@ -41,7 +41,7 @@ def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: li
     where that is another. Raises DataError for a text that is too short or too long."""
     if not 2 <= len(tokens) <= MOST:
         raise DataError(f"the text has {len(tokens)} {tokenizer.unit}; the picture shows from 2 to {MOST}")
-    names = [label(tokenizer.decode([token])) for token in tokens]
+    names = [label(tokenizer.vocabulary[token]) for token in tokens]
     shares = predictions(model, tokens)
     first = len(tokens) - len(shares)
     came = [float(p[token]) for p, token in zip(shares, tokens[first:], strict=True)]
@@ -56,7 +56,7 @@ def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: li
             places[other], heights, "_", color=COLOURS[1], markersize=9, markeredgewidth=2, label="another that was likelier"
         )
         for i, height in zip(other, heights, strict=True):
-            guess = label(tokenizer.decode([guesses[i]]))
+            guess = label(tokenizer.vocabulary[guesses[i]])
             axes.annotate(
                 guess, (i + first, height), (0, 4), textcoords="offset points", ha="center", fontsize=9, color=COLOURS[1]
             )
