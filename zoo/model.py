@@ -92,12 +92,11 @@ class Model(nn.Module):
 
     @classmethod
     def make_tokenizer(cls, recipe: Recipe, text: Callable[[], str]) -> Tokenizer:
-        """The tokenizer for a recipe's text, which is read only where the alphabet isn't known beforehand."""
-        if recipe.data is None and cls.corpus.alphabet is not None:
-            return cls.tokenizer_class.train(cls.corpus.alphabet)
-        # Where lines stand for themselves, their ends are no characters to learn; words are kept apart by them.
-        joint = "" if cls.tokenizer_class.unit == "characters" else "\n"
-        return cls.tokenizer_class.train(joint.join(cls.documents(text())))
+        """Make the tokenizer for a recipe's text, which is read only if the tokenizer asks for it. Where the recipe has a
+        `vocabulary_size`, that is the largest vocabulary wanted."""
+        alphabet = cls.corpus.alphabet if recipe.data is None else None
+        size = getattr(recipe, "vocabulary_size", None)
+        return cls.tokenizer_class.train_on(lambda: cls.documents(text()), alphabet, size)
 
     @classmethod
     def documents(cls, text: str) -> list[str]:

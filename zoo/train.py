@@ -174,6 +174,7 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
     else:
         prompt = tokenizer.encode(start).tolist()
     text = tokenizer.decode([*prompt, *generate(Decoder(model), prompt, length, Sampling(temperature), rng)])
+    text = text.strip("\ufffd")  # (a piece of a character may be at either end)
     result(options, f"Generated: {text}", {"generated": text})
 
 

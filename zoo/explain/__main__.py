@@ -77,9 +77,9 @@ def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
         checkpoint = find(options.model)
         config = checkpoint.read_config()
         kind, recipe = model_class(checkpoint.name), checkpoint.recipe(config)
-        tokenizer = kind.tokenizer_class.from_dict(config)
+        tokenizer = checkpoint.tokenizer(config)
     model = kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))
-    model.chat = kind.chat if config is None else is_chat(config)
+    model.chat = kind.chat if config is None else is_chat(config, tokenizer)
     return model, tokenizer
 
 
