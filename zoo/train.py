@@ -147,6 +147,7 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
     from zoo.inference.decoder import Decoder
     from zoo.inference.generation import generate, likeliest, show_bars
     from zoo.inference.sampling import Sampling
+    from zoo.tokenizers.tokenizer import decode_excerpt
 
     if trainer.best_step:
         figures = {"best_validation_loss": trainer.best, "best_step": trainer.best_step}
@@ -173,8 +174,8 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
         )
     else:
         prompt = tokenizer.encode(start).tolist()
-    text = tokenizer.decode([*prompt, *generate(Decoder(model), prompt, length, Sampling(temperature), rng)])
-    text = text.strip("\ufffd")  # (a piece of a character may be at either end)
+    tokens = generate(Decoder(model), prompt, length, Sampling(temperature), rng)
+    text = decode_excerpt(tokenizer, [*prompt, *tokens])
     result(options, f"Generated: {text}", {"generated": text})
 
 

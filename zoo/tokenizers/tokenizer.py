@@ -86,6 +86,11 @@ def stream_utf8(token_bytes: Callable[[int], bytes]) -> Callable[[int], str]:
     return lambda id: decoder.decode(token_bytes(id))
 
 
+def decode_excerpt(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
+    """Convert token ids from within a text to text, without the pieces of characters that were cut at either end."""
+    return tokenizer.decode(ids).strip("\ufffd")
+
+
 def count_bytes(tokenizer: Tokenizer, ids: np.ndarray) -> int:
     """The number of UTF-8 bytes that token ids of any shape stand for in running text."""
     return _total(tokenizer, ids, len)
