@@ -38,7 +38,7 @@ class Microtensor:
 
     def __init__(self, name: str = "char_gpt", dropout: float = 0.0) -> None:
         self.model = zoo.create_model(name, **{**SETTINGS[name], "dropout": dropout})
-        self.optimizer = self.model.optimizer()
+        self.optimizer = self.model.recipe.optimizer(self.model)
         self.parameters = self.model.parameters()
 
     def step(self, inputs: np.ndarray, targets: np.ndarray, factor: float = 1.0) -> float:
@@ -132,14 +132,14 @@ def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
             q, k, v = self.heads_of(x)
             return self.rest(x, functional.scaled_dot_product_attention(q, k, v, is_causal=True))
 
-        def cached(self, x: Any, keys: Any, values: Any, place: Any, seen: Any) -> Any:
+        def cached(self, x: Any, keys: Any, values: Any, position: Any, seen: Any) -> Any:
             """One token: its key and value are kept, and it looks at what is kept (`seen`: how many, or a mask)."""
             q, k, v = self.heads_of(x)
             if isinstance(seen, int):
                 keys[:, :, seen - 1 : seen], values[:, :, seen - 1 : seen] = k, v
                 return self.rest(x, functional.scaled_dot_product_attention(q, keys[:, :, :seen], values[:, :, :seen]))
-            keys.index_copy_(2, place, k)
-            values.index_copy_(2, place, v)
+            keys.index_copy_(2, position, k)
+            values.index_copy_(2, position, v)
             return self.rest(x, functional.scaled_dot_product_attention(q, keys, values, attn_mask=seen))
 
     class GPT(torch.nn.Module):
@@ -168,11 +168,11 @@ def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
                 x = block.rest(x, functional.scaled_dot_product_attention(q, k, v, is_causal=True))
             return functional.linear(self.norm(x[0, -1]), self.head)
 
-        def cached(self, token: Any, place: Any, keys: Any, values: Any, seen: Any) -> Any:
-            """The scores after one more token (1, 1) at a place (1,)."""
-            x = self.token_embedding(token) + self.position_embedding(place)
+        def cached(self, token: Any, position: Any, keys: Any, values: Any, seen: Any) -> Any:
+            """The scores after one more token (1, 1) at a position (1,)."""
+            x = self.token_embedding(token) + self.position_embedding(position)
             for i, block in enumerate(self.blocks):
-                x = block.cached(x, keys[i], values[i], place, seen)
+                x = block.cached(x, keys[i], values[i], position, seen)
             return functional.linear(self.norm(x[0, -1]), self.head)
 
     return GPT()

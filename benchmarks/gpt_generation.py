@@ -63,7 +63,7 @@ def first_text(model: Any) -> Row:
 
 def agreement(model: Any) -> Row:
     """Compare the fused decoder's scores with those of the model itself."""
-    tokens = np.random.default_rng(0).integers(0, model.vocabulary, 600).tolist()
+    tokens = np.random.default_rng(0).integers(0, model.vocabulary_size, 600).tolist()
     fused, plain = Decoder(model), Decoder(model, fused=False)
     worst = 0.0
     for i, token in enumerate(tokens):
@@ -90,7 +90,7 @@ class Torch:
         self.keys, self.values = list(torch.zeros(shape)), list(torch.zeros(shape))
         self.step = torch.compile(self.model.cached) if compiled else self.model.cached
         self.masks = torch.tril(torch.ones(self.context, self.context, dtype=torch.bool))[:, None, None, None]
-        self.places = torch.arange(self.context)[:, None]
+        self.positions = torch.arange(self.context)[:, None]
 
     def write(self, length: int) -> list[int]:
         """Write so many characters after the first."""
@@ -109,6 +109,6 @@ class Torch:
                     scores, position = self.model.fill(torch.tensor([kept]), self.keys, self.values), len(kept) - 1
                     continue
                 seen = self.masks[position] if self.compiled else position + 1
-                scores = self.step(token[None], self.places[position], self.keys, self.values, seen)
+                scores = self.step(token[None], self.positions[position], self.keys, self.values, seen)
         torch.set_num_threads(2)
         return text

@@ -9,8 +9,6 @@ import gpt
 import numpy as np
 from measure import Row, has_torch
 
-from zoo.models.char_gpt import CharGPT
-from zoo.tokenizers.characters import CharTokenizer
 from zoo.training.evaluation import split
 
 
@@ -22,12 +20,13 @@ def run(quick: bool) -> list[Row]:
         row.note = "PyTorch is not installed (pip install torch)"
         return [row]
     ours, rival = gpt.Microtensor(), gpt.PyTorch()
-    schedule = ours.model.schedule(gpt.SETTINGS["char_gpt"]["steps"])
-    tokenizer = CharTokenizer(list(CharGPT.corpus.alphabet or ""))
-    examples, _ = split(ours.model, [tokenizer.encode(CharGPT.corpus.read())], tokenizer)
+    recipe = ours.model.recipe
+    schedule = recipe.schedule(gpt.SETTINGS["char_gpt"]["steps"])
+    tokenizer = recipe.make_tokenizer(recipe.read_text)
+    dataset, _ = split(ours.model, [tokenizer.encode(recipe.read_text())], tokenizer)
     losses = []
     for i in range(steps):
-        inputs, targets = examples.batch(i, ours.model.recipe.batch_size, 0)
+        inputs, targets = dataset.batch(i, recipe.batch_size, 0)
         losses.append((ours.step(inputs, targets, schedule(i)), rival.step(inputs.copy(), targets.copy(), schedule(i))))
     difference = np.abs(np.diff(np.array(losses), axis=1)).max()
     row.ours, row.rival = losses[-1]

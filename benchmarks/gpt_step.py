@@ -70,7 +70,7 @@ def operations(model: str) -> int:
     """Count the floating-point operations of a step: 6 for each weight of a product and each character, and attention's seven
     products, half masked."""
     recipe = gpt.start(model).recipe
-    weights = recipe.layers * 12 * recipe.width**2 + recipe.width * gpt.start(model).vocabulary
+    weights = recipe.layers * 12 * recipe.width**2 + recipe.width * gpt.start(model).vocabulary_size
     products = recipe.layers * 7 * recipe.batch_size * recipe.context**2 * recipe.width
     return 6 * recipe.batch_size * recipe.context * weights + products
 
@@ -111,7 +111,7 @@ print(json.dumps({{"all": used(), "before": before}}))
 def batches(model: str = "char_gpt", seed: int = 0) -> Any:
     """An endless stream of (inputs, targets), the same for every contestant: characters that follow a simple rule."""
     recipe = gpt.start(model).recipe
-    characters = gpt.start(model).vocabulary
+    characters = gpt.start(model).vocabulary_size
     rng = np.random.default_rng(seed)
     follows = rng.integers(0, characters, (characters, 4))
     while True:

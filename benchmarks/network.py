@@ -74,13 +74,13 @@ def attention(time: int) -> Case:
     return case, "at least 1.3", ours, both_ways(in_torch, (q, k, v), g), 0, operations
 
 
-def both_ways(function: Callable[..., Any], inputs: tuple[np.ndarray, ...], slope: np.ndarray | None = None) -> Work | None:
+def both_ways(function: Callable[..., Any], inputs: tuple[np.ndarray, ...], cotangent: np.ndarray | None = None) -> Work | None:
     """A function of PyTorch, and its gradients."""
     torch = torch_threads()
     if torch is None:
         return None
     leaves = [torch.from_numpy(x).requires_grad_() for x in inputs]
-    gradient = None if slope is None else torch.from_numpy(slope)
+    gradient = None if cotangent is None else torch.from_numpy(cotangent)
     return lambda: torch.autograd.grad(function(torch, *leaves), leaves, gradient)
 
 
@@ -118,8 +118,8 @@ def gelu() -> Case:
     x, g = np.random.default_rng(0).standard_normal((2, 4096, 768), dtype=np.float32)
 
     def ours() -> Any:
-        _, slopes = kernels.activations.activate("gelu", x)
-        return kernels.arithmetic.multiply(g, slopes)
+        _, derivatives = kernels.activations.activate("gelu", x)
+        return kernels.arithmetic.multiply(g, derivatives)
 
     def in_torch(torch: Any, x: Any) -> Any:
         return torch.nn.functional.gelu(x)

@@ -65,12 +65,12 @@ class HandWritten:
             p /= np.add.reduce(p)
             total -= float(np.log(p[target]))
             p[target] -= 1
-            slope = projection @ p
+            gradient = projection @ p
             p *= rate
             projection -= np.multiply.outer(context, p)
-            slope *= rate * share
+            gradient *= rate * share
             for word in words:  # one at a time: a word may come twice
-                embeddings[word] -= slope
+                embeddings[word] -= gradient
         return total
 
     def parameters(self) -> list[np.ndarray]:
@@ -113,11 +113,11 @@ class PyTorch:
 def run(quick: bool) -> list[Row]:
     """The rows of the table."""
     recipe = Recipe()
-    tokenizer = WordMeanPool.tokenizer_class.train(WordMeanPool.read_corpus(recipe))
+    tokenizer = recipe.make_tokenizer(recipe.read_text)
     model = WordMeanPool(recipe, len(tokenizer.vocabulary), np.random.default_rng(0))
-    examples = model.examples([tokenizer.encode(WordMeanPool.read_corpus(recipe))], tokenizer)
-    assert isinstance(examples, WindowDataset)
-    inputs, targets = examples.inputs, examples.targets
+    dataset = recipe.dataset([tokenizer.encode(recipe.read_text())], tokenizer, every_token=False)
+    assert isinstance(dataset, WindowDataset)
+    inputs, targets = dataset.inputs, dataset.targets
     order = np.random.default_rng(0).permutation(len(targets))
     inputs, targets = inputs[order], targets[order]
 

@@ -11,7 +11,7 @@ FLOORS = {
     "the kernels": ["microtensor.kernels"],
     "the engine": ["microtensor"],
     "text": ["zoo.errors", "zoo.tokenizers", "zoo.datasets"],
-    "what a model is": ["zoo.cache", "zoo.model", "zoo.recipe"],
+    "what a model is": ["zoo.cache", "zoo.model", "zoo.options", "zoo.recipe"],
     "inference": ["zoo.inference", "zoo.chat"],
     "the models": ["zoo.models", "zoo.registry"],
     "training": ["zoo.training"],

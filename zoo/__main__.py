@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import Parser, note, result, run
+from zoo.cli import Parser, in_one_line, note, result, run
 from zoo.errors import UserError
 
 COMMANDS = """\
@@ -33,20 +33,21 @@ def main(arguments: list[str]) -> int:
     for name in list_models():
         try:
             kind, own = model_class(name), _own_run(name)
-            made = (create_model(name).num_parameters(), kind.corpus.name, *(kind.trains or (None, None)))
-        except UserError as error:  # one that can't be used doesn't hide the others
-            note(f"zoo: {error}")
+            about = kind.description
+            made = (create_model(name).num_parameters(), kind.recipe_class.corpus.name, *(about.reference or (None, None)))
+        except Exception as error:  # one that can't be used doesn't hide the others
+            note(f"zoo: {in_one_line(error)}")
             continue
         any_own = any_own or own is not None
-        about = kind.about or (kind.__doc__ or "").strip().partition("\n")[0]
+        title = about.title or (kind.__doc__ or "").strip().partition("\n")[0]
         size, corpus, loss, seconds = own or made
         figures = {
             "model": name, "parameters": size, "corpus": corpus, "loss": loss, "seconds": seconds,
-            "trained_here": own is not None, "about": about,
+            "trained_here": own is not None, "about": title,
         }  # fmt: skip
         mark = "*" if own else " "
         shown = f"{'-':>6}{'-':>9}" if loss is None or seconds is None else f"{loss:>6.3f}{_duration(seconds):>9}"
-        line = f"{name:<14}{size:>10,}  {corpus[:16]:<16}{shown}{mark}  {about}"
+        line = f"{name:<14}{size:>10,}  {corpus[:16]:<16}{shown}{mark}  {title}"
         result(options, line, figures)
     if not options.json:
         print("\nLosses: nats a token, on held-out text if it is long enough. Times: two cores.")
@@ -69,7 +70,7 @@ def _own_run(name: str) -> tuple[int, str, float, float] | None:
         model, _ = checkpoint.load()
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, UserError):
         return None
-    corpus = model.corpus.name if model.recipe.data is None else Path(model.recipe.data).name
+    corpus = model.recipe.corpus.name if model.recipe.data is None else Path(model.recipe.data).name
     return model.num_parameters(), corpus, loss, seconds
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from zoo.errors import UsageError, UserError, did_you_mean
-from zoo.recipe import RENAMED
+from zoo.options import RENAMED
 
 
 class Parser(argparse.ArgumentParser):
@@ -144,9 +144,6 @@ def run(command: str, main: Callable[[list[str]], int | None]) -> NoReturn:
     except BrokenPipeError:
         _forget_output()
         code = 0
-    except UserError as error:
-        _show(command, str(error))
-        code = error.exit_code
     except MemoryError:
         _show(command, "not enough memory; try a smaller model, batch or text")
         code = 1
@@ -154,8 +151,24 @@ def run(command: str, main: Callable[[list[str]], int | None]) -> NoReturn:
         _show(command, f"can't write the output: {error.strerror}")
         _forget_output()
         code = 1
+    except Exception as error:
+        _show(command, in_one_line(error))
+        code = error.exit_code if isinstance(error, UserError) else UsageError.exit_code
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there was to do is done, and the exit code decided
     sys.exit(code)
+
+
+def in_one_line(error: Exception) -> str:
+    """Say what is wrong: what a UserError says; or, of an error in a model's file, where it is. Any other is raised again: the
+    fault is ours, and its traceback is wanted."""
+    if isinstance(error, UserError):
+        return str(error)
+    models = sys.modules.get("zoo.models")
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if models and os.path.dirname(f.filename) in models.__path__]
+    if not frames:
+        raise error
+    place = f"{os.path.basename(frames[-1].filename)}, line {frames[-1].lineno}"
+    return f"{place}: {type(error).__name__}: {' '.join(str(error).split())}; --debug shows the whole traceback"
 
 
 def _module(command: str) -> str:

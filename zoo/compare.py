@@ -47,7 +47,7 @@ def main(arguments: list[str]) -> int:
         _parser().parse(arguments)
         raise UsageError("the model comes first: python -m zoo.compare MODEL ...; python -m zoo lists the models")
 
-    from zoo.recipe import parse_field, preset
+    from zoo.options import parse_field, preset
     from zoo.registry import model_class
 
     name = arguments[0]
@@ -82,7 +82,8 @@ class _Run:
 
 def _plan(name: str, kind: Any, begin: dict[str, Any], given: dict[str, list[Any]], options: argparse.Namespace) -> list[_Run]:
     """A run for each value, or each pair of values. Raises UsageError, before anything is trained, for what can't be."""
-    from zoo.recipe import dashed, make_recipe
+    from zoo.options import dashed
+    from zoo.recipe import make_recipe
 
     compared = [field for field, values in given.items() if len(values) > 1]
     if not 1 <= len(compared) <= 2:
@@ -106,7 +107,7 @@ def _plan(name: str, kind: Any, begin: dict[str, Any], given: dict[str, list[Any
 
 def _parser(kind: Any = None, name: str = "MODEL") -> Parser:
     """The command's options; the fields of a recipe, each with one value or several."""
-    from zoo.recipe import dashed
+    from zoo.options import dashed
 
     parser = Parser(
         "compare",
@@ -129,7 +130,8 @@ def _parser(kind: Any = None, name: str = "MODEL") -> Parser:
 
 def _experiment(kind: Any, name: str, begin: dict[str, Any], given: dict[str, list[Any]]) -> tuple[str, list[Any]]:
     """The setting of an experiment that comes ready, and its values for this model."""
-    from zoo.recipe import dashed, make_recipe
+    from zoo.options import dashed
+    from zoo.recipe import make_recipe
 
     if name not in EXPERIMENTS:
         raise UsageError(

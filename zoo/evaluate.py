@@ -21,22 +21,22 @@ def main(arguments: list[str]) -> int:
     from zoo.datasets.batches import valid_targets
     from zoo.datasets.corpus import read_text
     from zoo.training.checkpoint import find
-    from zoo.training.evaluation import bits_per_character_and_byte, evaluate, parts, split
+    from zoo.training.evaluation import bits_per_character_and_byte, evaluate, make_dataset, parts, split
     from zoo.training.progress import Progress
 
     found = find(options.model)
     model, tokenizer = load(options)
-    text = read_text(options.data) if options.data is not None else model.read_corpus(model.recipe)
-    documents = [tokenizer.encode(part) for part in model.documents(text)]
+    text = read_text(options.data) if options.data is not None else model.recipe.read_text()
+    documents = [tokenizer.encode(part) for part in model.recipe.documents(text)]
     if options.data is not None:
-        what, examples = options.data, model.examples(documents, tokenizer)
+        what, examples = options.data, make_dataset(model, documents, tokenizer)
     else:
         found.check_text(text)
         training, held_out = split(model, documents, tokenizer)
         examples = training if held_out is None else held_out
         if held_out is not None:
             text = "".join(map(tokenizer.decode, parts(model, documents)[0]))  # what it learned from
-        name = model.corpus.name if model.recipe.data is None else model.recipe.data
+        name = model.recipe.corpus.name if model.recipe.data is None else model.recipe.data
         what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
 
     count = sum(valid_targets(targets).size for _, targets in examples.in_order())
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
     )
     if not math.isfinite(loss):
         raise DataError(f"the loss is {loss}; the model can't be used: train it again")
-    for name, questions in model.questions(text).items():
+    for name, questions in model.recipe.questions(text).items():
         right = _ask(model, tokenizer, questions)
         sentence = f"{name}: {right:,} of {len(questions):,} answered rightly ({right / len(questions):.1%})"
         result(options, sentence, {"questions": name, "asked": len(questions), "right": right})

@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
     drawing.add_argument("--top-k", type=whole_number(1), metavar="K", help="only the K likeliest")
     drawing.add_argument("--top-p", type=number(0), metavar="P", help="only the likeliest that together have this probability")
     drawing.add_argument(
-        "--min-p", type=number(0), metavar="P", help="only those with this share of the likeliest one's probability"
+        "--min-p", type=number(0), metavar="P", help="only those with this fraction of the likeliest one's probability"
     )
     drawing.add_argument(
         "--repetition-penalty", type=number(1), metavar="R", help="above 1: what was there before gets less likely"
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
     model, tokenizer = load(options)
     prompt = encode_prompt(tokenizer, options.prompt)
-    count = model.tokens if options.tokens is None else options.tokens
+    count = model.description.max_new_tokens if options.tokens is None else options.tokens
     pieces = text_pieces(_tokens(options, model, prompt, count, sampling), tokenizer, options.stop)
     if options.json:
         continuation = "".join(pieces)

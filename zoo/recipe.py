@@ -1,39 +1,64 @@
-"""A recipe says how a model is built and trained. Each field is an option of `zoo.train`, with its help and its limits."""
+"""A recipe says how a model is built and trained: its settings, the text it learns from, the optimizer, what training shows."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from zoo.errors import UsageError, did_you_mean
+import numpy as np
+
+from microtensor import nn
+from microtensor.optim import SGD, Optimizer, constant
+from zoo.datasets.batches import Dataset, SequenceDataset, WindowDataset
+from zoo.datasets.corpus import Corpus, read_text
+from zoo.errors import UsageError
+from zoo.options import Options, check_names, option
+from zoo.tokenizers.characters import CharTokenizer
+from zoo.tokenizers.tokenizer import Tokenizer
 
 
-def option(
-    default: Any,
-    help: str,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    choices: tuple[str, ...] | None = None,
-) -> Any:
-    """A field of a recipe: its default, what it means, and which values it can take."""
-    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below, "choices": choices}
-    return field(default=default, metadata={"help": help, **limits})
+@dataclass(frozen=True)
+class Metrics:
+    """The figures of a moment of training, for the line that is printed about it."""
+
+    step: int
+    steps: int
+    #: The number of passes over the text that are done, and that there will be.
+    epoch: int
+    epochs: int
+    #: The mean loss of the last steps.
+    loss: float
+    #: The loss on the validation split; None where there is none.
+    validation_loss: float | None
+    learning_rate: float
+    tokens_per_second: float
+    #: The step's first example, as text: the input, the target, and the model's prediction ("pred").
+    example: Callable[[], dict[str, str]] = field(repr=False)
+
+    def losses(self, name: str = "Loss", separator: str = " | ") -> str:
+        """Write the loss, and the validation loss where there is one."""
+        validation = "" if self.validation_loss is None else f"{separator}Validation: {self.validation_loss:.4f}"
+        return f"{name}: {self.loss:.4f}{validation}"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """The settings that every model's recipe has. A model adds fields of its own; all are validated when a recipe is made.
+class Recipe(Options):
+    """The settings that every model's recipe has, and training with them: plain SGD at a constant rate.
 
-    Raises UsageError for a value of the wrong type or outside its limits.
+    A model's own recipe adds fields, gives them other defaults, and overrides what it does differently.
     """
 
-    #: Settings that go together, by name: `--preset NAME`.
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    #: The text it learns from, unless `data` names another.
+    corpus: ClassVar[Corpus] = Corpus("verses.txt")
+    #: The kind of tokens that its text becomes.
+    tokenizer_class: ClassVar[type[Tokenizer]] = CharTokenizer
+    #: Each line of the text is a document of its own: no example then reaches from one into the next.
+    document_per_line: ClassVar[bool] = False
+    #: The parameters with the lowest validation loss are kept for use, where there is a validation split; else the last ones.
+    keep_best: ClassVar[bool] = True
+    #: The loss that is shown is the mean over so many last steps; None for those of an epoch.
+    loss_window: ClassVar[int | None] = None
 
     data: str | None = option(None, "a plain text to learn from, instead of the model's own")
     data_fraction: float = option(1.0, "the fraction of the training text that is learned from", above=0, at_most=1)
@@ -48,109 +73,70 @@ class Recipe:
         None, "the greatest norm of the gradient: a longer one is scaled down", above=0, at_most=1e30
     )
 
-    def __post_init__(self) -> None:
-        self.fill_in()
-        for f in fields(self):
-            value = getattr(self, f.name)
-            kind = type_name(f)
-            if value is None and kind.endswith("None"):
-                continue
-            kind = kind.partition(" ")[0]
-            kinds: Any = {"int": int, "float": (int, float)}.get(kind, str)
-            if isinstance(value, bool) or not isinstance(value, kinds) or (kinds is not str and not math.isfinite(value)):
-                wanted = {"int": "a whole number", "float": "a finite number"}.get(kind, "a text")
-                raise UsageError(f"--{dashed(f.name)}: must be {wanted}, not {value!r}")
-            for name, holds, words in (
-                ("at_least", lambda v, limit: v >= limit, "at least"),
-                ("above", lambda v, limit: v > limit, "above"),
-                ("at_most", lambda v, limit: v <= limit, "at most"),
-                ("below", lambda v, limit: v < limit, "below"),
-                ("choices", lambda v, limit: v in limit, "one of"),
-            ):
-                limit = f.metadata.get(name)
-                if limit is not None and not holds(value, limit):
-                    limit = ", ".join(limit) if isinstance(limit, tuple) else limit
-                    raise UsageError(f"--{dashed(f.name)}: must be {words} {limit}, not {value}")
-
     def total_steps(self, examples: int) -> int:
         """Count the steps of training, where a pass over the text has so many examples."""
         if self.steps is not None:
             return self.steps
         return (self.epochs or 1) * max(examples // self.batch_size, 1)
 
-    def fill_in(self) -> None:
-        """Derive the fields that were left to the recipe; a model with such fields says how, with `default`."""
+    def read_text(self) -> str:
+        """The text to learn from: the user's, or the model's own."""
+        return self.corpus.read() if self.data is None else read_text(self.data)
 
-    def default(self, name: str, value: Any) -> None:
-        """Set a field that is None. For `fill_in` only: a recipe is otherwise frozen."""
-        if getattr(self, name) is None:
-            object.__setattr__(self, name, value)
+    def documents(self, text: str) -> list[str]:
+        """The parts of a text that stand for themselves: its lines, or the whole."""
+        return [line for line in text.split("\n") if line.strip()] if self.document_per_line else [text]
 
-    def to_dict(self) -> dict[str, Any]:
-        """The fields as JSON takes them."""
-        return asdict(self)
+    def make_tokenizer(self, text: Callable[[], str]) -> Tokenizer:
+        """Make the tokenizer for a text, which is read only if the tokenizer asks for it. Where the recipe has a
+        `vocabulary_size`, that is the largest vocabulary wanted."""
+        alphabet = self.corpus.alphabet if self.data is None else None
+        size = getattr(self, "vocabulary_size", None)
+        return self.tokenizer_class.train_on(lambda: self.documents(text()), alphabet, size)
+
+    def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
+        """Cut documents, as tokens, into examples: sequences for a model that predicts after every token, else windows."""
+        return (SequenceDataset if every_token else WindowDataset)(documents, self.context, tokenizer.unit)
+
+    def optimizer(self, model: nn.Module) -> Optimizer:
+        """Make the optimizer that changes the parameters."""
+        return SGD(model.parameters(), lr=self.learning_rate)
+
+    def schedule(self, steps: int) -> Callable[[int], float]:
+        """The factor of the learning rate at each of `steps` steps."""
+        return constant()
+
+    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
+        """The steps after which the model is evaluated and a line printed: ten of them, at the ends of epochs of so many steps
+        where those are counted."""
+        unit = epoch_steps if self.epochs is not None else 1
+        units = max(steps // unit, 1)
+        return {max(units * tenth // 10, 1) * unit for tenth in range(1, 11)} | {steps}
+
+    def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
+        """Write the line that training prints at a moment: the losses, the learning rate and the speed; and more figures."""
+        step = f"Step {at.step:>{len(str(at.steps))}}/{at.steps}"
+        return f"{step} | {at.losses()} | LR: {at.learning_rate:.2e} | {at.tokens_per_second:,.0f} tokens/s", {}
+
+    def summary(self, model: nn.Module, dataset: Dataset) -> list[tuple[str, dict[str, Any]]]:
+        """Describe a trained model: sentences, each with the figures it holds as a dict for `--json`."""
+        return []
+
+    def questions(self, text: str) -> dict[str, list[Any]]:
+        """Questions for a model that converses, to see what it has learned: for each kind its name and the questions.
+        `text` is what it learned from."""
+        return {}
 
 
-#: The names that fields had in earlier runs, and have now.
-RENAMED = {
-    "share": "data_fraction",
-    "accumulate": "grad_accumulation",
-    "clip": "grad_clip",
-    "final_rate": "min_learning_rate_ratio",
-}
-
-
-def type_name(field: Any) -> str:
-    """Write a field's type as its annotation does: "int", "float | None". (It is a string already where annotations are.)"""
-    return field.type.__name__ if isinstance(field.type, type) else str(field.type)
-
-
-def dashed(name: str) -> str:
-    """A field's name as an option: batch_size is --batch-size."""
-    return name.replace("_", "-")
-
-
-def parse_field(recipe: type[Recipe], name: str, text: str) -> Any:
-    """An option's text as a value of the field's type. Raises UsageError when it isn't one."""
-    kind = next(type_name(f) for f in fields(recipe) if f.name == name)
-    try:
-        if kind.startswith("int"):
-            return int(text)
-        if kind.startswith("float"):
-            return float(text)
-    except ValueError:
-        wanted = "a whole number" if kind.startswith("int") else "a number"
-        raise UsageError(f"--{dashed(name)}: must be {wanted}, not {text!r}") from None
-    return text
-
-
-def make_recipe(recipe: type[Recipe], values: Mapping[str, Any]) -> Recipe:
+def make_recipe(kind: type[Recipe], values: Mapping[str, Any]) -> Recipe:
     """A recipe with some fields set. Raises UsageError for an unknown field or a bad value.
 
     Its length is given in steps or in epochs: setting one unsets the other's default.
     """
-    known = [f.name for f in fields(recipe)]
-    for name in values:
-        if name not in known:
-            raise UsageError(f"unknown setting {name!r}{did_you_mean(name, known)}")
+    check_names(kind, values)
     if values.get("steps") is not None and values.get("epochs") is not None:
         raise UsageError("--steps and --epochs: give one of the two")
     for name, other in (("steps", "epochs"), ("epochs", "steps")):
         if values.get(name) is not None:
             values = {**values, other: None}
-    return recipe(**values)
-
-
-def preset(recipe: type[Recipe], name: str) -> Mapping[str, Any]:
-    """The settings of a preset. Raises UsageError for an unknown one."""
-    if name not in recipe.presets:
-        known = ", ".join(recipe.presets)
-        advice = did_you_mean(name, recipe.presets) or (f"; there are {known}" if known else "; this model has none")
-        raise UsageError(f"--preset: unknown preset {name!r}{advice}")
-    return recipe.presets[name]
-
-
-def default_of(recipe: type[Recipe], name: str) -> Any:
-    """The default of a field."""
-    default = next(f.default for f in fields(recipe) if f.name == name)
-    return None if default is MISSING else default
+    return kind(**values)

@@ -12,7 +12,7 @@ import numpy as np
 import zoo.models
 from zoo.errors import UsageError, did_you_mean
 from zoo.model import Model
-from zoo.recipe import make_recipe
+from zoo.recipe import Recipe, make_recipe
 
 
 def list_models() -> list[str]:
@@ -37,9 +37,12 @@ def model_class(name: str) -> type[Model]:
     return own[0]
 
 
+def build_model(name: str, recipe: Recipe, vocabulary_size: int, rng: Any = None) -> Model:
+    """A new model of that name. Its first parameters are drawn by the recipe's seed, unless a source of numbers is given."""
+    return model_class(name)(recipe, vocabulary_size, np.random.default_rng(recipe.seed) if rng is None else rng)
+
+
 def create_model(name: str, **config: Any) -> Model:
     """An untrained model, for the vocabulary of the text it would learn from."""
-    kind = model_class(name)
-    recipe = make_recipe(kind.recipe_class, config)
-    tokenizer = kind.make_tokenizer(recipe, lambda: kind.read_corpus(recipe))
-    return kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))
+    recipe = make_recipe(model_class(name).recipe_class, config)
+    return build_model(name, recipe, len(recipe.make_tokenizer(recipe.read_text).vocabulary))

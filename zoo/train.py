@@ -14,7 +14,7 @@ from zoo.errors import UsageError
 
 def _parser(kind: Any = None) -> Parser:
     """The command's options; those of a model's recipe come from its fields."""
-    from zoo.recipe import dashed, default_of, type_name
+    from zoo.options import dashed, default_of, type_name
 
     more = "" if kind else " Each model has options of its own: python -m zoo.train MODEL --help lists them."
     parser = Parser("train", f"Train a model and keep it in a run folder.{more}", argument_default=argparse.SUPPRESS)
@@ -45,7 +45,8 @@ def _parser(kind: Any = None) -> Parser:
 
 def _recipe(kind: Any, options: argparse.Namespace, saved: dict[str, Any]) -> Any:
     """The recipe: the model's own, or the saved run's; changed by a preset, and by the options."""
-    from zoo.recipe import dashed, make_recipe, parse_field, preset
+    from zoo.options import dashed, parse_field, preset
+    from zoo.recipe import make_recipe
 
     given = dict(preset(kind.recipe_class, options.preset)) if hasattr(options, "preset") else {}
     typed = {
@@ -121,11 +122,11 @@ def main(arguments: list[str]) -> int:
 
     _show_results(options, model, tokenizer, trainer)
     where = name if out is None else str(folder.path) if os.sep in out else os.path.join(".", out)
-    opening = (
-        kind.tries[0] if kind.tries and recipe.data is None else _opening(tokenizer.decode(trainer.documents[0]), tokenizer)
-    )
-    invitation = kind.invitation.format(run=shlex.quote(where), opening=_quoted(opening))
-    note(f"Saved in {folder.path} after {_duration(trainer.seconds)}. Try: {invitation}")
+    about = model.description
+    own = about.prompts[:1] if recipe.data is None else ()
+    prompt = own[0] if own else _first_words(tokenizer.decode(trainer.documents[0]), tokenizer)
+    command = about.next_command.format(run=shlex.quote(where), prompt=_quoted(prompt))
+    note(f"Saved in {folder.path} after {_duration(trainer.seconds)}. Try: {command}")
     _tell_where_the_earlier_run_went(trainer)
     return 0
 
@@ -137,7 +138,7 @@ def _introduce(name: str, model: Any, tokenizer: Any, trainer: Any) -> None:
     if trainer.validation is not None:
         held_out = "; the last tenth is held out"
     note(
-        f"{name}: {model.num_parameters():,} parameters, {len(trainer.examples):,} {trainer.examples.name} from "
+        f"{name}: {model.num_parameters():,} parameters, {len(trainer.dataset):,} {trainer.dataset.name} from "
         f"{tokens:,} {tokenizer.unit} ({distinct:,} distinct{held_out})"
     )
 
@@ -151,35 +152,36 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
 
     if trainer.best_step:
         figures = {"best_validation_loss": trainer.best, "best_step": trainer.best_step}
-        kept = "which is kept" if model.keeps_best else "but the last parameters are kept"
+        kept = "which is kept" if model.recipe.keep_best else "but the last parameters are kept"
         result(options, f"Best validation loss: {trainer.best:.4f} after step {trainer.best_step}, {kept}", figures)
         model = trainer.folder.checkpoint.load()[0]
-    steps = min(trainer.recent.maxlen or 0, trainer.steps)
-    last = "epoch" if model.recent is None and steps == trainer.epoch_steps else f"{steps} steps"
+    steps = min(trainer.losses.maxlen or 0, trainer.steps)
+    last = "epoch" if model.recipe.loss_window is None and steps == trainer.epoch_steps else f"{steps} steps"
     result(options, f"Mean loss of the last {last}: {trainer.loss:.4f}", {"final_loss": trainer.loss})
-    for sentence, figures in model.summary(trainer.examples):
+    for sentence, figures in model.recipe.summary(model, trainer.dataset):
         result(options, sentence, figures)
-    for context in model.tries if model.recipe.data is None else ():
-        best = likeliest(model, tokenizer, context, 3)
-        result(options, "\n".join([f"After {context!r}:", *show_bars(best)]), {"context": context, "likeliest": best})
+    about = model.description
+    for prompt in about.prompts if model.recipe.data is None else ():
+        best = likeliest(model, tokenizer, prompt, 3)
+        result(options, "\n".join([f"After {prompt!r}:", *show_bars(best)]), {"context": prompt, "likeliest": best})
 
     import numpy as np
 
     rng = np.random.default_rng(model.recipe.seed)
-    start, length, temperature = model.sample
-    if start is None or model.recipe.data is not None:
-        inputs, _ = trainer.examples.batch(0, 1, model.recipe.seed)
-        prompt = (
-            inputs[0][: model.recipe.context].tolist() if trainer.examples.targets_per_example == 1 else inputs[0][:1].tolist()
+    if about.sample_prompt is None or model.recipe.data is not None:
+        inputs, _ = trainer.dataset.batch(0, 1, model.recipe.seed)
+        tokens = (
+            inputs[0][: model.recipe.context].tolist() if trainer.dataset.targets_per_example == 1 else inputs[0][:1].tolist()
         )
     else:
-        prompt = tokenizer.encode(start).tolist()
-    tokens = generate(Decoder(model), prompt, length, Sampling(temperature), rng)
-    text = decode_excerpt(tokenizer, [*prompt, *tokens])
+        tokens = tokenizer.encode(about.sample_prompt).tolist()
+    sampling = Sampling(about.sample_temperature)
+    generated = generate(Decoder(model), tokens, about.sample_tokens, sampling, rng)
+    text = decode_excerpt(tokenizer, [*tokens, *generated])
     result(options, f"Generated: {text}", {"generated": text})
 
 
-def _opening(text: str, tokenizer: Any) -> str:
+def _first_words(text: str, tokenizer: Any) -> str:
     """Quote how a text begins: up to four words of its first line."""
     line = next(line for line in text.split("\n") if line.strip())
     return tokenizer.decode(tokenizer.encode(" ".join(line.split()[:4])))

@@ -177,8 +177,7 @@ def test_a_round_reads_a_text_of_its_own(verbatim):
 def test_chat_gpt_reads_other_conversations_each_round(text):
     def examples(part, **settings):
         kind = model_class("chat_gpt")
-        model = kind(make_recipe(kind.recipe_class, settings), len(ALPHABET), np.random.default_rng(0))
-        return model.examples([TOKENIZER.encode(part)], TOKENIZER)
+        return make_recipe(kind.recipe_class, settings).dataset([TOKENIZER.encode(part)], TOKENIZER, every_token=True)
 
     dataset = examples(text[:100_000])
     rounds = 8 * batches.ROUNDS_PER_EPOCH

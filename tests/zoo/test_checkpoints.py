@@ -12,7 +12,7 @@ from commands import one_line_error
 import zoo
 from microtensor.serialize import load_safetensors, save_safetensors
 from zoo.errors import DataError
-from zoo.recipe import RENAMED as RENAMED_FIELDS
+from zoo.options import RENAMED as RENAMED_FIELDS
 from zoo.training.checkpoint import RENAMED
 
 WEIGHTS = "model.safetensors"

@@ -114,7 +114,7 @@ def test_valid_targets():
 
 def test_the_embedded_texts():
     for name in list_models():
-        corpus = model_class(name).corpus
+        corpus = model_class(name).recipe_class.corpus
         if type(corpus) is Corpus:
             assert corpus.read().strip()
             if corpus.alphabet:

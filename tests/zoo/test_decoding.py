@@ -220,7 +220,7 @@ def test_words_have_blanks_between_them():
 
 def test_the_likeliest():
     model = zoo.create_model("word_ngram")
-    tokenizer = WordTokenizer.train(model.read_corpus(model.recipe))
+    tokenizer = WordTokenizer.train(model.recipe.read_text())
     best = likeliest(model, tokenizer, "the cat sat", 100)
     assert len(best) == 34 and abs(sum(b["probability"] for b in best) - 1) < 1e-6
     assert best == sorted(best, key=lambda b: -b["probability"])

@@ -274,6 +274,43 @@ def test_a_file_that_is_no_model(tmp_path, python, content, words):
     assert done.returncode == 0 and "char_gpt" in done.stdout and "Traceback" not in done.stderr and words[-1] in done.stderr
 
 
+NETWORK = """
+import numpy as np
+from microtensor import nn
+from zoo.model import Model
+class Broken(Model):
+    def __init__(self, recipe, vocabulary_size, rng):
+        super().__init__(recipe, vocabulary_size, rng)
+        {0}
+    def forward(self, tokens):
+        {1}
+"""
+
+
+@pytest.mark.parametrize(
+    "first, second, words",
+    [
+        ("raise RuntimeError('no\\nluck')", "pass", ["broken.py, line 8", "RuntimeError: no luck"]),
+        ("pass", "return self.nothing(tokens)", ["broken.py, line 10", "AttributeError", "nothing"]),
+        ("pass", "return np.zeros((len(tokens), 3), np.float32)", ["Broken.forward", "(1, 3)", "(1, 40)"]),
+        ("pass", "return None", ["Broken.forward", "None"]),
+        ("pass", "return np.zeros((len(tokens), self.vocabulary_size), np.float32)", ["no parameters"]),
+        (
+            "self.w = nn.normal((3, 40), 1.0, rng)",
+            "return np.ones((len(tokens), 2), np.float32) @ self.w",
+            ["line 10", "matmul"],
+        ),
+    ],
+)
+def test_a_model_that_fails_is_told_in_one_line(tmp_path, python, first, second, words):
+    (tmp_path / "broken.py").write_text(NETWORK.format(first, second))
+    done = python(tmp_path, "zoo.train", "broken", ZOO_MODELS=str(tmp_path))
+    one_line_error(done, "zoo.train", *words, code=2)
+    assert not (tmp_path / "runs").exists()
+    done = python(tmp_path, "zoo", ZOO_MODELS=str(tmp_path))
+    assert done.returncode == 0 and "char_gpt" in done.stdout and "Traceback" not in done.stderr
+
+
 def test_words_do_not_converse(tmp_path, python):
     """A conversation whose tokens know no roles."""
     (tmp_path / "talk.txt").write_text(">hello there my friend\n<hi to you too\n\n" * 20)

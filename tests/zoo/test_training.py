@@ -39,7 +39,7 @@ SMALL = {
 def trainer(folder, name="char_gpt", text=LINES, checkpoint_every=None, **changes):
     kind = model_class(name)
     recipe = make_recipe(kind.recipe_class, {**SMALL[name], "data": "lines.txt", **changes})
-    tokenizer = kind.make_tokenizer(recipe, lambda: text)
+    tokenizer = recipe.make_tokenizer(lambda: text)
     model = kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))
     return Trainer(model, tokenizer, text, RunFolder(folder, name), checkpoint_every)
 
@@ -257,6 +257,22 @@ def test_the_speed_and_the_rate_are_reported(tmp_path):
     assert figures.keys() == {"step", "loss", "learning_rate", "tokens_per_second", "seconds", "validation_loss"}
 
 
+@pytest.mark.parametrize("name", ["char_gpt", "word_ngram"])
+def test_dropout_depends_on_the_seed_and_the_step_alone(tmp_path, name):
+    def dropped(step, seed=0):
+        made = trainer(tmp_path / "run", name, dropout=0.5, seed=seed)
+        made.model.load_state_dict({key: np.full_like(p, 0.1) for key, p in made.model.state_dict().items()})
+        made.step = step
+        seen = []
+        layer = made._dropout[0]
+        layer.forward = lambda x, forward=layer.forward: seen.append(forward(x).data != 0) or forward(x)
+        made._one_step()
+        return seen[0]
+
+    assert (dropped(1) == dropped(1)).all()
+    assert (dropped(1) != dropped(2)).any() and (dropped(1) != dropped(1, seed=1)).any()
+
+
 def test_lines_for_each_model(tmp_path):
     patterns = {
         "char_meanpool": r"Epoch 10/100, Average Loss: \d\.\d{4}",
@@ -272,8 +288,8 @@ def test_lines_for_each_model(tmp_path):
 def test_lines_stand_for_themselves():
     kind = model_class("char_meanpool")
     model = kind(make_recipe(kind.recipe_class, {}), 27, np.random.default_rng(0))
-    tokenizer = kind.tokenizer_class(list(kind.corpus.alphabet))
-    documents = [tokenizer.encode(part) for part in model.documents("abcdefg\n\nhijklmn\n")]
+    tokenizer = model.recipe.tokenizer_class(list(model.recipe.corpus.alphabet))
+    documents = [tokenizer.encode(part) for part in model.recipe.documents("abcdefg\n\nhijklmn\n")]
     examples, held_out = split(model, documents, tokenizer)
     assert len(examples) == 4 and held_out is None
     assert "".join(tokenizer.decode([t]) for t in examples.targets) == "fgmn"

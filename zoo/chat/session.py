@@ -60,9 +60,9 @@ class Conversation:
         turn, decode = [marker], self.tokenizer.stream()
         self.turns.append(turn)
         try:
-            decoder, scores, room = self._read_again()
+            decoder, logits, room = self._read_again()
             for _ in range(LONGEST):
-                token = self.sampling.choose(scores, [], self.rng)
+                token = self.sampling.choose(logits, [], self.rng)
                 text, ended, _ = decode(token).partition(END)
                 turn += self._tokens(text) if ended else [token]  # (a token may hold the end and more)
                 if text:
@@ -70,14 +70,14 @@ class Conversation:
                 if ended:
                     break
                 if room:
-                    scores, room = decoder.read([token]), room - 1
+                    logits, room = decoder.read([token]), room - 1
                 else:
-                    decoder, scores, room = self._read_again()
+                    decoder, logits, room = self._read_again()
         finally:
             turn.append(end)
 
     def _read_again(self) -> tuple[Decoder, np.ndarray, int]:
-        """Forget the oldest turns, each as a whole, until the rest fits, and read that: the decoder, the scores for what comes
+        """Forget the oldest turns, each as a whole, until the rest fits, and read that: the decoder, the logits for what comes
         next, and for how many tokens there is still room. (A question goes before its answer, which mostly tells what both are
         about: so "where do they live" is understood longer than if they went together.)"""
         while len(self.turns) > 1 and sum(map(len, self.turns)) > self.context:

@@ -43,7 +43,7 @@ def main(arguments: list[str]) -> int:
     walk = Walk(model, tokens, _next(options, model, tokenizer, tokens))
     view = View(walk, tokenizer, Painter(wants_colour(sys.stdout) and not options.json))
     # A trained model learns as it did in its last step, an untrained one as in its first.
-    factor = model.schedule(1000)(0 if options.untrained else 999)
+    factor = model.recipe.schedule(1000)(0 if options.untrained else 999)
     screens = [forward.text(view), forward.embeddings(view), *middle(view), forward.scores(view), forward.softmax(view),
                forward.loss(view), backward.at_the_scores(view), backward.at_an_embedding(view),
                *backward.one_step(view, factor, walk.learn(factor))]  # fmt: skip
@@ -62,24 +62,23 @@ def main(arguments: list[str]) -> int:
 
 def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
     """The model before its first step: by the recipe of a run, or by the model's own."""
-    import numpy as np
-
     from zoo.recipe import make_recipe
-    from zoo.registry import list_models, model_class
+    from zoo.registry import build_model, list_models, model_class
     from zoo.training.checkpoint import find, is_chat
 
     config = None
     if options.model in list_models():
-        kind = model_class(options.model)
-        recipe = make_recipe(kind.recipe_class, {})
-        tokenizer = kind.make_tokenizer(recipe, lambda: kind.read_corpus(recipe))
+        name = options.model
+        recipe = make_recipe(model_class(name).recipe_class, {})
+        tokenizer = recipe.make_tokenizer(recipe.read_text)
     else:
         checkpoint = find(options.model)
         config = checkpoint.read_config()
-        kind, recipe = model_class(checkpoint.name), checkpoint.recipe(config)
+        name, recipe = checkpoint.name, checkpoint.recipe(config)
         tokenizer = checkpoint.tokenizer(config)
-    model = kind(recipe, len(tokenizer.vocabulary), np.random.default_rng(recipe.seed))
-    model.chat = kind.chat if config is None else is_chat(config, tokenizer)
+    model = build_model(name, recipe, len(tokenizer.vocabulary))
+    if config is not None:
+        model.chat = is_chat(config, tokenizer)
     return model, tokenizer
 
 
@@ -94,10 +93,10 @@ def _next(options: argparse.Namespace, model: Any, tokenizer: Any, tokens: list[
     from zoo.training.checkpoint import find
 
     try:
-        text = model.read_corpus(model.recipe)
+        text = model.recipe.read_text()
         if not options.untrained:
             find(options.model).check_text(text)
-        documents = [tokenizer.encode(part) for part in model.documents(text)]
+        documents = [tokenizer.encode(part) for part in model.recipe.documents(text)]
     except DataError:  # a text that can't be had, or has changed, tells as little as one that doesn't hold these tokens
         return None
     return what_follows(documents, tokens)

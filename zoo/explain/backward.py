@@ -59,15 +59,16 @@ def one_step(view: View, factor: float, again: Walk) -> list[Screen]:
     )
     rows = [(where, ""), ("before", f"{old:.6f}"), ("gradient", f"{derivative:.6f}"), ("after", f"{new:.6f}")]
     lines += ["", *table(rows), ""]
-    if isinstance(walk.model.optimizer(), SGD):
+    optimizer = walk.model.recipe.optimizer(walk.model)
+    if isinstance(optimizer, SGD):
         lines += paragraph(f"SGD: after = before - {rate:.3g} x gradient, where {rate:.3g} is the learning rate.")
-    elif isinstance(walk.model.optimizer(), AdamW):
+    elif isinstance(optimizer, AdamW):
         lines += paragraph(
             f"AdamW divides each gradient by its usual size first, so that each number moves by about the learning rate, "
             f"{rate:.2g}, whether its gradient is large or small."
         )
     else:
-        lines += paragraph(f"{type(walk.model.optimizer()).__name__} did that, with a learning rate of {rate:.2g}.")
+        lines += paragraph(f"{type(optimizer).__name__} did that, with a learning rate of {rate:.2g}.")
     figures = {"weight": where, "before": old, "weight_gradient": derivative, "after": new, "learning_rate": rate}
     learned = Screen("One step of learning", lines, figures)
     return [learned, _again(view, again)]

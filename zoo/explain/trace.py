@@ -112,7 +112,7 @@ class Walk:
         Walk(model, self.tokens, self.target).loss.backward()
         if model.recipe.grad_clip is not None:
             clip_grad_norm(model.parameters(), model.recipe.grad_clip)
-        model.optimizer().step(factor)
+        model.recipe.optimizer(model).step(factor)
         model.zero_grad()
         return Walk(model, self.tokens, self.target)
 

@@ -1,1 +1,1 @@
-"""From scores to text: choosing the next token, again and again."""
+"""From logits to text: choosing the next token, again and again."""

@@ -37,10 +37,10 @@ def beam_search(decoder: Decoder, prompt: Sequence[int], tokens: int, beams: int
         vocabulary = len(followed[0].expected)
         parents = [int(i) // vocabulary for i in best]
         successors = []
-        for place, (i, parent) in enumerate(zip(best, parents, strict=True)):
+        for number, (i, parent) in enumerate(zip(best, parents, strict=True)):
             beam, token = followed[parent], int(i) % vocabulary
             # The last that goes on from a beam takes its decoder along; the others copy it.
-            decoder = beam.decoder.copy() if parent in parents[place + 1 :] else beam.decoder
+            decoder = beam.decoder.copy() if parent in parents[number + 1 :] else beam.decoder
             successors.append((float(scores[i]), [*beam.tokens, token], decoder))
         last = step == tokens - 1
         followed = [

@@ -1,4 +1,4 @@
-"""From scores to text: choosing the next token, again and again."""
+"""From logits to text: choosing the next token, again and again."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def visible(token: str) -> str:
     return repr(token) if not token.strip() or not token.isprintable() else token
 
 
-def _bar(share: float, width: int) -> str:
+def _bar(probability: float, width: int) -> str:
     """A bar in eighths of a character."""
-    eighths = round(share * width * 8)
+    eighths = round(probability * width * 8)
     return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]

@@ -1,4 +1,4 @@
-"""Choosing the next token from a model's scores."""
+"""Choosing the next token from a model's logits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from zoo.errors import UsageError
 class Sampling:
     """The rule by which a token is chosen: which ones may be drawn, and how boldly.
 
-    The scores are first lowered for tokens that were there before (`repetition_penalty`), then divided by the `temperature`;
+    The logits are first lowered for tokens that were there before (`repetition_penalty`), then divided by the `temperature`;
     softmax makes probabilities of them, of which `top_k`, `top_p` and `min_p` keep the likely ones; and one of those is drawn.
 
     Args:
         temperature: below 1 keeps to likely tokens, above is bolder; at 0 the likeliest is taken.
         top_k: only so many of the likeliest.
         top_p: only the likeliest that together have at least this probability (Holtzman et al. 2019, arXiv:1904.09751).
-        min_p: only those with at least this share of the likeliest one's probability (Nguyen et al. 2024, arXiv:2407.01082).
-        repetition_penalty: scores of tokens that were there before are divided by it, or multiplied where they are below 0;
+        min_p: only those with at least this fraction of the likeliest one's probability (Nguyen et al. 2024, arXiv:2407.01082).
+        repetition_penalty: logits of tokens that were there before are divided by it, or multiplied where they are below 0;
             1 changes nothing (Keskar et al. 2019, arXiv:1909.05858).
 
     Raises UsageError for a value that can't be meant.
@@ -47,7 +47,7 @@ class Sampling:
                 raise UsageError(f"--{name}: must be {words}, not {value}")
 
     def probabilities(self, logits: np.ndarray, seen: Sequence[int] = ()) -> np.ndarray:
-        """The chance of each token to be drawn, float64 (vocabulary,), for scores (vocabulary,) after the tokens `seen`."""
+        """The probabilities of the tokens, float64 (vocabulary,), for logits (vocabulary,) after the tokens `seen`."""
         p = self._weights(logits, seen)
         return p / p.sum()
 
@@ -59,7 +59,7 @@ class Sampling:
         return int(sums.searchsorted(rng.random() * sums[-1], side="right"))
 
     def _weights(self, logits: np.ndarray, seen: Sequence[int]) -> np.ndarray:
-        """Numbers in proportion to the chances."""
+        """Numbers in proportion to the probabilities."""
         if self.repetition_penalty != 1 and len(seen):
             logits = logits.copy()
             before = list(set(seen))

@@ -67,15 +67,16 @@ from zoo.cache import KVCache
 from zoo.datasets.corpus import Corpus
 from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.errors import UsageError
-from zoo.model import Model
-from zoo.recipe import option
-from zoo.tokenizers.characters import CharTokenizer
+from zoo.model import Description, Model
+from zoo.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
     """The settings of char_gpt: AdamW, a warmup, then half a cosine."""
 
+    corpus: ClassVar[Corpus] = TinyShakespeare()
+    loss_window: ClassVar[int | None] = 100
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {"layers": 4, "heads": 4, "width": 128, "context": 128},
         "nano": {
@@ -105,6 +106,21 @@ class Recipe(recipes.Recipe):
         """Refuse heads that don't share the width evenly."""
         if isinstance(self.width, int) and isinstance(self.heads, int) and self.heads > 0 and self.width % self.heads:
             raise UsageError(f"--heads: {self.heads} heads don't divide a width of {self.width}; {_nearest_heads(self)} would")
+
+    def optimizer(self, model: nn.Module) -> Optimizer:
+        """AdamW, with weight decay for matrices only: a bias or a gain near 0 is no simpler than another."""
+        matrices = [p for p in model.parameters() if p.ndim == 2]
+        others = [p for p in model.parameters() if p.ndim != 2]
+        groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        return AdamW(groups, lr=self.learning_rate, betas=(0.9, self.beta2))
+
+    def schedule(self, steps: int) -> Callable[[int], float]:
+        """A rise from 0, then half a cosine down to the last learning rate."""
+        return warmup_cosine(min(self.warmup, steps), steps, self.min_learning_rate_ratio)
+
+    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
+        """Every `evaluate_every` steps, and the last."""
+        return {*range(self.evaluate_every, steps, self.evaluate_every), steps}
 
 
 def _nearest_heads(recipe: Recipe) -> int:
@@ -141,12 +157,12 @@ class FeedForward(nn.Module):
 class Block(nn.Module):
     """Look back, then think: each reads a normalised copy of the residual stream, and adds to it."""
 
-    def __init__(self, recipe: Recipe, init_std: float, rng: np.random.Generator, noise: np.random.Generator) -> None:
+    def __init__(self, recipe: Recipe, init_std: float, rng: np.random.Generator) -> None:
         self.norm1 = nn.LayerNorm(recipe.width)
         self.attention = SelfAttention(recipe, init_std, rng)
         self.norm2 = nn.LayerNorm(recipe.width)
         self.feed_forward = FeedForward(recipe, init_std, rng)
-        self.dropout = nn.Dropout(recipe.dropout, noise)
+        self.dropout = nn.Dropout(recipe.dropout)
 
     def forward(self, x: Any, cache: Any = None) -> Tensor:
         """(batch, time, width) to the same shape."""
@@ -157,25 +173,21 @@ class Block(nn.Module):
 class CharGPT(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
-    about = "sees 256 characters"
-    corpus: ClassVar[Corpus] = TinyShakespeare()
     recipe_class = Recipe
-    tokenizer_class = CharTokenizer
-    trains = (1.466, 2820)
-    recent = 100
-    tokens = 500
-    sample = ("\n", 300, 0.8)
+    description = Description(
+        title="sees 256 characters", reference=(1.466, 2820), sample_prompt="\n", sample_tokens=300, max_new_tokens=500
+    )
     #: The standard deviation of the weights at the start.
     init_std: ClassVar[float] = 0.02
 
     recipe: Recipe
 
-    def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
-        super().__init__(recipe, vocabulary, rng)
-        self.token_embedding = nn.Embedding(vocabulary, recipe.width, init_std=self.init_std, rng=rng)
+    def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary_size, rng)
+        self.token_embedding = nn.Embedding(vocabulary_size, recipe.width, init_std=self.init_std, rng=rng)
         self.position_embedding = nn.Embedding(recipe.context, recipe.width, init_std=self.init_std, rng=rng)
-        self.dropout = nn.Dropout(recipe.dropout, self.noise)
-        self.blocks = [Block(recipe, self.init_std, rng, self.noise) for _ in range(recipe.layers)]
+        self.dropout = nn.Dropout(recipe.dropout)
+        self.blocks = [Block(recipe, self.init_std, rng) for _ in range(recipe.layers)]
         self.norm = nn.LayerNorm(recipe.width)
         self.lm_head: nn.Module = nn.TiedLinear(self.token_embedding)
 
@@ -191,21 +203,3 @@ class CharGPT(Model):
     def new_cache(self, batch: int = 1) -> KVCache:
         """Make a cache for the keys and values of `context` positions."""
         return KVCache(len(self.blocks), self.recipe.context)
-
-    def optimizer(self) -> Optimizer:
-        """AdamW, with weight decay for matrices only: a bias or a gain near 0 is no simpler than another."""
-        matrices = [p for p in self.parameters() if p.ndim == 2]
-        others = [p for p in self.parameters() if p.ndim != 2]
-        groups = [
-            {"params": matrices, "weight_decay": self.recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
-        return AdamW(groups, lr=self.recipe.learning_rate, betas=(0.9, self.recipe.beta2))
-
-    def schedule(self, steps: int) -> Callable[[int], float]:
-        """A rise from 0, then half a cosine down to the final rate."""
-        return warmup_cosine(min(self.recipe.warmup, steps), steps, self.recipe.min_learning_rate_ratio)
-
-    def marks(self, steps: int, epoch: int) -> set[int]:
-        """Every `evaluate_every` steps, and the last."""
-        return {*range(self.recipe.evaluate_every, steps, self.recipe.evaluate_every), steps}

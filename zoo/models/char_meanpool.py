@@ -46,14 +46,17 @@ import numpy as np
 from microtensor import Tensor, embedding, nn
 from zoo import recipe as recipes
 from zoo.datasets.corpus import Corpus
-from zoo.model import Model, Moment
-from zoo.recipe import option
-from zoo.tokenizers.characters import CharTokenizer
+from zoo.model import Description, Model
+from zoo.options import option
+from zoo.recipe import Metrics
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
     """The settings of char_meanpool: plain SGD, an example a step, a hundred times through the phrases."""
+
+    corpus = Corpus("phrases.txt", " abcdefghijklmnopqrstuvwxyz")
+    document_per_line = True
 
     context: int = option(5, "how many characters the model sees", at_least=1, at_most=2**16)
     width: int = option(32, "how many numbers stand for a character", at_least=1, at_most=2**14)
@@ -65,26 +68,27 @@ class Recipe(recipes.Recipe):
     epochs: int | None = option(100, "how many times the text is gone through", at_least=1, at_most=10**9)
     learning_rate: float = option(0.05, "how far a step moves along the gradient", above=0, at_most=1e30)
 
+    def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
+        """The epoch's mean loss."""
+        return f"Epoch {at.epoch}/{at.epochs}, {at.losses('Average Loss', ', ')}", {"epoch": at.epoch}
+
 
 class CharMeanPool(Model):
     """tokens (batch, context) to logits (batch, vocabulary), by the mean of the characters' embeddings."""
 
-    about = "mean of 5 characters"
-    corpus = Corpus("phrases.txt", " abcdefghijklmnopqrstuvwxyz")
     recipe_class = Recipe
-    tokenizer_class = CharTokenizer
-    trains = (0.301, 1)
-    by_line = True
-    tries = ("the c", "sat o")
-    sample = ("the c", 15, 0.0)
+    description = Description(
+        title="mean of 5 characters", reference=(0.301, 1), prompts=("the c", "sat o"),
+        sample_prompt="the c", sample_tokens=15, sample_temperature=0.0,
+    )  # fmt: skip
 
     recipe: Recipe
 
-    def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
-        super().__init__(recipe, vocabulary, rng)
+    def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary_size, rng)
         parts = recipe.context if recipe.pooling == "concat" else 1
-        self.embeddings = nn.normal((vocabulary, recipe.width), 1.0, rng)
-        self.projection = nn.normal((parts * recipe.width, vocabulary), 1 / math.sqrt(parts * recipe.width), rng)
+        self.embeddings = nn.normal((vocabulary_size, recipe.width), 1.0, rng)
+        self.projection = nn.normal((parts * recipe.width, vocabulary_size), 1 / math.sqrt(parts * recipe.width), rng)
 
     def forward(self, tokens: Any) -> Tensor:
         """tokens (batch, time), whole numbers; logits (batch, vocabulary)."""
@@ -94,8 +98,3 @@ class CharMeanPool(Model):
         slices = seen.reshape((len(seen), -1))  # (batch, time * width)
         # The last character belongs to the last slice; a text shorter than the context lacks the first ones.
         return slices @ self.projection[len(self.projection) - slices.shape[1] :]
-
-    def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
-        """The epoch's mean loss."""
-        held_out = "" if at.validation is None else f", Validation: {at.validation:.4f}"
-        return f"Epoch {at.epoch}/{at.epochs}, Average Loss: {at.loss:.4f}{held_out}", {"epoch": at.epoch}

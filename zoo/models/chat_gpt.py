@@ -67,8 +67,10 @@ from zoo.chat.batches import ConversationDataset
 from zoo.chat.synthetic import CONTEXT, SyntheticConversations, held_out_questions, strangers_questions, synthetic_conversations
 from zoo.chat.template import Question, questions_in
 from zoo.datasets.batches import Dataset
+from zoo.datasets.corpus import Corpus
+from zoo.model import Description
 from zoo.models import char_gpt
-from zoo.recipe import option
+from zoo.options import option
 from zoo.tokenizers.tokenizer import Tokenizer
 
 
@@ -77,6 +79,8 @@ class Recipe(char_gpt.Recipe):
     """The settings of chat_gpt: as char_gpt's, with other numbers."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    corpus: ClassVar[Corpus] = SyntheticConversations()
+    keep_best: ClassVar[bool] = False
 
     context: int = option(CONTEXT, "how many characters the model sees at most", at_least=1, at_most=2**16)
     layers: int = option(3, "how many blocks follow each other", at_least=1, at_most=1000)
@@ -90,53 +94,49 @@ class Recipe(char_gpt.Recipe):
     pretraining: int = option(2000, "for how many steps the user's words are guessed, too", at_least=0, at_most=10**12)
     weight_decay: float = option(0.01, "how strongly matrices are drawn towards 0", at_least=0, at_most=1e6)
 
-
-class ChatGPT(char_gpt.CharGPT):
-    """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
-
-    about = "answers what you say"
-    corpus = SyntheticConversations()
-    recipe_class = Recipe
-    keeps_best = False
-    chat = True
-    trains = (0.0053, 2440)
-    tokens = 100
-    sample = (">Hello!\n<", 36, 0.0)
-    init_std = 0.08
-    invitation = "python -m zoo.chat {run}"
-
-    recipe: Recipe
-
-    def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
-        super().__init__(recipe, vocabulary, rng)
-        self.position_embedding.load_state_dict({"weight": self.init_std * waves(recipe.context, recipe.width)})
-        self.lm_head = nn.Linear(recipe.width, vocabulary, bias=False, init_std=self.init_std, rng=rng)
-
     def questions(self, text: str) -> dict[str, list[Question]]:
         """A thousand questions of what it learned from; and, of the zoo's own conversations, those that were held out, and some
         of a stranger's."""
         found = {"Questions of the text": questions_in(text, 1000)}
-        if not self.recipe.data:
+        if not self.data:
             found["Questions in wordings that it never saw"] = held_out_questions()
             found["Questions in a stranger's words"] = strangers_questions()
         return found
 
-    def examples(self, documents: list[np.ndarray], tokenizer: Tokenizer) -> Dataset:
+    def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
         """Sequences of conversations, of which the bot's words are to be guessed. Where they are the zoo's own, and all of them
         are learned from, each round reads new ones, until the last quarter reads these again."""
-        dataset = ConversationDataset(documents, self.recipe.context, tokenizer, self.recipe.pretraining)
-        if self.recipe.data is None and self.recipe.data_fraction == 1:
-            rounds = self.recipe.total_steps(len(dataset)) * self.recipe.batch_size / len(dataset.original.sequence_starts)
-            last = 0.75 * rounds
+        dataset = ConversationDataset(documents, self.context, tokenizer, self.pretraining)
+        if self.data is None and self.data_fraction == 1:
+            rounds = self.total_steps(len(dataset)) * self.batch_size / len(dataset.original.sequence_starts)
             dataset.tokens_of_round = lambda number: (
-                tokenizer.encode(synthetic_conversations(number)) if number < last else None
+                tokenizer.encode(synthetic_conversations(number)) if number < 0.75 * rounds else None
             )
         return dataset
 
     def schedule(self, steps: int) -> Callable[[int], float]:
-        """A rise from 0, then half a cosine to the power of 1.5, so that it falls earlier, down to the final rate."""
-        wave = warmup_cosine(min(self.recipe.warmup, steps), steps, 0.0)
-        return lambda step: max(wave(step) ** 1.5, self.recipe.min_learning_rate_ratio)
+        """A rise from 0, then half a cosine to the power of 1.5, so that it falls earlier, down to the last learning rate."""
+        wave = warmup_cosine(min(self.warmup, steps), steps, 0.0)
+        return lambda step: max(wave(step) ** 1.5, self.min_learning_rate_ratio)
+
+
+class ChatGPT(char_gpt.CharGPT):
+    """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
+
+    recipe_class = Recipe
+    description = Description(
+        title="answers what you say", reference=(0.0053, 2440), sample_prompt=">Hello!\n<", sample_tokens=36,
+        sample_temperature=0.0, max_new_tokens=100, next_command="python -m zoo.chat {run}",
+    )  # fmt: skip
+    chat = True
+    init_std = 0.08
+
+    recipe: Recipe
+
+    def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary_size, rng)
+        self.position_embedding.load_state_dict({"weight": self.init_std * waves(recipe.context, recipe.width)})
+        self.lm_head = nn.Linear(recipe.width, vocabulary_size, bias=False, init_std=self.init_std, rng=rng)
 
 
 def waves(positions: int, width: int) -> np.ndarray:

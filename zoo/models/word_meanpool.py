@@ -44,9 +44,9 @@ import numpy as np
 from microtensor import Tensor, embedding_bag, nn, no_grad
 from zoo import recipe as recipes
 from zoo.datasets.batches import Dataset, WindowDataset
-from zoo.datasets.corpus import Corpus
-from zoo.model import Model, Moment
-from zoo.recipe import option
+from zoo.model import Description, Model
+from zoo.options import option
+from zoo.recipe import Metrics
 from zoo.tokenizers.words import WordTokenizer
 
 EXAMPLES = 100_000  # how many the default recipe learns from
@@ -57,6 +57,9 @@ SUMMARIZED = 20_000  # of a long text, the summary looks at so many examples fro
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
     """The settings of word_meanpool: plain SGD, an example a step."""
+
+    tokenizer_class = WordTokenizer
+    loss_window = 1000
 
     width: int = option(32, "how many numbers stand for a word", at_least=1, at_most=10**5)
     steps: int | None = option(
@@ -76,47 +79,22 @@ class Recipe(recipes.Recipe):
                 self.default("steps", math.ceil(EXAMPLES / self.batch_size))
             self.default("learning_rate", LEARNING_RATE * self.batch_size)
 
-
-class WordMeanPool(Model):
-    """tokens (batch, context) to logits (batch, vocabulary), by the mean of the words' embeddings."""
-
-    about = "mean of 4 words"
-    corpus = Corpus("verses.txt")
-    recipe_class = Recipe
-    tokenizer_class = WordTokenizer
-    trains = (0.052, 5)
-    recent = 1000
-
-    recipe: Recipe
-
-    def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
-        super().__init__(recipe, vocabulary, rng)
-        self.embeddings = nn.normal((vocabulary, recipe.width), 1.0, rng)
-        self.projection = nn.normal((recipe.width, vocabulary), 1 / math.sqrt(recipe.width), rng)
-
-    def forward(self, tokens: Any) -> Tensor:
-        """tokens (batch, time), whole numbers; logits (batch, vocabulary)."""
-        context = embedding_bag(tokens, self.embeddings)  # the mean of the words' rows: (batch, width)
-        return context @ self.projection
-
-    def marks(self, steps: int, epoch: int) -> set[int]:
+    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
         """The first step too: it shows what the untrained model guesses, and the loss it starts from."""
-        return {1, *super().marks(steps, epoch)}
+        return {1, *super().evaluation_steps(steps, epoch_steps)}
 
-    def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
+    def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
         """An example, and what the model guessed."""
         example = at.example()
         seen = " | ".join(f"{name.capitalize()}: {text}" for name, text in example.items())
-        held_out = "" if at.validation is None else f" | Validation: {at.validation:.4f}"
-        return f"Step {at.step} | {seen} | Loss: {at.loss:.4f}{held_out}", example
+        return f"Step {at.step} | {seen} | {at.losses()}", example
 
-    def summary(self, examples: Dataset) -> list[tuple[str, Any]]:
+    def summary(self, model: nn.Module, dataset: Dataset) -> list[tuple[str, dict[str, Any]]]:
         """For how many contexts the likeliest word is right, and how many a mean can't tell apart."""
-        assert isinstance(examples, WindowDataset)
-        inputs, targets = examples.inputs, examples.targets
-        inputs, targets = inputs[:SUMMARIZED], targets[:SUMMARIZED]
+        assert isinstance(dataset, WindowDataset)
+        inputs, targets = dataset.inputs[:SUMMARIZED], dataset.targets[:SUMMARIZED]
         with no_grad():
-            parts = [self(inputs[i : i + 256]).data.argmax(axis=1) for i in range(0, len(inputs), 256)]
+            parts = [model(inputs[i : i + 256]).data.argmax(axis=1) for i in range(0, len(inputs), 256)]
         guesses = np.concatenate(parts)
         right: dict[tuple[int, ...], bool] = {}
         bags: dict[tuple[int, ...], set[int]] = {}
@@ -131,8 +109,27 @@ class WordMeanPool(Model):
                 {"right_contexts": known, "distinct_contexts": contexts},
             ),
             (
-                f"Bags: {ambiguous} set{'s' if ambiguous != 1 else ''} of {self.recipe.context} words "
+                f"Bags: {ambiguous} set{'s' if ambiguous != 1 else ''} of {self.context} words "
                 "with several continuations, which a mean can't tell apart",
                 {"ambiguous_bags": ambiguous},
             ),
         ]
+
+
+class WordMeanPool(Model):
+    """tokens (batch, context) to logits (batch, vocabulary), by the mean of the words' embeddings."""
+
+    recipe_class = Recipe
+    description = Description(title="mean of 4 words", reference=(0.052, 5))
+
+    recipe: Recipe
+
+    def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary_size, rng)
+        self.embeddings = nn.normal((vocabulary_size, recipe.width), 1.0, rng)
+        self.projection = nn.normal((recipe.width, vocabulary_size), 1 / math.sqrt(recipe.width), rng)
+
+    def forward(self, tokens: Any) -> Tensor:
+        """tokens (batch, time), whole numbers; logits (batch, vocabulary)."""
+        context = embedding_bag(tokens, self.embeddings)  # the mean of the words' rows: (batch, width)
+        return context @ self.projection

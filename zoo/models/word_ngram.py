@@ -54,14 +54,19 @@ from microtensor import Tensor, nn
 from microtensor.optim import piecewise
 from zoo import recipe as recipes
 from zoo.datasets.corpus import Corpus
-from zoo.model import Model, Moment
-from zoo.recipe import option
+from zoo.model import Description, Model
+from zoo.options import option
+from zoo.recipe import Metrics
 from zoo.tokenizers.words import WordTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
     """The settings of word_ngram: SGD whose rate is lowered after a third and after two thirds of the way."""
+
+    corpus = Corpus("sentences.txt")
+    tokenizer_class = WordTokenizer
+    document_per_line = True
 
     context: int = option(3, "how many words the model sees", at_least=1, at_most=2**12)
     width: int = option(32, "how many numbers stand for a word", at_least=1, at_most=2**14)
@@ -76,28 +81,39 @@ class Recipe(recipes.Recipe):
     epochs: int | None = option(150, "how many times the text is gone through", at_least=1, at_most=10**9)
     learning_rate: float = option(0.1, "the learning rate of the first third of training", above=0, at_most=1e30)
 
+    def schedule(self, steps: int) -> Callable[[int], float]:
+        """The whole rate for a third of the way, half of it for another, and a fifth for the last."""
+        return piecewise([-(-steps // 3), -(-2 * steps // 3)], [1.0, 0.5, 0.2])
+
+    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
+        """The first epoch too, which shows the loss it starts from."""
+        return {min(epoch_steps, steps), *super().evaluation_steps(steps, epoch_steps)}
+
+    def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
+        """The epoch's mean loss and the learning rate."""
+        epoch = f"Epoch {at.epoch:>{len(str(at.epochs))}}/{at.epochs}"
+        return f"{epoch} | {at.losses()} | LR: {at.learning_rate:.3f}", {"epoch": at.epoch}
+
 
 class WordNgram(Model):
     """tokens (batch, context) to logits (batch, vocabulary), by a table of embeddings for each position and a tanh layer."""
 
-    about = "3 words in order"
-    corpus = Corpus("sentences.txt")
     recipe_class = Recipe
-    tokenizer_class = WordTokenizer
-    trains = (0.111, 1)
-    by_line = True
-    tries = ("the cat sat", "the dog chased", "dog chased the", "boy ate some")
-    sample = ("the girl ran", 3, 0.0)
+    description = Description(
+        title="3 words in order", reference=(0.111, 1),
+        prompts=("the cat sat", "the dog chased", "dog chased the", "boy ate some"),
+        sample_prompt="the girl ran", sample_tokens=3, sample_temperature=0.0,
+    )  # fmt: skip
 
     recipe: Recipe
 
-    def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
-        super().__init__(recipe, vocabulary, rng)
+    def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary_size, rng)
         tables = recipe.context if recipe.pooling == "positions" else 1
-        self.tables = [nn.Embedding(vocabulary, recipe.width, init_std=0.5, rng=rng) for _ in range(tables)]
+        self.tables = [nn.Embedding(vocabulary_size, recipe.width, init_std=0.5, rng=rng) for _ in range(tables)]
         self.hidden = nn.Linear(tables * recipe.width, recipe.hidden, rng=rng, activation="tanh")
-        self.dropout = nn.Dropout(recipe.dropout, self.noise)
-        self.output = nn.Linear(recipe.hidden, vocabulary, init_std=0.1 / recipe.hidden**0.5, rng=rng)
+        self.dropout = nn.Dropout(recipe.dropout)
+        self.output = nn.Linear(recipe.hidden, vocabulary_size, init_std=0.1 / recipe.hidden**0.5, rng=rng)
 
     def forward(self, tokens: Any) -> Tensor:
         """tokens (batch, time), whole numbers; logits (batch, vocabulary)."""
@@ -110,17 +126,3 @@ class WordNgram(Model):
             nothing = np.zeros((len(tokens), missing * self.recipe.width), np.float32)
             context = mt.concatenate([nothing, *(table(tokens[:, i]) for i, table in enumerate(self.tables[missing:]))], axis=1)
         return self.output(self.dropout(self.hidden(context)))
-
-    def schedule(self, steps: int) -> Callable[[int], float]:
-        """The whole rate for a third of the way, half of it for another, and a fifth for the last."""
-        return piecewise([-(-steps // 3), -(-2 * steps // 3)], [1.0, 0.5, 0.2])
-
-    def marks(self, steps: int, epoch: int) -> set[int]:
-        """The first epoch too, which shows the loss it starts from."""
-        return {epoch, *super().marks(steps, epoch)} if epoch <= steps else super().marks(steps, epoch)
-
-    def report(self, at: Moment) -> tuple[str, dict[str, Any]]:
-        """The epoch's mean loss and the learning rate."""
-        held_out = "" if at.validation is None else f" | Validation: {at.validation:.4f}"
-        epoch = f"Epoch {at.epoch:>{len(str(at.epochs))}}/{at.epochs}"
-        return f"{epoch} | Loss: {at.loss:.4f}{held_out} | LR: {at.learning_rate:.3f}", {"epoch": at.epoch}

@@ -20,9 +20,9 @@ from zoo.chat.template import BOT, END, USER
 from zoo.datasets.corpus import data_folder
 from zoo.errors import DataError, UserError
 from zoo.model import Model
-from zoo.recipe import RENAMED as RENAMED_FIELDS
+from zoo.options import RENAMED as RENAMED_FIELDS
 from zoo.recipe import Recipe, make_recipe
-from zoo.registry import list_models, model_class
+from zoo.registry import build_model, list_models, model_class
 from zoo.tokenizers.tokenizer import Tokenizer
 
 #: Changes when a newer zoo could no longer read an older file.
@@ -92,7 +92,7 @@ class Checkpoint:
     def tokenizer(self, config: dict[str, Any]) -> Tokenizer:
         """The tokenizer in a configuration. Raises DataError for data that its class can't have written."""
         try:
-            return model_class(self.name).tokenizer_class.from_dict(config["tokenizer"])
+            return model_class(self.name).recipe_class.tokenizer_class.from_dict(config["tokenizer"])
         except ValueError as error:
             reason = str(error)
         except (LookupError, TypeError, AttributeError, ArithmeticError) as error:  # from a class that expects no evil
@@ -110,7 +110,6 @@ class Checkpoint:
         Raises DataError, naming the file and what is wrong.
         """
         config = self.read_config()
-        kind = model_class(self.name)
         recipe = self.recipe(config)
         tokenizer = self.tokenizer(config)
         if last and self.state is None:
@@ -123,7 +122,7 @@ class Checkpoint:
         parameters = {n: a.astype(np.float32) if a.dtype == np.float16 else a for n, a in parameters.items()}
         blank: Any = _Blank(sum(array.size for array in parameters.values()))
         try:
-            model = kind(recipe, len(tokenizer.vocabulary), blank)
+            model = build_model(self.name, recipe, len(tokenizer.vocabulary), blank)
             model.load_state_dict(parameters)
         except ValueError as error:
             raise DataError(f"another model: {file}: {error}; train again") from None

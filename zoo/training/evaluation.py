@@ -63,10 +63,15 @@ def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tu
     training, held_out = parts(model, documents)
     if held_out:
         try:
-            return model.examples(training, tokenizer), model.examples(held_out, tokenizer)
+            return make_dataset(model, training, tokenizer), make_dataset(model, held_out, tokenizer)
         except DataError:  # a part is too short for a single example, so all is learned from
             pass
-    return model.examples(leading_fraction(documents, model.recipe.data_fraction), tokenizer), None
+    return make_dataset(model, leading_fraction(documents, model.recipe.data_fraction), tokenizer), None
+
+
+def make_dataset(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> Dataset:
+    """Cut documents, as tokens, into examples for a model. Raises DataError where they are too short."""
+    return model.recipe.dataset(documents, tokenizer, model.predicts_every_token())
 
 
 def parts(model: Model, documents: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:

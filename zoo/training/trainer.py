@@ -18,7 +18,8 @@ from microtensor.optim import clip_grad_norm
 from zoo.chat.template import BOT, END, USER, is_conversation
 from zoo.datasets.batches import IGNORE_INDEX, valid_targets
 from zoo.errors import DataError, UsageError
-from zoo.model import Model, Moment
+from zoo.model import Model
+from zoo.recipe import Metrics
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training.checkpoint import text_digest, within
 from zoo.training.evaluation import evaluate, split
@@ -28,7 +29,7 @@ from zoo.training.run_folder import RunFolder
 #: Training saves itself this often, in seconds, unless told after how many steps.
 SAVE_EVERY = 60.0
 #: The loss that is shown is the mean of this many last steps at most.
-MOST_RECENT = 10_000
+LONGEST_WINDOW = 10_000
 
 
 class Diverged(DataError):
@@ -44,7 +45,7 @@ class Interrupted(Exception):
 
 
 class _Step(NamedTuple):
-    """A step that was done: the batch (its last part, if it was learned in parts), the scores, the loss, the learning rate."""
+    """A step that was done: the batch (its last part, if it was learned in parts), the logits, the loss, the learning rate."""
 
     inputs: np.ndarray
     targets: np.ndarray
@@ -57,7 +58,7 @@ class Trainer:
     """Trains a model on a text's examples and keeps its run folder.
 
     Where the text is long enough, its last tenth is held out: the model is evaluated on the whole of that now and then, and the
-    parameters that did best there are the ones that are kept for use, unless the model goes by its last ones (`keeps_best`).
+    parameters that did best there are the ones that are kept for use, unless the recipe goes by the last ones (`keep_best`).
     Otherwise those of the last step are.
 
     Args:
@@ -67,7 +68,8 @@ class Trainer:
         folder: where the run is saved.
         checkpoint_every: save after every so many steps; once a minute if None.
 
-    Raises DataError when the text is too short, and UsageError when a batch is larger than the text.
+    Raises DataError when the text is too short, and UsageError when a batch is larger than the text, or a model has no
+    parameters.
     """
 
     def __init__(
@@ -77,20 +79,23 @@ class Trainer:
         self.tokenizer = tokenizer
         self.folder = folder
         self.recipe = model.recipe
-        self.documents = [tokenizer.encode(part) for part in model.documents(text)]
-        self.examples, self.validation = split(model, self.documents, tokenizer)
-        if self.recipe.batch_size > len(self.examples) and self.examples.targets_per_example == 1:
+        self.documents = [tokenizer.encode(part) for part in self.recipe.documents(text)]
+        self.dataset, self.validation = split(model, self.documents, tokenizer)
+        if self.recipe.batch_size > len(self.dataset) and self.dataset.targets_per_example == 1:
             raise UsageError(
-                f"--batch-size: {self.recipe.batch_size} is more than the {len(self.examples)} examples of the text"
+                f"--batch-size: {self.recipe.batch_size} is more than the {len(self.dataset)} examples of the text"
             )
-        self.epoch_steps = max(len(self.examples) // self.recipe.batch_size, 1)
-        self.steps = self.recipe.total_steps(len(self.examples))
+        self.epoch_steps = max(len(self.dataset) // self.recipe.batch_size, 1)
+        self.steps = self.recipe.total_steps(len(self.dataset))
         self.parameters = model.parameters()
-        self.optimizer = model.optimizer()
-        self.schedule = model.schedule(self.steps)
+        if not self.parameters:
+            raise UsageError(f"{type(model).__name__} has no parameters: nothing in it can learn")
+        self.optimizer = self.recipe.optimizer(model)
+        self.schedule = self.recipe.schedule(self.steps)
         self.step = 0
-        recent = model.recent or self.epoch_steps
-        self.recent: deque[float] = deque(maxlen=min(recent, MOST_RECENT))
+        window = self.recipe.loss_window or self.epoch_steps
+        #: The losses of the last steps.
+        self.losses: deque[float] = deque(maxlen=min(window, LONGEST_WINDOW))
         #: The lowest loss on the validation split so far, and when it was reached.
         self.best, self.best_step = math.inf, 0
         self.metrics: list[dict[str, Any]] = []
@@ -101,7 +106,10 @@ class Trainer:
         self._checkpoint_every = checkpoint_every
         self._text = text_digest(text)
         model.chat = is_conversation(text) and {USER, BOT, END} <= set(tokenizer.vocabulary)
-        self._drops_out = any(isinstance(module, nn.Dropout) and module.p > 0 for _, module in model.named_modules())
+        self._dropout = [layer for _, layer in model.named_modules() if isinstance(layer, nn.Dropout) and layer.p > 0]
+        self._dropout_rng = np.random.default_rng()
+        for layer in self._dropout:  # also those that were made without a generator
+            layer.rng = self._dropout_rng
         self._saved = -1
 
     def resume(self) -> None:
@@ -118,7 +126,7 @@ class Trainer:
         try:
             self.step = int(state["step"])
             self.best, self.best_step = float(state["best"]), int(state["best_step"])
-            self.recent.extend(state["recent_losses"].tolist())
+            self.losses.extend(state["recent_losses"].tolist())
             self.model.load_state_dict(within(state, "model."))
             self.optimizer.load_state_dict(within(state, "optimizer."))
         except KeyError as error:
@@ -139,17 +147,17 @@ class Trainer:
             "step": np.array(self.step),
             "best": np.array(self.best),
             "best_step": np.array(self.best_step),
-            "recent_losses": np.array(list(self.recent)),
+            "recent_losses": np.array(list(self.losses)),
             **optimizer,
         }
-        for_use = best or self.validation is None or not math.isfinite(self.best) or not self.model.keeps_best
+        for_use = best or self.validation is None or not math.isfinite(self.best) or not self.recipe.keep_best
         self.moved = self.folder.save(self.model, self.tokenizer, self._text, state, self.metrics, for_use) or self.moved
         self._saved = self.step
 
     @property
     def loss(self) -> float:
         """The mean loss of the last steps."""
-        return sum(self.recent) / len(self.recent) if self.recent else math.nan
+        return sum(self.losses) / len(self.losses) if self.losses else math.nan
 
     def run(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         """Train to the last step, calling `report` with a line and its figures now and then, and save.
@@ -157,22 +165,22 @@ class Trainer:
         Raises Interrupted after a signal, when what was learned so far has been saved; and DataError when the loss is no longer
         a number, before that step changes anything.
         """
-        marks = self.model.marks(self.steps, self.epoch_steps)
+        evaluated = self.recipe.evaluation_steps(self.steps, self.epoch_steps)
         saved_at = told_at = time.monotonic()
         started_at, told = told_at - self.seconds, self.step
-        tokens = self.recipe.batch_size * self.examples.targets_per_example
+        tokens = self.recipe.batch_size * self.dataset.targets_per_example
         self.model.train()
         # Numbers that overflow on the way to a loss of infinity or NaN need no warnings: the loss is checked at each step.
         with np.errstate(all="ignore"), _signals() as received, Progress(self.steps, self.step, tokens) as progress:
             while self.step < self.steps:
                 done = self._one_step()
                 self.step += 1
-                self.recent.append(done.loss)
-                shown = self.step in marks or self.step == self.steps or tokens > 256 or self.step & 63 == 0
+                self.losses.append(done.loss)
+                shown = self.step in evaluated or self.step == self.steps or tokens > 256 or self.step & 63 == 0
                 if shown:
-                    progress.update(self.step, self.loss, self.step in marks or self.step == self.steps)
+                    progress.update(self.step, self.loss, self.step in evaluated or self.step == self.steps)
                 best, news = False, None
-                if self.step in marks:
+                if self.step in evaluated:
                     speed = (self.step - told) * tokens / max(time.monotonic() - told_at, 1e-9)
                     validation, best = self._validate()
                     self.seconds = time.monotonic() - started_at
@@ -195,9 +203,10 @@ class Trainer:
     def _one_step(self) -> _Step:
         """Change the parameters once."""
         model, recipe = self.model, self.recipe
-        if self._drops_out:
-            model.prepare(self.step)
-        inputs, targets = self.examples.batch(self.step, recipe.batch_size, recipe.seed)
+        if self._dropout:
+            # What is dropped depends on the seed and the step alone, so that nothing of it needs saving.
+            self._dropout_rng.bit_generator.state = np.random.default_rng((recipe.seed, self.step, 2)).bit_generator.state
+        inputs, targets = self.dataset.batch(self.step, recipe.batch_size, recipe.seed)
         if recipe.grad_accumulation == 1:
             logits = model(inputs)
             loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX)
@@ -250,10 +259,9 @@ class Trainer:
             return {"input": decode(done.inputs[0]), "target": decode([done.targets[0]]), "pred": decode([guess])}
 
         epochs = self.recipe.epochs or -(-self.steps // self.epoch_steps)
-        moment = Moment(
-            self.step, self.steps, self.step // self.epoch_steps, epochs, self.loss, validation, done.rate, speed, example
-        )
-        line, figures = self.model.report(moment)
+        epoch = self.step // self.epoch_steps
+        now = Metrics(self.step, self.steps, epoch, epochs, self.loss, validation, done.rate, speed, example)
+        line, figures = self.recipe.report(now)
         metrics = {
             "step": self.step,
             "loss": self.loss,

@@ -12,8 +12,9 @@ import numpy as np
 
 from zoo.datasets.corpus import Corpus
 from zoo.errors import UsageError
+from zoo.model import Description
 from zoo.models import char_gpt
-from zoo.recipe import option
+from zoo.options import option
 from zoo.tokenizers.tokenizer import stream_utf8
 
 
@@ -95,6 +96,9 @@ def _merged(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
 class Recipe(char_gpt.Recipe):
     """As for char_gpt, in small."""
 
+    corpus = Corpus("verses.txt", "abc")  # (the alphabet is of no use to this tokenizer)
+    tokenizer_class = BytePairTokenizer
+
     vocabulary_size: int = option(280, "how many tokens the vocabulary has at most", at_least=256)
     context: int = option(16, "how many tokens the model sees at most", at_least=1)
     layers: int = option(1, "how many blocks follow each other", at_least=1)
@@ -106,10 +110,5 @@ class Recipe(char_gpt.Recipe):
 class BytePairGPT(char_gpt.CharGPT):
     """tokens (batch, time) to logits (batch, time, vocabulary)."""
 
-    about = "byte pairs"
-    corpus = Corpus("verses.txt", "abc")  # (the alphabet is of no use to this tokenizer)
     recipe_class = Recipe
-    tokenizer_class = BytePairTokenizer
-    trains = None
-    tokens = 30
-    sample = (None, 12, 0.8)
+    description = Description(title="byte pairs", max_new_tokens=30)

@@ -13,7 +13,7 @@ from microtensor.optim import AdamW
 from zoo import recipe as recipes
 from zoo.cache import Cache
 from zoo.model import Model
-from zoo.recipe import option
+from zoo.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +26,10 @@ class Recipe(recipes.Recipe):
     steps: int | None = option(40, "how many times the parameters are changed", at_least=1)
     learning_rate: float = option(0.01, "the learning rate", above=0)
     dropout: float = option(0.1, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
+
+    def optimizer(self, model: nn.Module) -> AdamW:
+        """AdamW."""
+        return AdamW(model.parameters(), lr=self.learning_rate)
 
 
 class Cell(nn.Module):
@@ -46,12 +50,12 @@ class LSTM(Model):
 
     recipe_class = Recipe
 
-    def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
-        super().__init__(recipe, vocabulary, rng)
-        self.embedding = nn.Embedding(vocabulary, recipe.width, rng=rng)
+    def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary_size, rng)
+        self.embedding = nn.Embedding(vocabulary_size, recipe.width, rng=rng)
         self.cell = Cell(recipe.width, rng)
         self.dropout = nn.Dropout(recipe.dropout)
-        self.lm_head = nn.Linear(recipe.width, vocabulary, rng=rng)
+        self.lm_head = nn.Linear(recipe.width, vocabulary_size, rng=rng)
 
     def forward(self, tokens: Any, cache: Any = None) -> Tensor:
         """The hidden state goes from token to token; a cache brings that of the tokens before."""
@@ -69,7 +73,3 @@ class LSTM(Model):
     def new_cache(self, batch: int = 1) -> Cache:
         """The states, however long the text."""
         return Cache()
-
-    def optimizer(self) -> AdamW:
-        """AdamW."""
-        return AdamW(self.parameters(), lr=self.recipe.learning_rate)

@@ -14,7 +14,7 @@ from microtensor.optim import AdamW
 from zoo import recipe as recipes
 from zoo.cache import KVCache
 from zoo.model import Model
-from zoo.recipe import option
+from zoo.options import option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,10 @@ class Recipe(recipes.Recipe):
     batch_size: int = option(8, "how many sequences a step learns from", at_least=1)
     steps: int | None = option(40, "how many times the parameters are changed", at_least=1)
     learning_rate: float = option(0.01, "the learning rate", above=0)
+
+    def optimizer(self, model: nn.Module) -> AdamW:
+        """AdamW."""
+        return AdamW(model.parameters(), lr=self.learning_rate)
 
 
 def rotate(x: Any, first: int) -> Any:
@@ -80,12 +84,12 @@ class RotaryGPT(Model):
 
     recipe_class = Recipe
 
-    def __init__(self, recipe: Recipe, vocabulary: int, rng: np.random.Generator) -> None:
-        super().__init__(recipe, vocabulary, rng)
-        self.embedding = nn.Embedding(vocabulary, recipe.width, rng=rng)
+    def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary_size, rng)
+        self.embedding = nn.Embedding(vocabulary_size, recipe.width, rng=rng)
         self.blocks = [Block(recipe, rng) for _ in range(recipe.layers)]
         self.norm = nn.RMSNorm(recipe.width)
-        self.lm_head = nn.Linear(recipe.width, vocabulary, bias=False, rng=rng)
+        self.lm_head = nn.Linear(recipe.width, vocabulary_size, bias=False, rng=rng)
 
     def forward(self, tokens: Any, cache: Any = None) -> Tensor:
         """The cache holds the keys and values of earlier positions."""
@@ -97,7 +101,3 @@ class RotaryGPT(Model):
     def new_cache(self, batch: int = 1) -> KVCache:
         """Keys and values of `context` positions."""
         return KVCache(len(self.blocks), self.recipe.context)
-
-    def optimizer(self) -> AdamW:
-        """AdamW."""
-        return AdamW(self.parameters(), lr=self.recipe.learning_rate)
