@@ -68,10 +68,10 @@ def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
         checkpoint = find(options.model)
         config = checkpoint.read_config()
         name, recipe = checkpoint.name, checkpoint.recipe(config)
-        tokenizer = recipe.tokenizer_class.from_dict(config)
+        tokenizer = checkpoint.tokenizer(config)
     model = build_model(name, recipe, len(tokenizer.vocabulary))
     if config is not None:
-        model.chat = is_chat(config)
+        model.chat = is_chat(config, tokenizer)
     return model, tokenizer
 
 
