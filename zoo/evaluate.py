@@ -21,7 +21,7 @@ def main(arguments: list[str]) -> int:
     from zoo.datasets.batches import valid_targets
     from zoo.datasets.corpus import read_text
     from zoo.training.checkpoint import find
-    from zoo.training.evaluation import evaluate, make_dataset, parts, split
+    from zoo.training.evaluation import bits_per_character_and_byte, evaluate, make_dataset, parts, split
     from zoo.training.progress import Progress
 
     found = find(options.model)
@@ -43,11 +43,18 @@ def main(arguments: list[str]) -> int:
     with Progress(count, unit=tokenizer.unit.removesuffix("s")) as progress:
         loss = evaluate(model, examples, progress.update)
         progress.update(count, loss, force=True)
-    figures = {"loss": loss, "perplexity": _exp(loss), "bits_per_character": _bits(loss, examples, tokenizer), "tokens": count}
+    per_character, per_byte = bits_per_character_and_byte(loss, examples, tokenizer)
+    figures = {
+        "loss": loss,
+        "perplexity": _exp(loss),
+        "bits_per_character": per_character,
+        "bits_per_byte": per_byte,
+        "tokens": count,
+    }
     result(
         options,
         f"On {what}: {count:,} {tokenizer.unit}\nloss {loss:.4f} nats, perplexity {figures['perplexity']:.4g}, "
-        f"{figures['bits_per_character']:.3f} bits per character",
+        f"{per_character:.3f} bits per character, {per_byte:.3f} bits per byte",
         {"model": found.name, "text": what, **figures},
     )
     if not math.isfinite(loss):
@@ -76,18 +83,6 @@ def _ask(model: Any, tokenizer: Any, questions: list[Any]) -> int:
 def _exp(loss: float) -> float:
     """e^loss: among how many equally likely tokens the model would be as unsure."""
     return math.exp(loss) if loss < 700 else math.inf
-
-
-def _bits(loss: float, examples: Any, tokenizer: Any) -> float:
-    """The loss in bits for each character of the text, blanks between words included."""
-    from zoo.datasets.batches import valid_targets
-    from zoo.tokenizers.tokenizer import count_characters
-
-    tokens = characters = 0
-    for _, targets in examples.in_order():
-        tokens += valid_targets(targets).size
-        characters += count_characters(tokenizer, valid_targets(targets))
-    return loss * tokens / math.log(2) / characters
 
 
 if __name__ == "__main__":

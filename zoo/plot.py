@@ -57,8 +57,7 @@ def main(arguments: list[str]) -> int:
 
 def _draw_model(options: argparse.Namespace, out: Path) -> None:
     """A picture of one trained model."""
-    from zoo.chat.template import apply_chat_template
-    from zoo.inference.generation import encode_prompt
+    from zoo.explain.trace import encode_text
     from zoo.plots.attention import draw_attention
     from zoo.plots.embeddings import draw_embeddings
     from zoo.plots.probabilities import draw_probabilities
@@ -70,7 +69,7 @@ def _draw_model(options: argparse.Namespace, out: Path) -> None:
     if options.what == "embeddings":
         draw_embeddings(name, model, tokenizer, options.method, out)
         return
-    tokens = encode_prompt(tokenizer, apply_chat_template(text[0]) if model.chat else text[0])
+    tokens = encode_text(model, tokenizer, text[0])
     draw = draw_attention if options.what == "attention" else draw_probabilities
     draw(name, model, tokenizer, tokens, out)
 

@@ -88,12 +88,11 @@ class Recipe(Options):
         return [line for line in text.split("\n") if line.strip()] if self.document_per_line else [text]
 
     def make_tokenizer(self, text: Callable[[], str]) -> Tokenizer:
-        """The tokenizer for a text, which is read only where the alphabet isn't known beforehand."""
-        if self.data is None and self.corpus.alphabet is not None:
-            return self.tokenizer_class.train(self.corpus.alphabet)
-        # Where lines stand for themselves, their ends are no characters to learn; words are kept apart by them.
-        joint = "" if self.tokenizer_class.unit == "characters" else "\n"
-        return self.tokenizer_class.train(joint.join(self.documents(text())))
+        """Make the tokenizer for a text, which is read only if the tokenizer asks for it. Where the recipe has a
+        `vocabulary_size`, that is the largest vocabulary wanted."""
+        alphabet = self.corpus.alphabet if self.data is None else None
+        size = getattr(self, "vocabulary_size", None)
+        return self.tokenizer_class.train_on(lambda: self.documents(text()), alphabet, size)
 
     def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
         """Cut documents, as tokens, into examples: sequences for a model that predicts after every token, else windows."""

@@ -148,6 +148,7 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
     from zoo.inference.decoder import Decoder
     from zoo.inference.generation import generate, likeliest, show_bars
     from zoo.inference.sampling import Sampling
+    from zoo.tokenizers.tokenizer import decode_excerpt
 
     if trainer.best_step:
         figures = {"best_validation_loss": trainer.best, "best_step": trainer.best_step}
@@ -175,7 +176,8 @@ def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, train
     else:
         tokens = tokenizer.encode(about.sample_prompt).tolist()
     sampling = Sampling(about.sample_temperature)
-    text = tokenizer.decode([*tokens, *generate(Decoder(model), tokens, about.sample_tokens, sampling, rng)])
+    generated = generate(Decoder(model), tokens, about.sample_tokens, sampling, rng)
+    text = decode_excerpt(tokenizer, [*tokens, *generated])
     result(options, f"Generated: {text}", {"generated": text})
 
 

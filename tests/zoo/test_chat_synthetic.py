@@ -7,7 +7,7 @@ import pytest
 from commands import one_line_error
 
 from zoo.chat.augmentation import _typo, augment, punctuate
-from zoo.chat.exchanges import Deck, fill_slots, load_material, read_material
+from zoo.chat.exchanges import Sampler, fill_slots, load_material, read_material
 from zoo.chat.loss_mask import find_names
 from zoo.chat.synthetic import CONTEXT, held_out_questions, held_out_wordings, strangers_questions, synthetic_conversations
 from zoo.chat.template import ALPHABET, BOT, END, TURN_ALPHABET, USER, is_conversation, normalize, words_of
@@ -176,20 +176,20 @@ def test_slots_and_alternatives(tmp_path):
     material = read_material(tmp_path)
     (exchange,) = material.exchanges
     assert exchange.weight == 3 and exchange.turns[0].held_out == ["call me {name}"] and len(exchange.more) == 1
-    deck, slots = Deck(0), {}
-    said = fill_slots(exchange.turns[0].wordings[0], slots, material, deck)
-    assert said == f"i am {slots['name']}" and fill_slots("{name}.", slots, material, deck) == f"{slots['name']}."
-    assert {fill_slots("who [am i|is this]", {}, material, deck) for _ in range(2)} == {"who am i", "who is this"}
-    assert {fill_slots("{name}", {}, material, deck) for _ in range(9)} == {"Ann", "Bo"}
-    assert fill_slots("{name}", {}, material, deck, held_out=True) == "Cy"
+    sampler, slots = Sampler(0), {}
+    said = fill_slots(exchange.turns[0].wordings[0], slots, material, sampler)
+    assert said == f"i am {slots['name']}" and fill_slots("{name}.", slots, material, sampler) == f"{slots['name']}."
+    assert {fill_slots("who [am i|is this]", {}, material, sampler) for _ in range(2)} == {"who am i", "who is this"}
+    assert {fill_slots("{name}", {}, material, sampler) for _ in range(9)} == {"Ann", "Bo"}
+    assert fill_slots("{name}", {}, material, sampler, held_out=True) == "Cy"
     with pytest.raises(DataError, match="no list 'nme'"):
-        fill_slots("{nme}", {}, material, deck)
+        fill_slots("{nme}", {}, material, sampler)
 
 
 def test_made_up_words_are_new_and_often_begin_like_known_ones():
     material = load_material()
-    deck = Deck(3)
-    words = [fill_slots("{strange}", {}, material, deck) for _ in range(12_000)]
+    sampler = Sampler(3)
+    words = [fill_slots("{strange}", {}, material, sampler) for _ in range(12_000)]
     words = [word for several in words for word in several.split()]
     assert all(3 < len(word) < 10 and word[0].isupper() and word.lower() not in material.words for word in words)
     assert len(set(words)) > 0.98 * len(words)
@@ -202,18 +202,18 @@ def test_made_up_words_are_new_and_often_begin_like_known_ones():
 
 
 def test_many_wordings_of_one_question():
-    deck = Deck(0)
-    asked = {augment("why is it big", deck) for _ in range(1000)}
+    sampler = Sampler(0)
+    asked = {augment("why is it big", sampler) for _ in range(1000)}
     assert len(asked) > 200 and {"Why is it big?", "why is it big", "Why is it large?"} <= asked
-    assert any(a.endswith("??") for a in asked) and any(augment("hello", deck).isupper() for _ in range(100))
+    assert any(a.endswith("??") for a in asked) and any(augment("hello", sampler).isupper() for _ in range(100))
     assert all(set(a) <= TURN_ALPHABET and a == a.strip() for a in asked)
 
 
 def test_a_typo_changes_one_place_within_a_word():
-    deck = Deck(0)
-    seen = {_typo("a planet", deck) for _ in range(200)}
+    sampler = Sampler(0)
+    seen = {_typo("a planet", sampler) for _ in range(200)}
     assert len(seen) > 10 and all(s.startswith("a p") and abs(len(s) - len("a planet")) <= 1 for s in seen)
-    assert {_typo("is it my cat", deck) for _ in range(20)} == {"is it my cat"}
+    assert {_typo("is it my cat", sampler) for _ in range(20)} == {"is it my cat"}
 
 
 def test_correct_sentences():

@@ -24,6 +24,11 @@ def change(run, edit):
     save_safetensors(run / WEIGHTS, tensors)
 
 
+def tokenize(run, data):
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps({**config, "tokenizer": data}))
+
+
 def configure(run, **recipe):
     config = json.loads((run / "config.json").read_text())
     config["recipe"].update(recipe)
@@ -89,6 +94,16 @@ ATTACKS = {
         lambda run: (run / "config.json").write_text((run / "config.json").read_text().replace('"a"', '"ab"')),
         ["damaged", "vocabulary"],
     ),
+    "a tokenizer that is a list": (lambda run: tokenize(run, ["a"]), ["damaged", "no tokenizer"]),
+    "a tokenizer of nothing": (lambda run: tokenize(run, {}), ["damaged", "no vocabulary"]),
+    "a vocabulary that is a text": (lambda run: tokenize(run, {"vocabulary": "abc"}), ["damaged", "vocabulary"]),
+    "numbers as tokens": (lambda run: tokenize(run, {"vocabulary": ["a", 3]}), ["damaged", "has 3 at 1"]),
+    "a token twice": (lambda run: tokenize(run, {"vocabulary": ["a", "a"]}), ["damaged", "more than once"]),
+    "a smaller vocabulary": (lambda run: tokenize(run, {"vocabulary": ["a", "b"]}), ["another model", WEIGHTS]),
+    "an enormous vocabulary": (
+        lambda run: tokenize(run, {"vocabulary": [chr(i) for i in range(1000, 50_000)]}),
+        ["another model", WEIGHTS, "fewer than the recipe's model"],
+    ),
 }  # fmt: skip
 
 
@@ -106,6 +121,22 @@ def test_an_attack_is_one_line(tmp_path, small_gpt, python, kind):
         assert word in message, (word, message)
     if kind in ("a huge header", "an enormous model"):  # as a user meets it; the others would take a second each
         one_line_error(python(tmp_path, "zoo.generate", run, "--prompt", "a"), "zoo.generate", *words, code=1)
+
+
+def test_an_earlier_run_has_its_vocabulary_elsewhere(tmp_path, small_gpt, python):
+    run = tmp_path / "run"
+    shutil.copytree(small_gpt, run)
+    config = json.loads((run / "config.json").read_text())
+    config["vocabulary"] = config.pop("tokenizer")["vocabulary"]
+    (run / "config.json").write_text(json.dumps(config))
+    model, tokenizer = zoo.load_model(str(run))
+    expected, same = zoo.load_model(str(small_gpt))
+    assert tokenizer.to_dict() == same.to_dict() == {"vocabulary": config["vocabulary"]}
+    tokens = tokenizer.encode("the sea")[None]
+    np.testing.assert_array_equal(model(tokens).data, expected(tokens).data)
+    (run / "config.json").write_text(json.dumps({**config, "vocabulary": ["a", "a"]}))
+    done = python(tmp_path, "zoo.explain", run, "a", "--untrained")
+    one_line_error(done, "zoo.explain", "damaged", "more than once", code=1)
 
 
 def test_a_state_that_was_attacked_cannot_be_resumed(tmp_path, small_gpt, python):

@@ -10,7 +10,7 @@ from commands import ROOT, one_line_error
 import microtensor as mt
 import zoo
 from microtensor import nn
-from zoo.explain.trace import Walk
+from zoo.explain.trace import Trace
 from zoo.inference.beam_search import beam_search
 from zoo.inference.decoder import Decoder, kept
 from zoo.inference.generation import generate
@@ -136,9 +136,9 @@ def test_an_edited_lesson_is_what_generates(edit, changes, follows, monkeypatch)
     for _ in range(8):
         text.append(int(made(np.array([text])).data[0, -1].argmax()))
     assert greedy == text[1:] == list(beam_search(Decoder(made), [1], 8, 1))
-    walk = Walk(made, tokens[:12])
-    np.testing.assert_allclose(walk.logits.data, made(np.array([tokens[:12]])).data[0, -1], rtol=1e-4, atol=1e-4)
-    assert [weights.shape for weights in walk.attention.values()] == [(made.blocks[0].attention.heads, 12, 12)] * 2
+    trace = Trace(made, tokens[:12])
+    np.testing.assert_allclose(trace.logits.data, made(np.array([tokens[:12]])).data[0, -1], rtol=1e-4, atol=1e-4)
+    assert [weights.shape for _, weights in trace.attention] == [(made.blocks[0].attention.heads, 12, 12)] * 2
 
 
 def test_an_edit_that_shows_late_is_followed_from_there(monkeypatch):
@@ -163,7 +163,7 @@ def test_an_edit_that_shows_late_is_followed_from_there(monkeypatch):
 
 def test_attention_weights_are_the_same_written_out():
     made, tokens = model(), np.random.default_rng(0).integers(0, 65, 12).tolist()
-    fused = list(Walk(made, tokens).attention.values())
+    fused = [weights for _, weights in Trace(made, tokens).attention]
     x = made.token_embedding(np.array([tokens])) + made.position_embedding(np.arange(12))
     query, key, _ = mt.split_heads(made.blocks[0].attention.qkv(made.blocks[0].norm1(x)), 3)
     scores = (query @ key.swapaxes(-1, -2)).data[0] / math.sqrt(8)
@@ -211,8 +211,8 @@ def test_it_generates_and_predicts(trained_model):
 def test_it_is_explained(trained_model):
     name, _, run = trained_model
     text = run("zoo.explain", name, "the sea of").stdout
-    assert "Scores" in text and "The guess again" in text
-    assert ("head 2" in text) == (name == "rotary_gpt") and ("a Cell" in text) == (name == "lstm")
+    assert "Logits" in text and "The prediction again" in text
+    assert ("head 2" in text) == (name == "rotary_gpt") and ("Recurrent cell: cell" in text) == (name == "lstm")
 
 
 def test_it_is_drawn_and_compared(trained_model):

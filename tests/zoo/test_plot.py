@@ -4,10 +4,14 @@ import shutil
 
 import numpy as np
 import pytest
-from commands import one_line_error
+from commands import ROOT, one_line_error
 
+import microtensor as mt
+import zoo
+from zoo.model import Model
 from zoo.plots.embeddings import flatten
 from zoo.plots.losses import short_names
+from zoo.plots.probabilities import predictions
 
 
 def test_the_losses_of_runs(small_gpt, python, tmp_path):
@@ -75,7 +79,13 @@ def test_each_picture_of_a_model(small_gpt, python, tmp_path):
     wanted = {
         ("embeddings", small_gpt): ["first component", "of the spread", "vowel", "13 embeddings of 16 numbers"],
         ("embeddings", small_gpt, "--method", "tsne"): ["t-SNE, no unit"],
-        ("attention", small_gpt, "the sea"): ["layer 2, head 2", "query position", "attention weight"],
+        ("attention", small_gpt, "the sea"): [
+            "layer 2, head 2",
+            "blocks.1.attention",
+            "query position",
+            "key position",
+            "attention weight",
+        ],
         ("probabilities", small_gpt, "the sea is"): ["probability, given all before it", "character by character", "mean loss"],
     }
     for arguments, words in wanted.items():
@@ -89,6 +99,39 @@ def test_each_picture_of_a_model(small_gpt, python, tmp_path):
             assert word in pictures[0], (arguments, word)
     done = python(tmp_path, "zoo.plot", "attention", small_gpt, "the sea")
     assert done.returncode == 0 and (tmp_path / "attention.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "name, length, passes", [("char_gpt", 9, 1), ("char_gpt", 30, 2), ("word_ngram", 4, 1), ("word_ngram", 30, 2)]
+)
+def test_all_predictions_come_from_one_forward_pass(monkeypatch, name, length, passes):
+    """And from one more, what lies beyond the context or the first window."""
+    sizes = {"layers": 1, "width": 8, "heads": 2, "context": 16} if name == "char_gpt" else {}
+    model = zoo.create_model(name, **sizes).eval()
+    context = model.recipe.context
+    tokens = np.random.default_rng(0).integers(0, 34, length).tolist()
+    seen = [tokens[max(0, i - context) : i] for i in range(1 if name == "char_gpt" else context, length)]
+    expected = [mt.softmax(model(np.array([before])).data.reshape((-1, model.vocabulary_size))[-1]) for before in seen]
+    calls, call = [], Model.__call__
+    monkeypatch.setattr(Model, "__call__", lambda self, x: (calls.append(1), call(self, x))[1])
+    np.testing.assert_allclose(predictions(model, tokens), expected, atol=1e-6)
+    assert len(calls) == passes
+
+
+def test_models_that_came_later(python, tmp_path):
+    """An LSTM, which has no attention, and a GPT that attends in its own way."""
+    pytest.importorskip("sklearn")
+    env = {"ZOO_MODELS": str(ROOT / "tests" / "zoo" / "models")}
+    wanted = {"probabilities": "mean loss", "embeddings": "40 embeddings of 24 numbers", "attention": "blocks.0.attention"}
+    for name in ("lstm", "rotary_gpt"):
+        assert python(tmp_path, "zoo.train", name, "--steps", 2, **env).returncode == 0
+        for what, words in wanted.items():
+            text = [] if what == "embeddings" else ["the sea"]
+            done = python(tmp_path, "zoo.plot", what, name, *text, "--out", "x.svg", **env)
+            if (name, what) == ("lstm", "attention"):
+                one_line_error(done, "zoo.plot", "no attention", code=2)
+            else:
+                assert done.returncode == 0 and words in (tmp_path / "x.svg").read_text(), done.stderr
 
 
 def test_a_model_without_attention(trained, python, tmp_path):

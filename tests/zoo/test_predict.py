@@ -7,6 +7,9 @@ import re
 import pytest
 from commands import one_line_error
 
+from zoo.datasets.corpus import Corpus
+from zoo.tokenizers.words import split_words
+
 
 def test_the_likeliest_words_with_bars(trained, python):
     done = python(trained[0], "zoo.predict", "word_meanpool", "down by the harbour", "--top", 3)
@@ -46,6 +49,16 @@ def test_evaluation_of_what_was_learned_whole(trained, python):
     assert "On verses.txt, the text it learned from: 465 words" in done.stdout
     loss, perplexity, bits = map(float, re.search(r"loss (\S+) nats, perplexity (\S+), (\S+) bits", done.stdout).groups())
     assert loss < 0.1 and abs(perplexity - math.exp(loss)) < 1e-3 and 0 < bits < loss / math.log(2)
+
+
+def test_bits_count_what_a_word_adds_to_the_text(trained, python):
+    figures = json.loads(python(trained[0], "zoo.evaluate", "word_meanpool", "--json").stdout)
+    predicted = split_words(Corpus("verses.txt").read())[4:]  # after the first context
+    assert figures["tokens"] == len(predicted)
+    total = figures["loss"] * len(predicted) / math.log(2)
+    text = "".join(f" {word}" for word in predicted)
+    assert abs(figures["bits_per_character"] - total / len(text)) < 1e-9
+    assert abs(figures["bits_per_byte"] - total / len(text.encode())) < 1e-9
 
 
 def test_evaluation_on_another_text(small_gpt, python, tmp_path):

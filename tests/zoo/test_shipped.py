@@ -33,7 +33,7 @@ def test_small_files_with_how_they_were_trained():
 
 def test_it_learned_tiny_shakespeare_to_a_loss_under_1_49():
     config = json.loads((FOLDER / "char_gpt.json").read_text(encoding="utf-8"))
-    assert config["text"] == SHA256 and "".join(config["vocabulary"]) == ALPHABET
+    assert config["text"] == SHA256 and "".join(config["tokenizer"]["vocabulary"]) == ALPHABET
     assert config["best"]["validation_loss"] < 1.49
     assert len(ALPHABET) == 65 and hashlib.sha256(b"").hexdigest() != SHA256
     recipe = zoo.create_model("char_gpt").recipe.to_dict()

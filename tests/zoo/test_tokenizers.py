@@ -1,75 +1,17 @@
 """Tokenizers: characters, words, and a byte-pair tokenizer as somebody might add one."""
 
 import json
-from collections import Counter
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from models.byte_pair_gpt import BytePairTokenizer
 
 from zoo.errors import DataError, UsageError
 from zoo.tokenizers.characters import CharTokenizer
-from zoo.tokenizers.tokenizer import Tokenizer, count_bytes, count_characters, stream_utf8
+from zoo.tokenizers.tokenizer import Tokenizer, count_bytes, count_characters
 from zoo.tokenizers.words import WordTokenizer, split_words
-
-
-class BytePairTokenizer:
-    """Byte-pair encoding: the 256 bytes, and then, merge by merge, the pair of neighbours that was most frequent."""
-
-    unit = "tokens"
-
-    def __init__(self, merges):
-        self.merges = [tuple(pair) for pair in merges]
-        self.tokens = [bytes([byte]) for byte in range(256)]
-        for one, other in self.merges:
-            self.tokens.append(self.tokens[one] + self.tokens[other])
-        self.vocabulary = [token.decode(errors="backslashreplace") for token in self.tokens]
-
-    @classmethod
-    def train(cls, text, size=None):
-        if size is not None and size < 256:
-            raise UsageError(f"a vocabulary of {size} is too small: there are 256 bytes")
-        ids, merges = list(text.encode()), []
-        while len(merges) < (size or 300) - 256 and len(ids) > 1:
-            pair, _ = max(Counter(pairwise(ids)).items(), key=lambda found: (found[1], found[0]))
-            ids = cls._merged(ids, pair, 256 + len(merges))
-            merges.append(pair)
-        return cls(merges)
-
-    @staticmethod
-    def _merged(ids, pair, new):
-        merged = []
-        for id in ids:
-            if merged and (merged[-1], id) == pair:
-                merged[-1] = new
-            else:
-                merged.append(id)
-        return merged
-
-    def to_dict(self):
-        return {"merges": [list(pair) for pair in self.merges]}
-
-    @classmethod
-    def from_dict(cls, data):
-        return cls(data["merges"])
-
-    def encode(self, text):
-        ids = list(text.encode())
-        for i, pair in enumerate(self.merges):
-            ids = self._merged(ids, pair, 256 + i)
-        return np.array(ids, np.int64)
-
-    def decode(self, ids):
-        return b"".join(self.tokens[id] for id in ids).decode(errors="replace")
-
-    def token_bytes(self, id):
-        return self.tokens[id]
-
-    def stream(self):
-        return stream_utf8(self.token_bytes)
-
 
 TEXT = "The cat sat. The café sat 🙂🙂👩‍👩‍👧! 猫坐在垫子上。猫 cafe\u0301 नमस्ते नमस्ते \u200b\r\n\t"
 BYTE_PAIRS = BytePairTokenizer.train(TEXT, 280)
@@ -136,6 +78,26 @@ def test_bytes_and_characters_are_counted(tokenizer, text):
     both = np.stack([ids, ids[::-1]])
     assert count_bytes(tokenizer, both) == 2 * len(running.encode()) and count_characters(tokenizer, both) == 2 * len(running)
     assert count_bytes(tokenizer, ids[:0]) == count_characters(tokenizer, ids[:0]) == 0
+
+
+@pytest.mark.parametrize("kind", [CharTokenizer, WordTokenizer, BytePairTokenizer])
+def test_trained_on_documents(kind):
+    documents = ["the cat", "sat on the mat", "so it sat"]
+    tokenizer = kind.train_on(lambda: documents)
+    for text in documents:
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+    with pytest.raises(UsageError, match="too small"):
+        kind.train_on(lambda: documents, size=3)
+    assert not any("\n" in token for token in tokenizer.vocabulary[256 * (kind is BytePairTokenizer) :])
+
+
+def test_an_alphabet_saves_characters_the_reading():
+    def documents():
+        raise AssertionError("read, although the alphabet is known")
+
+    assert CharTokenizer.train_on(documents, "ba").vocabulary == ["a", "b"]
+    assert WordTokenizer.train_on(lambda: ["so be", "it"], "abc").vocabulary == ["be", "it", "so"]
+    assert BytePairTokenizer.train_on(lambda: ["xyxy"], "abc").tokens[256:] == [b"xy", b"xyxy"]
 
 
 # Byte pairs

@@ -79,7 +79,7 @@ def test_an_own_text_and_json(tmp_path, python):
     }  # fmt: skip
     assert "generated" in objects[-1]
     config = json.loads((tmp_path / "runs/word_meanpool/config.json").read_text(encoding="utf-8"))
-    assert "überthe" in config["vocabulary"] and config["recipe"]["width"] == 8
+    assert "überthe" in config["tokenizer"]["vocabulary"] and config["recipe"]["width"] == 8
     assert load_safetensors(tmp_path / "runs/word_meanpool/model.safetensors")["embeddings"].shape[1] == 8
 
 

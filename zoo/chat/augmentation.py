@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from zoo.chat.exchanges import Deck
+from zoo.chat.exchanges import Sampler
 from zoo.chat.template import normalize
 
 #: The words that a question begins with.
@@ -52,45 +52,45 @@ OTHERS = {word: [other for other in group if other != word] for group in SYNONYM
 HAS_SYNONYM = re.compile(rf"\b({'|'.join(sorted(OTHERS, key=len, reverse=True))})\b")
 
 
-def augment(text: str, deck: Deck, typos: bool = True) -> str:
+def augment(text: str, sampler: Sampler, typos: bool = True) -> str:
     """Write a wording as somebody might type it: with synonyms, with words that change nothing, with or without capitals,
     punctuation and apostrophes, and sometimes with a typo.
 
     Args:
         text: the wording, in lower case, without a mark at its end.
-        deck: draws what is random.
+        sampler: draws what is random.
         typos: False where each word matters, as a name does: no typos, no more words around it, and less often no capitals.
     """
-    text = HAS_SYNONYM.sub(lambda match: deck.draw(*OTHERS[match[1]]) if deck.chance(0.25) else match[1], text)
-    if REQUEST.match(text) and deck.chance(0.2):
-        text = f"{deck.draw(*REQUEST_PREFIXES)} {text}"
+    text = HAS_SYNONYM.sub(lambda match: sampler.draw(*OTHERS[match[1]]) if sampler.chance(0.25) else match[1], text)
+    if REQUEST.match(text) and sampler.chance(0.2):
+        text = f"{sampler.draw(*REQUEST_PREFIXES)} {text}"
     question = QUESTION.match(text) is not None
-    if question and text.count(" ") > 1 and deck.chance(0.08):
-        text = f"{deck.draw(*QUESTION_PREFIXES)}{',' if deck.chance(0.6) else ''} {text}"
-    while " " in text and deck.chance(0.1):
+    if question and text.count(" ") > 1 and sampler.chance(0.08):
+        text = f"{sampler.draw(*QUESTION_PREFIXES)}{',' if sampler.chance(0.6) else ''} {text}"
+    while " " in text and sampler.chance(0.1):
         words = text.split(" ")
-        at = 1 + deck.randbelow(len(words))
-        text = " ".join([*words[:at], deck.draw(*FILLERS), *words[at:]])
-    if " " in text and deck.chance(0.1):
-        text = f"{deck.draw(*PREFIXES)}{',' if deck.chance(0.4) else ''} {text}"
-    if typos and not question and " " in text and deck.chance(0.08):
-        text = f"{deck.draw(*STATEMENT_PREFIXES)} {text}"
-    if typos and not question and " " in text and deck.chance(0.1):
-        text = f"{text} {deck.draw(*STATEMENT_SUFFIXES)}"
-    if " " in text and deck.chance(0.06):
-        text = f"{text}{',' if deck.chance(0.3) else ''} {deck.draw(*SUFFIXES)}"
-    if deck.chance(0.25):
+        at = 1 + sampler.randbelow(len(words))
+        text = " ".join([*words[:at], sampler.draw(*FILLERS), *words[at:]])
+    if " " in text and sampler.chance(0.1):
+        text = f"{sampler.draw(*PREFIXES)}{',' if sampler.chance(0.4) else ''} {text}"
+    if typos and not question and " " in text and sampler.chance(0.08):
+        text = f"{sampler.draw(*STATEMENT_PREFIXES)} {text}"
+    if typos and not question and " " in text and sampler.chance(0.1):
+        text = f"{text} {sampler.draw(*STATEMENT_SUFFIXES)}"
+    if " " in text and sampler.chance(0.06):
+        text = f"{text}{',' if sampler.chance(0.3) else ''} {sampler.draw(*SUFFIXES)}"
+    if sampler.chance(0.25):
         text = text.replace("'", "")
-    if typos and deck.chance(0.05):
-        text = _typo(text, deck)
-    case = deck.random()
+    if typos and sampler.chance(0.05):
+        text = _typo(text, sampler)
+    case = sampler.random()
     if case < 0.55:
         text = capitalize(text)
     elif case < (0.8 if typos else 0.65):
         text = text.lower()
     elif case > 0.9 and text.count(" ") < 3:
         text = text.upper()
-    chance = deck.random()
+    chance = sampler.random()
     if question:
         text += "?" if chance < 0.6 else "" if chance < 0.95 else "??" if chance < 0.98 else "."
     else:
@@ -98,12 +98,12 @@ def augment(text: str, deck: Deck, typos: bool = True) -> str:
     return normalize(text)[0]
 
 
-def _typo(text: str, deck: Deck) -> str:
+def _typo(text: str, sampler: Sampler) -> str:
     """Make a typo: leave a letter out, double it, or swap it with the next, within a word of four letters or more."""
     positions = [m.start() + i for m in re.finditer(r"[a-z]{4,}", text) for i in range(1, len(m[0]) - 1)]
     if not positions:
         return text
-    at, kind = positions[deck.randbelow(len(positions))], deck.randbelow(3)
+    at, kind = positions[sampler.randbelow(len(positions))], sampler.randbelow(3)
     replacement = ("", text[at] * 2, text[at + 1] + text[at])[kind]
     return text[:at] + replacement + text[at + (2 if kind == 2 else 1) :]
 

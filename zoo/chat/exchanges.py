@@ -151,9 +151,8 @@ def _alternatives(text: str) -> tuple[list[str], list[str]]:
     return [p for p in parts if p[:1] != "~"], [p[1:].strip() for p in parts if p[:1] == "~"]
 
 
-class Deck:
-    """A random generator that draws without replacement, as from a shuffled deck of cards: of the same items, each comes once
-    before any comes again.
+class Sampler:
+    """A random generator that draws without replacement: of the same items, each comes once before any comes again.
 
     Args:
         seed: the same seed gives the same draws in every version of Python.
@@ -178,21 +177,21 @@ class Deck:
         return [items[i] for i in sorted(range(len(items)), key=keys.__getitem__)]
 
     def draw(self, *items: T) -> T:
-        """The next of these items from their deck, which is shuffled anew when it is empty."""
+        """Draw one of these items that wasn't drawn since all of them were, in an order that is shuffled anew each time."""
         left = self._left.setdefault(items, [])
         if not left:
             left.extend(self.shuffled(items))
         return left.pop()  # type: ignore[return-value]
 
 
-def fill_slots(template: str, slots: dict[str, str], material: Material, deck: Deck, held_out: bool = False) -> str:
+def fill_slots(template: str, slots: dict[str, str], material: Material, sampler: Sampler, held_out: bool = False) -> str:
     """Fill a template: choose one of each [a|b], and a value for each {list}.
 
     Args:
         template: a wording or an answer.
         slots: the values so far, by the names of their lists; new ones are added, so that they stay the same in later turns.
         material: where the lists are.
-        deck: draws what is random.
+        sampler: draws what is random.
         held_out: take the held-out values of lists that have some.
 
     Raises DataError for a list that there isn't.
@@ -201,18 +200,18 @@ def fill_slots(template: str, slots: dict[str, str], material: Material, deck: D
     end: list[str] = []
 
     def choose(match: re.Match[str]) -> str:
-        return deck.draw(*match[1].split("|"))
+        return sampler.draw(*match[1].split("|"))
 
     def look_up(match: re.Match[str]) -> str:
         name = match[1]
         if name == "babble":
-            return _gibberish(deck)
+            return _gibberish(sampler)
         if name not in slots:
             if name not in material.lists:
                 raise DataError(f"there is no list {name!r} in lists.txt, which {template!r} names; add it or mend the name")
             seen, unseen = material.lists[name]
-            value = deck.draw(*(unseen if held_out and unseen else seen))
-            slots[name] = re.sub(r"\*", lambda _: _made_up_word(material, deck), value)
+            value = sampler.draw(*(unseen if held_out and unseen else seen))
+            slots[name] = re.sub(r"\*", lambda _: _made_up_word(material, sampler), value)
         value, dots, last = slots[name].partition("...")
         end.append(last if dots else "")
         return value
@@ -221,20 +220,20 @@ def fill_slots(template: str, slots: dict[str, str], material: Material, deck: D
     return " ".join([*filled.split(), *"".join(end).split()]).replace(" ,", ",")
 
 
-def _made_up_word(material: Material, deck: Deck) -> str:
+def _made_up_word(material: Material, sampler: Sampler) -> str:
     """A new word, capitalised. Half of them begin like a known one, so that a beginning doesn't tell the rest."""
     while True:
-        word = material.beginnings[deck.randbelow(len(material.beginnings))] if deck.chance(0.5) else _syllable(deck)
-        for _ in range(1 + deck.randbelow(2)):
-            word += _syllable(deck)
+        word = material.beginnings[sampler.randbelow(len(material.beginnings))] if sampler.chance(0.5) else _syllable(sampler)
+        for _ in range(1 + sampler.randbelow(2)):
+            word += _syllable(sampler)
         if 3 < len(word) < 10 and word not in material.words and not RUDE.search(word):
             return word.capitalize()
 
 
-def _syllable(deck: Deck) -> str:
-    return "".join(sounds[deck.randbelow(len(sounds))] for sounds in (CONSONANTS, VOWELS, ENDINGS))
+def _syllable(sampler: Sampler) -> str:
+    return "".join(sounds[sampler.randbelow(len(sounds))] for sounds in (CONSONANTS, VOWELS, ENDINGS))
 
 
-def _gibberish(deck: Deck) -> str:
+def _gibberish(sampler: Sampler) -> str:
     """Three to eight random letters."""
-    return "".join(chr(ord("a") + deck.randbelow(26)) for _ in range(3 + deck.randbelow(6)))
+    return "".join(chr(ord("a") + sampler.randbelow(26)) for _ in range(3 + sampler.randbelow(6)))

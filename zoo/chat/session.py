@@ -57,16 +57,18 @@ class Conversation:
         words = self.tokenizer.encode(said).tolist()[-self.longest() :]
         marker, end = self._tokens(BOT)[0], self._tokens(END)[0]
         self.turns.append([*self._tokens(USER), *words, end])
-        turn = [marker]
+        turn, decode = [marker], self.tokenizer.stream()
         self.turns.append(turn)
         try:
             decoder, logits, room = self._read_again()
             for _ in range(LONGEST):
                 token = self.sampling.choose(logits, [], self.rng)
-                if token == end:
+                text, ended, _ = decode(token).partition(END)
+                turn += self._tokens(text) if ended else [token]  # (a token may hold the end and more)
+                if text:
+                    yield text
+                if ended:
                     break
-                turn.append(token)
-                yield self.tokenizer.decode([token])
                 if room:
                     logits, room = decoder.read([token]), room - 1
                 else:

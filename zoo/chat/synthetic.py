@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from zoo.chat.augmentation import augment, punctuate
-from zoo.chat.exchanges import Deck, Exchange, Turn, fill_slots, load_material
+from zoo.chat.exchanges import Exchange, Sampler, Turn, fill_slots, load_material
 from zoo.chat.template import ALPHABET, BOT, END, USER, Question, questions_in, words_of
 from zoo.datasets.corpus import Corpus, data_folder, read_text
 
@@ -32,17 +32,17 @@ class SyntheticConversations(Corpus):
 
 def synthetic_conversations(seed: int = 0, length: int = LENGTH) -> str:
     """Make conversations, in the chat template, of at least `length` characters in all: the same text for the same seed."""
-    deck, parts, written = Deck(seed), [], 0
+    sampler, parts, written = Sampler(seed), [], 0
     forbidden = held_out_wordings()
     while True:
-        for conversation in _conversations(deck, forbidden):
+        for conversation in _conversations(sampler, forbidden):
             parts.append(_written(conversation) + END)
             written += len(parts[-1])
             if written >= length:
                 return "".join(parts)
 
 
-def _conversations(deck: Deck, forbidden: re.Pattern[str]) -> Iterator[list[tuple[str, str]]]:
+def _conversations(sampler: Sampler, forbidden: re.Pattern[str]) -> Iterator[list[tuple[str, str]]]:
     """Conversations, as pairs of a question and its answer, that have every exchange as often as its weight says, in random
     order: as many in a conversation as fit into the context, or fewer."""
     exchanges = load_material().exchanges
@@ -50,15 +50,15 @@ def _conversations(deck: Deck, forbidden: re.Pattern[str]) -> Iterator[list[tupl
     followers = [e for e in exchanges if e.follows]
     conversation: list[tuple[str, str]] = []
     personal = False
-    for exchange in deck.shuffled(everything):
-        turns = list(_turns(exchange, deck, forbidden))
+    for exchange in sampler.shuffled(everything):
+        turns = list(_turns(exchange, sampler, forbidden))
         while exchange.personal and len(_written(turns)) > CONTEXT:
             turns.pop()  # A name that is out of the context can't be repeated.
-        if len(exchange.turns) == 1 and not exchange.more and not exchange.personal and deck.chance(0.06):
-            turns += _turns(followers[deck.randbelow(len(followers))], deck, forbidden)
+        if len(exchange.turns) == 1 and not exchange.more and not exchange.personal and sampler.chance(0.06):
+            turns += _turns(followers[sampler.randbelow(len(followers))], sampler, forbidden)
         # Two that ask for the same thing about the user would contradict each other.
         if conversation and (
-            deck.chance(0.1) or (personal and exchange.personal) or len(_written(conversation + turns)) > CONTEXT
+            sampler.chance(0.1) or (personal and exchange.personal) or len(_written(conversation + turns)) > CONTEXT
         ):
             yield conversation
             conversation, personal = [], False
@@ -72,32 +72,32 @@ def _written(conversation: list[tuple[str, str]]) -> str:
     return "".join(f"{USER}{question}{END}{BOT}{answer}{END}" for question, answer in conversation)
 
 
-def _turns(exchange: Exchange, deck: Deck, forbidden: re.Pattern[str]) -> Iterator[tuple[str, str]]:
+def _turns(exchange: Exchange, sampler: Sampler, forbidden: re.Pattern[str]) -> Iterator[tuple[str, str]]:
     """Questions and answers of an exchange, each in one of its wordings, none in a forbidden one. It may break off."""
     slots: dict[str, str] = {}
     turns = exchange.turns
     if not exchange.personal:
-        turns = turns[: 1 + deck.randbelow(len(turns))]
-    elif len(turns) > 1 and deck.chance(0.1):
+        turns = turns[: 1 + sampler.randbelow(len(turns))]
+    elif len(turns) > 1 and sampler.chance(0.1):
         turns = turns[:1]
     more = []
-    if len(turns) == len(exchange.turns) and deck.chance(0.7):
-        more = deck.shuffled(exchange.more)[: 1 + deck.randbelow(2)]
+    if len(turns) == len(exchange.turns) and sampler.chance(0.7):
+        more = sampler.shuffled(exchange.more)[: 1 + sampler.randbelow(2)]
     for turn in turns + more:
         before = dict(slots)
         while True:
-            wording = fill_slots(deck.draw(*turn.wordings), slots, load_material(), deck)
-            question = augment(wording, deck, typos=not exchange.personal)
+            wording = fill_slots(sampler.draw(*turn.wordings), slots, load_material(), sampler)
+            question = augment(wording, sampler, typos=not exchange.personal)
             if not forbidden.fullmatch(words_of(question)):
                 break
             slots = dict(before)
-        yield question, fill_slots(turn.answer, slots, load_material(), deck)
+        yield question, fill_slots(turn.answer, slots, load_material(), sampler)
 
 
 @cache
 def held_out_questions() -> list[Question]:
     """All questions in held-out wordings, once for each held-out value of their slot, after the turns that come before them."""
-    deck, found = Deck(1), []
+    sampler, found = Sampler(1), []
     material = load_material()
     for exchange in material.exchanges:
         first = (
@@ -111,7 +111,7 @@ def held_out_questions() -> list[Question]:
             for wording in turns[-1].held_out:
                 slots = [n for n in re.findall(r"\{([^}]*)\}", wording) if n in material.lists and material.lists[n][1]]
                 count = len(material.lists[slots[0]][1]) if slots else 1
-                found += [_question(turns, wording, deck) for _ in range(count)]
+                found += [_question(turns, wording, sampler) for _ in range(count)]
     return found
 
 
@@ -131,14 +131,14 @@ def held_out_wordings() -> re.Pattern[str]:
     return re.compile("|".join(wording.replace("slot", ".*") for wording in wordings))
 
 
-def _question(turns: Sequence[Turn], wording: str, deck: Deck) -> Question:
+def _question(turns: Sequence[Turn], wording: str, sampler: Sampler) -> Question:
     """The last of some turns as a question in a held-out wording, after the turns before it."""
     slots: dict[str, str] = {}
     # (First, so that its slots have the held-out values, and the turns before it the same ones.)
-    question = fill_slots(wording, slots, load_material(), deck, held_out=True)
+    question = fill_slots(wording, slots, load_material(), sampler, held_out=True)
     before = []
     for turn in turns[:-1]:
-        earlier = fill_slots(turn.wordings[0], slots, load_material(), deck, held_out=True)
-        before.append(f"{USER}{punctuate(earlier)}{END}{BOT}{fill_slots(turn.answer, slots, load_material(), deck)}{END}")
-    answer = fill_slots(turns[-1].answer, slots, load_material(), deck)
+        earlier = fill_slots(turn.wordings[0], slots, load_material(), sampler, held_out=True)
+        before.append(f"{USER}{punctuate(earlier)}{END}{BOT}{fill_slots(turn.answer, slots, load_material(), sampler)}{END}")
+    answer = fill_slots(turns[-1].answer, slots, load_material(), sampler)
     return Question("".join(before) + f"{USER}{punctuate(question)}{END}{BOT}", answer)

@@ -1,1 +1,1 @@
-"""Looking inside a model: one prediction in all its numbers, and the attention weights."""
+"""Looking inside a model: one prediction in all its numbers, by the modules that computed them."""

@@ -12,15 +12,13 @@ from zoo.errors import DataError, UsageError
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
-    parser = Parser(
-        "explain", "Walk through one prediction of a model, with all its numbers: from the text to the guess, and back."
-    )
+    parser = Parser("explain", "Explain one prediction of a model, with all its numbers: from the text to the loss, and back.")
     add_model(parser)
     parser.add_argument("text", metavar="TEXT", help="what came before")
     parser.add_argument(
         "--next",
         metavar="TOKEN",
-        help="what really comes next (default: what follows TEXT in the training text, or else the model's likeliest token)",
+        help="the target, what really comes next (default: what follows TEXT in the training text, or else the likeliest)",
     )
     parser.add_argument("--step", type=whole_number(1), metavar="N", help="show one step only")
     parser.add_argument("--untrained", action="store_true", help="as it was before training, when its numbers were random")
@@ -30,31 +28,26 @@ def main(arguments: list[str]) -> int:
     if options.untrained and options.last:
         raise UsageError("--untrained and --last: give one of the two")
 
-    from zoo.chat.template import apply_chat_template
-    from zoo.explain import backward, forward
-    from zoo.explain.layers import middle
+    from zoo.explain.explanation import explain
     from zoo.explain.screen import View
-    from zoo.explain.terminal import Painter, wants_colour
-    from zoo.explain.trace import Walk
-    from zoo.inference.generation import encode_prompt
+    from zoo.explain.terminal import Terminal, paragraph, wants_colour
+    from zoo.explain.trace import Trace, encode_text
 
     model, tokenizer = _untrained(options) if options.untrained else load(options)
-    tokens = encode_prompt(tokenizer, apply_chat_template(options.text) if model.chat else options.text)
-    walk = Walk(model, tokens, _next(options, model, tokenizer, tokens))
-    view = View(walk, tokenizer, Painter(wants_colour(sys.stdout) and not options.json))
+    tokens = encode_text(model, tokenizer, options.text)
+    trace = Trace(model, tokens, _target(options, model, tokenizer, tokens))
+    terminal = Terminal(wants_colour(sys.stdout) and not options.json)
     # A trained model learns as it did in its last step, an untrained one as in its first.
-    factor = model.recipe.schedule(1000)(0 if options.untrained else 999)
-    screens = [forward.text(view), forward.embeddings(view), *middle(view), forward.scores(view), forward.softmax(view),
-               forward.loss(view), backward.at_the_scores(view), backward.at_an_embedding(view),
-               *backward.one_step(view, factor, walk.learn(factor))]  # fmt: skip
+    screens = explain(View(trace, tokenizer, terminal), model.recipe.schedule(1000)(0 if options.untrained else 999))
     if options.step is not None and options.step > len(screens):
         raise UsageError(f"--step: there are {len(screens)} steps, no step {options.step}")
     chosen = range(len(screens)) if options.step is None else [options.step - 1]
     waits = options.step is None and not options.json and sys.stdin.isatty() and sys.stdout.isatty()
     for i in chosen:
-        title = f"Step {i + 1} of {len(screens)}: {screens[i].title}"
-        body = "\n".join(["", view.painter.strong(title), "", *screens[i].lines])
-        result(options, body, {"step": i + 1, "steps": len(screens), "title": screens[i].title, **screens[i].figures})
+        lines, figures = screens[i].draw()
+        title = paragraph(f"Step {i + 1} of {len(screens)}: {screens[i].title}")
+        body = "\n".join(["", *map(terminal.strong, title), "", *lines])
+        result(options, body, {"step": i + 1, "steps": len(screens), "title": screens[i].title, **figures})
         if waits and i + 1 < len(screens) and not _go_on():
             break
     return 0
@@ -75,15 +68,16 @@ def _untrained(options: argparse.Namespace) -> tuple[Any, Any]:
         checkpoint = find(options.model)
         config = checkpoint.read_config()
         name, recipe = checkpoint.name, checkpoint.recipe(config)
-        tokenizer = recipe.tokenizer_class.from_dict(config)
+        tokenizer = checkpoint.tokenizer(config)
     model = build_model(name, recipe, len(tokenizer.vocabulary))
     if config is not None:
-        model.chat = is_chat(config)
+        model.chat = is_chat(config, tokenizer)
     return model, tokenizer
 
 
-def _next(options: argparse.Namespace, model: Any, tokenizer: Any, tokens: list[int]) -> int | None:
-    """The token that really comes next: what --next says, or what follows in the text that the model learns from; else None."""
+def _target(options: argparse.Namespace, model: Any, tokenizer: Any, tokens: list[int]) -> int | None:
+    """The target, the token that comes next: what --next says, or what follows in the text that the model learns from; else
+    None."""
     if options.next is not None:
         found = tokenizer.encode("\n" if options.next == "\\n" else options.next).tolist()
         if len(found) != 1:
@@ -98,6 +92,8 @@ def _next(options: argparse.Namespace, model: Any, tokenizer: Any, tokens: list[
             find(options.model).check_text(text)
         documents = [tokenizer.encode(part) for part in model.recipe.documents(text)]
     except DataError:  # a text that can't be had, or has changed, tells as little as one that doesn't hold these tokens
+        if options.data_dir is not None:  # (but whoever names a folder wants to know that it isn't one)
+            raise
         return None
     return what_follows(documents, tokens)
 

@@ -1,15 +1,16 @@
-"""The parts of all screens of a walk: names for tokens, strips of numbers, and the screen itself."""
+"""Screens, and what all of them share: names for tokens, and strips of numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from zoo.explain.terminal import Painter, number
-from zoo.explain.trace import Walk
+from microtensor import Tensor
+from zoo.explain.terminal import WIDTH, Terminal, number
+from zoo.explain.trace import Trace
 from zoo.inference.generation import visible
 from zoo.tokenizers.tokenizer import Tokenizer
 
@@ -18,58 +19,74 @@ SHOWN = 8
 #: Of a longer list of numbers, a strip shows so many.
 CELLS = 32
 
+#: A screen's lines, and the same numbers for a program.
+Drawn = tuple[list[str], dict[str, Any]]
 
-@dataclass
+
+@dataclass(frozen=True)
 class Screen:
-    """One step of the walk."""
+    """One step of the explanation. Nothing is computed for it before it is drawn."""
 
     title: str
-    lines: list[str]
-    #: The same numbers for a program.
-    figures: dict[str, Any] = field(default_factory=dict)
+    draw: Callable[[], Drawn]
 
 
 class View:
-    """A walk, and how it is shown.
+    """A trace, and how it is shown.
 
     Args:
-        walk: the prediction.
-        tokenizer: what its tokens are.
-        painter: draws the numbers.
+        trace: the prediction.
+        tokenizer: names its tokens.
+        terminal: draws the numbers.
     """
 
-    def __init__(self, walk: Walk, tokenizer: Tokenizer, painter: Painter) -> None:
-        self.walk = walk
+    def __init__(self, trace: Trace, tokenizer: Tokenizer, terminal: Terminal) -> None:
+        self.trace = trace
         self.tokenizer = tokenizer
-        self.painter = painter
-        #: What a token is: a word, a character.
+        self.terminal = terminal
+        #: The unit of its tokens: a word, a character.
         self.unit = tokenizer.unit.removesuffix("s")
 
     def name(self, token: int) -> str:
         """A token as one can see it."""
-        return visible(self.tokenizer.decode([token]))
+        return visible(self.tokenizer.vocabulary[token])
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all tokens of the text."""
+        return [self.name(token) for token in self.trace.tokens]
 
     def earlier(self) -> list[str]:
         """A line for the tokens that aren't shown, where there are some."""
-        count = len(self.walk.tokens) - SHOWN
+        count = self.trace.time - SHOWN
         return [f"  ({count} earlier ones)"] if count > 0 else []
 
-    def strips(self, rows: Sequence[tuple[str, np.ndarray]], biggest: float | None = None, alike: bool = True) -> list[str]:
-        """For each named list of numbers a line: the first three, and a strip of the first ones. The strongest cell is the
-        largest number of all rows, or of each row by itself if they aren't `alike`."""
+    def at_last(self, tensor: Tensor) -> np.ndarray:
+        """The numbers of a Tensor at the last position: (width,)."""
+        values = tensor.data
+        for axis in range(values.ndim - 2, 0, -1):
+            if values.shape[axis] == self.trace.time:
+                return values.take(-1, axis).reshape(-1)
+        return values.reshape((-1, values.shape[-1] if values.ndim else 1))[-1]
+
+    def strips(self, rows: Sequence[tuple[str, np.ndarray]], largest: float | None = None, alike: bool = True) -> list[str]:
+        """For each named list of numbers a line: the first three, and a strip of the first ones. The strongest cell is
+        `largest`, or the largest number of all rows, or of each row by itself if they aren't `alike`."""
         width = max(len(name) for name, _ in rows)
-        shown = [values[:CELLS] for _, values in rows]
-        largest = [biggest or float(np.abs(values).max(initial=0)) for values in shown]
+        cells = min(CELLS, WIDTH - width - 32)
+        strongest = [largest or float(np.abs(values[:cells]).max(initial=0)) for _, values in rows]
         lines = []
-        for (name, values), own in zip(rows, largest, strict=True):
+        for (name, values), own in zip(rows, strongest, strict=True):
             first = " ".join(f"{number(v):>8}" for v in values[:3].tolist())
-            lines.append(f"  {name:<{width}} {first}  {self.painter.strip(values[:CELLS], max(largest) if alike else own)}")
-        more = max(len(values) for _, values in rows) - CELLS
-        scale = "the largest here" if alike else "the largest of its row"
-        rest = f"; {more} more numbers aren't shown" if more > 0 else ""
-        return [*lines, "", f"  {self.painter.legend}", f"  ({'1' if biggest == 1 else scale} is the strongest{rest})"]
+            strip = self.terminal.strip(values[:cells], max(strongest) if alike else own)
+            lines.append(f"  {name:<{width}} {first:<26}  {strip}")
+        longest = max(len(values) for _, values in rows)
+        scale = "1" if largest == 1 else "the largest here" if alike else "the largest of its row"
+        up_to = "up to " if len({len(values) for _, values in rows}) > 1 else ""
+        more = f"; {up_to}{longest - cells} more numbers aren't shown" if longest > cells else ""
+        return [*lines, "", f"  {self.terminal.legend}", f"  ({scale} is the strongest{more})"]
 
     def likeliest(self, count: int = 5) -> list[int]:
-        """The likeliest tokens, and the one that really came, if it isn't among them."""
-        best = np.argsort(-self.walk.logits.data, kind="stable")[:count].tolist()
-        return best if self.walk.target in best else [*best, self.walk.target]
+        """The likeliest tokens, and the target, if it isn't among them."""
+        best = np.argsort(-self.trace.logits.data, kind="stable")[:count].tolist()
+        return best if self.trace.target in best else [*best, self.trace.target]

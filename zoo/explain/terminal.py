@@ -1,4 +1,4 @@
-"""Numbers as a strip of coloured cells, and text in 80 columns: for screens with colour and without."""
+"""Text in 80 columns, and numbers as strips of coloured cells: for terminals with colour and without."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def wants_colour(stream: TextIO) -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or (stream.isatty() and os.environ.get("TERM") != "dumb")
 
 
-class Painter:
-    """Draws lines of text.
+class Terminal:
+    """A terminal, with colours or without.
 
     Args:
-        colour: whether the terminal shows colours.
+        colour: whether it shows colours.
     """
 
     def __init__(self, colour: bool) -> None:
@@ -36,10 +36,6 @@ class Painter:
     def strong(self, text: str) -> str:
         """Text that stands out."""
         return f"\033[1m{text}\033[0m" if self.colour else text
-
-    def faint(self, text: str) -> str:
-        """Text that stands back."""
-        return f"\033[2m{text}\033[0m" if self.colour else text
 
     def strip(self, values: Any, biggest: float | None = None) -> str:
         """A cell for each number: blue (- =) below zero, orange (+ #) above, the stronger the further from it, up to `biggest`
@@ -53,7 +49,7 @@ class Painter:
 
     @property
     def legend(self) -> str:
-        """Explain the cells of a strip."""
+        """The meaning of a strip's cells."""
         cells = [("far below 0", 0), ("below", 2), ("near 0", 3), ("above", 4), ("far above", 6)]
         if self.colour:
             return "  ".join(f"\033[38;5;{SHADES[level]}m█\033[0m {name}" for name, level in cells)

@@ -70,7 +70,7 @@ def likeliest(model: Model, tokenizer: Tokenizer, text: str, count: int) -> list
     logits = Decoder(model, fused=False).read(encode_prompt(tokenizer, text))
     p = Sampling(1.0).probabilities(logits)
     best = np.argsort(-p, kind="stable")[:count]
-    return [{"token": tokenizer.decode([i]), "probability": float(p[i])} for i in best]
+    return [{"token": tokenizer.vocabulary[i], "probability": float(p[i])} for i in best]
 
 
 def show_bars(predictions: list[dict[str, Any]], width: int = 40) -> list[str]:

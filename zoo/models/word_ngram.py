@@ -5,7 +5,7 @@ last three positions has an embedding table of its own, so that "dog" as the las
 the first; and the three lists lie side by side. A *hidden layer* then mixes them: each of its 96 numbers is a weighted sum of
 all 96 inputs, bent by tanh, an S-shaped curve from -1 to 1. Without the bend, two matrices in a row would be no more than one.
 
-(Chapter 9 of COURSE.md asks what the positions are worth.)
+(Chapter 9 of the course asks what the positions are worth.)
 
     tokens      (batch, 3)     the cat sat  ->  29 8 24
     embeddings  (batch, 96)    32 numbers from the first word's table, 32 from the second's, 32 from the third's

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import DataError, UsageError
-from zoo.explain.trace import Walk
+from zoo.explain.trace import Trace
 from zoo.model import Model
 from zoo.plots.style import COLOURS, drawing, label
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -44,8 +44,10 @@ def flatten(table: np.ndarray, method: str, seed: int = 0) -> tuple[np.ndarray, 
 
 
 def draw_embeddings(name: str, model: Model, tokenizer: Tokenizer, method: str, out: Path) -> None:
-    """A panel for each table of embeddings, every token at its place."""
-    tables = Walk(model, [0] * model.recipe.context, 0).tables
+    """A panel for each table of token embeddings, every token at its place. Raises UsageError for a model without any."""
+    tables = Trace(model, [0] * model.recipe.context).token_tables
+    if not tables:
+        raise UsageError(f"{name} has no table of token embeddings")
     vocabulary = tokenizer.vocabulary
     places = [flatten(table.data, method) for table in tables]
     characters = all(len(token) == 1 for token in vocabulary)

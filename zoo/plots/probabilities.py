@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+import microtensor as mt
 from zoo.errors import DataError
-from zoo.explain.trace import Walk
 from zoo.model import Model
 from zoo.plots.style import COLOURS, drawing, label
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -16,16 +16,34 @@ from zoo.tokenizers.tokenizer import Tokenizer
 MOST = 80
 
 
+def predictions(model: Model, tokens: list[int]) -> np.ndarray:
+    """The probabilities (predictions, vocabulary) that a model gives for the last tokens of a text, each from those before it.
+
+    One forward pass gives all that fit into the context of a model that predicts after every token, and one more those beyond.
+    A model that sees a window of tokens has never learned from fewer, so that it begins where there are as many; only in a text
+    that is shorter than its window it is asked about each length.
+    """
+    model.eval()
+    context, before = model.recipe.context, np.array(tokens[:-1])
+    with mt.no_grad():
+        logits = model(before[None, :context]).data
+        found = list(logits[0]) if logits.ndim == 3 else [logits[0]]
+        if logits.ndim == 2 and len(before) < context:
+            found = [model(before[None, :length]).data[0] for length in range(1, len(before))] + found
+        if len(before) > context:
+            later = model(before[np.arange(1, len(before) - context + 1)[:, None] + np.arange(context)]).data
+            found += list(later[:, -1] if later.ndim == 3 else later)
+    return mt.softmax(np.array(found))
+
+
 def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: list[int], out: Path) -> None:
-    """A bar for each token that follows enough others: the probability that the model gave it; and what it would have guessed,
+    """A bar for each token that follows enough others: the probability that the model gave it; and the likeliest token,
     where that is another. Raises DataError for a text that is too short or too long."""
     if not 2 <= len(tokens) <= MOST:
         raise DataError(f"the text has {len(tokens)} {tokenizer.unit}; the picture shows from 2 to {MOST}")
-    names = [label(tokenizer.decode([token])) for token in tokens]
-    # A model that sees a window of tokens has never learned from fewer.
-    every = Walk(model, tokens[:1]).scores.ndim == 3
-    first = 1 if every or len(tokens) <= model.recipe.context else model.recipe.context
-    shares = [Walk(model, tokens[:i], tokens[i]).probabilities for i in range(first, len(tokens))]
+    names = [label(tokenizer.vocabulary[token]) for token in tokens]
+    shares = predictions(model, tokens)
+    first = len(tokens) - len(shares)
     came = [float(p[token]) for p, token in zip(shares, tokens[first:], strict=True)]
     guesses = [int(p.argmax()) for p in shares]
     wide = max(map(len, names)) > 3
@@ -35,10 +53,10 @@ def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: li
         other = [i for i, guess in enumerate(guesses) if guess != tokens[i + first]]
         heights = [float(shares[i][guesses[i]]) for i in other]
         axes.plot(
-            places[other], heights, "_", color=COLOURS[1], markersize=9, markeredgewidth=2, label="another that seemed likelier"
+            places[other], heights, "_", color=COLOURS[1], markersize=9, markeredgewidth=2, label="another that was likelier"
         )
         for i, height in zip(other, heights, strict=True):
-            guess = label(tokenizer.decode([guesses[i]]))
+            guess = label(tokenizer.vocabulary[guesses[i]])
             axes.annotate(
                 guess, (i + first, height), (0, 4), textcoords="offset points", ha="center", fontsize=9, color=COLOURS[1]
             )

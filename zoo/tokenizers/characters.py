@@ -37,6 +37,11 @@ class CharTokenizer:
         check_size(len(vocabulary), size, cls.unit)
         return cls(vocabulary)
 
+    @classmethod
+    def train_on(cls, documents: Callable[[], Iterable[str]], alphabet: str | None = None, size: int | None = None) -> Self:
+        """Take every character of an alphabet, or else of documents. The ends of documents are no characters."""
+        return cls.train("".join(documents()) if alphabet is None else alphabet, size)
+
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary: {"vocabulary": [characters]}."""
         return {"vocabulary": list(self.vocabulary)}

@@ -38,6 +38,18 @@ class Tokenizer(Protocol):
         """
         ...
 
+    @classmethod
+    def train_on(cls, documents: Callable[[], Iterable[str]], alphabet: str | None = None, size: int | None = None) -> Self:
+        """Learn the vocabulary that a model's texts need.
+
+        Args:
+            documents: gives the training texts, none of which goes on in the next. Getting them may cost a download, so it is
+                called only by a tokenizer that can't do without.
+            alphabet: every character that the texts have, where that is known beforehand.
+            size: the largest vocabulary wanted, as for `train`.
+        """
+        ...
+
     def to_dict(self) -> dict[str, Any]:
         """All that the tokenizer has learned, as plain data that JSON can hold; `from_dict` reads it."""
         ...
@@ -72,6 +84,11 @@ def stream_utf8(token_bytes: Callable[[int], bytes]) -> Callable[[int], str]:
     """
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     return lambda id: decoder.decode(token_bytes(id))
+
+
+def decode_excerpt(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
+    """Convert token ids from within a text to text, without the pieces of characters that were cut at either end."""
+    return tokenizer.decode(ids).strip("\ufffd")
 
 
 def count_bytes(tokenizer: Tokenizer, ids: np.ndarray) -> int:

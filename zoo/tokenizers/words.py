@@ -42,6 +42,11 @@ class WordTokenizer:
         check_size(len(vocabulary), size, cls.unit)
         return cls(vocabulary)
 
+    @classmethod
+    def train_on(cls, documents: Callable[[], Iterable[str]], alphabet: str | None = None, size: int | None = None) -> Self:
+        """Take every word of documents. An alphabet tells none of them."""
+        return cls.train("\n".join(documents()), size)
+
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary: {"vocabulary": [words]}."""
         return {"vocabulary": list(self.vocabulary)}

@@ -1,6 +1,6 @@
 """Trained models on disk: finding them, and reading them with mistrust.
 
-A checkpoint is a configuration (the model, its recipe, its vocabulary) and a file of parameters. Everything in both is compared
+A checkpoint is a configuration (the model, its recipe, its tokenizer) and a file of parameters. Everything in both is compared
 with what the model expects before anything is used.
 """
 
@@ -65,7 +65,9 @@ class Checkpoint:
             raise DataError(f"can't be read: {self.config}: {error.strerror}") from None
         except (ValueError, RecursionError) as error:
             raise DataError(f"damaged: {self.config}: {error}; train again") from None
-        wanted = {"format": int, "model": str, "recipe": dict, "text": str, "vocabulary": list}
+        if isinstance(config, dict) and "vocabulary" in config:  # an earlier run's, whose tokenizer was nothing else
+            config.setdefault("tokenizer", {"vocabulary": config.pop("vocabulary")})
+        wanted = {"format": int, "model": str, "recipe": dict, "text": str, "tokenizer": dict}
         for key, kind in wanted.items():
             if not isinstance(config, dict) or not isinstance(config.get(key), kind):
                 raise DataError(f"damaged: {self.config} has no {key}; train again")
@@ -78,9 +80,6 @@ class Checkpoint:
                 f"another model: {self.folder} holds {config['model']}, not {self.name}; name its own model or another folder"
             )
         config["recipe"] = {RENAMED_FIELDS.get(name, name): value for name, value in config["recipe"].items()}
-        tokens = config["vocabulary"]
-        if not tokens or not all(isinstance(t, str) for t in tokens) or len(set(tokens)) < len(tokens):
-            raise DataError(f"damaged: the vocabulary in {self.config} isn't a list of distinct tokens; train again")
         return config
 
     def recipe(self, config: dict[str, Any]) -> Recipe:
@@ -89,6 +88,16 @@ class Checkpoint:
             return make_recipe(model_class(self.name).recipe_class, config["recipe"])
         except UserError as error:
             raise DataError(f"damaged: the recipe in {self.config}: {error}; train again") from None
+
+    def tokenizer(self, config: dict[str, Any]) -> Tokenizer:
+        """The tokenizer in a configuration. Raises DataError for data that its class can't have written."""
+        try:
+            return model_class(self.name).recipe_class.tokenizer_class.from_dict(config["tokenizer"])
+        except ValueError as error:
+            reason = str(error)
+        except (LookupError, TypeError, AttributeError, ArithmeticError) as error:  # from a class that expects no evil
+            reason = f"{type(error).__name__}: {error}"
+        raise DataError(f"damaged: the tokenizer in {self.config}: {reason}; train again")
 
     def check_text(self, text: str) -> None:
         """Raises DataError when this isn't the text that the model learned from."""
@@ -102,10 +111,7 @@ class Checkpoint:
         """
         config = self.read_config()
         recipe = self.recipe(config)
-        try:
-            tokenizer = recipe.tokenizer_class.from_dict(config)
-        except ValueError as error:
-            raise DataError(f"damaged: {self.config}: {error}; train again") from None
+        tokenizer = self.tokenizer(config)
         if last and self.state is None:
             raise DataError(f"--last: what comes with the zoo has no last step; train first: python -m zoo.train {self.name}")
         file = self.state if last and self.state is not None else self.parameters
@@ -124,13 +130,13 @@ class Checkpoint:
             if not np.isfinite(array).all():
                 raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
         model.eval()
-        model.chat = is_chat(config)
+        model.chat = is_chat(config, tokenizer)
         return model, tokenizer
 
 
-def is_chat(config: dict[str, Any]) -> bool:
+def is_chat(config: dict[str, Any], tokenizer: Tokenizer) -> bool:
     """Tell if a run's text was a conversation; of an earlier run, that didn't record it, if it could have been one."""
-    return bool(config.get("chat", {USER, BOT, END} <= set(config["vocabulary"])))
+    return bool(config.get("chat", {USER, BOT, END} <= set(tokenizer.vocabulary)))
 
 
 class _Blank:

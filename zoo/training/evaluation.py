@@ -12,7 +12,7 @@ from zoo.datasets.batches import IGNORE_INDEX, Dataset, valid_targets
 from zoo.datasets.split import leading_fraction, train_validation_split
 from zoo.errors import DataError
 from zoo.model import Model
-from zoo.tokenizers.tokenizer import Tokenizer
+from zoo.tokenizers.tokenizer import Tokenizer, count_bytes, count_characters
 
 
 def evaluate(model: Model, examples: Dataset, watch: Callable[[int, float], None] = lambda done, loss: None) -> float:
@@ -34,6 +34,24 @@ def evaluate(model: Model, examples: Dataset, watch: Callable[[int, float], None
     finally:
         model.train(training)
     return total / count if count else math.nan
+
+
+def bits_per_character_and_byte(loss: float, examples: Dataset, tokenizer: Tokenizer) -> tuple[float, float]:
+    """The mean loss of `evaluate`, in nats per token, as bits per character and bits per UTF-8 byte of the text that was
+    predicted: figures that models with different tokenizers can be compared by.
+
+    A token counts with all that it adds to the text: a word with the space that separates it from the word before. What is only
+    read, such as the context of the first prediction, doesn't count.
+    """
+    tokens = characters = size = 0
+    for _, targets in examples.in_order():
+        predicted = valid_targets(targets)
+        tokens += predicted.size
+        characters += count_characters(tokenizer, predicted)
+        size += count_bytes(tokenizer, predicted)
+    bits = loss * tokens / math.log(2)
+    # (A text that is only the rest of a character has bytes but no characters.)
+    return bits / characters if characters else math.nan, bits / size if size else math.nan
 
 
 def split(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer) -> tuple[Dataset, Dataset | None]:

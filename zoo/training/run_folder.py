@@ -1,6 +1,6 @@
 """A run folder: everything a training run leaves behind.
 
-config.json          the model, its recipe, its vocabulary
+config.json          the model, its recipe, its tokenizer
 model.safetensors    the parameters: those that did best on the validation split, or the last (see `Trainer`)
 state.safetensors    the last parameters, the optimizer, the step, the latest losses: what resuming needs
 metrics.jsonl        the losses as they went, a JSON object a line
@@ -102,7 +102,7 @@ class RunFolder:
             "recipe": model.recipe.to_dict(),
             "text": text,
             "chat": model.chat,
-            "vocabulary": tokenizer.vocabulary,
+            "tokenizer": tokenizer.to_dict(),
         }
         parameters = model.state_dict()
         try:
