@@ -30,7 +30,7 @@ def put(root, place, code):
     if place["imports"]:
         at = re.search(r"^from (microtensor|zoo)", text, re.M).start()
     elif place["name"]:
-        at = re.search(rf"^(class )?{place['name']}\b.*\n", text, re.M).end()
+        at = re.search(rf"^(class )?{place['name']}\b.*\n(    \"\"\".*\"\"\"\n\n)?", text, re.M).end()
     else:
         code, at = f"\n\n{code}" if text else code, len(text)
     path.write_text(text[:at] + code + text[at:], encoding="utf-8")
@@ -122,7 +122,7 @@ def test_a_tokenizer(project):
         put(project, place, code)
     passes(project, "tests/zoo/test_tokenizers.py", "-k", "ByteTokenizer")
     for place, code in templates("A model"):
-        code = code.replace("(recipes.Recipe):", "(recipes.Recipe):\n    tokenizer_class = ByteTokenizer\n", 1)
+        code = code.replace("    width: int", "    tokenizer_class = ByteTokenizer\n    width: int", 1)
         put(project, place, code.replace("from zoo.model ", "from zoo.tokenizers.byte import ByteTokenizer\nfrom zoo.model "))
     assert "bytes" in succeeds(project, "zoo.train", "tiny", "--steps", 20)
     assert succeeds(project, "zoo.generate", "tiny", "--prompt", "the ", "--tokens", 8).startswith("the ")
