@@ -22,7 +22,8 @@ def agrees(kernel, specification, *arrays, rtol=1e-5):
     for dtype, tolerance in ((np.float32, rtol), (np.float64, 1e-7 * rtol)):
         inputs = [x.astype(dtype) for x in arrays]
         expected = _several(specification(*(x.astype(np.float64) for x in inputs)))
-        found = [_with_threads(n, kernel, given) for n in (1, 3) for given in (inputs, [spread_out(x) for x in inputs])]
+        layouts = inputs, [spread_out(x) for x in inputs], [np.asfortranarray(x) for x in inputs]
+        found = [_with_threads(n, kernel, given) for n in (1, 3) for given in layouts]
         for result, value in zip(found[0], expected, strict=True):
             assert result.dtype == dtype
             np.testing.assert_allclose(result, value, rtol=tolerance, atol=tolerance)
