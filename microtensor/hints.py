@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from types import ModuleType
 from typing import Any
 
 _CPU = "everything is on the CPU; leave it out"
@@ -15,6 +16,7 @@ _STEP_LOOP = (
 )
 _LIST = "a plain list or dict will do: the modules in `self.blocks = [...]` are found"
 _SCHEDULE = "pass a factor to each step: schedule = optim.warmup_cosine(100, 5000); optimizer.step(schedule(i))"
+TENSOR = "write mt.Tensor(data), or mt.Tensor(data, requires_grad=True)"
 _DATA = "the plain array has it: np.{0}(t.data)"
 
 #: For each place its missing names. In a key several names may share a hint, with spaces between them.
@@ -80,7 +82,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "add_param_group": "pass all groups when it is made: Adam([{'params': a}, {'params': b, 'lr': 0.01}])",
     },
     "microtensor": {
-        "tensor from_numpy as_tensor asarray array": "write mt.Tensor(data), or mt.Tensor(data, requires_grad=True)",
+        "from_numpy as_tensor asarray array": TENSOR,
         "F functional": _FUNCTIONS,
         "manual_seed seed random": _SEEDS,
         "rand randint": "write mt.Tensor(rng.random((2, 3)), dtype=np.float32), with rng = np.random.default_rng(0)",
@@ -139,6 +141,14 @@ def missing(place: str, name: str) -> AttributeError:
     """The error for a name that a module (`microtensor.nn`) doesn't have, with its hint if it has one."""
     hint = HINTS[place].get(name)
     return AttributeError(f"module {place!r} has no attribute {name!r}" + (f": {hint}" if hint else ""))
+
+
+class NotCallable(ModuleType):
+    """A module that users call, as `mt.tensor(data)`, and that says what to write instead."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """Raise TypeError."""
+        raise TypeError(f"{self.__name__} is a module: {TENSOR}")
 
 
 class _Missing:

@@ -11,6 +11,7 @@ stale, and its backward raises an error instead of returning a wrong gradient.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -427,3 +428,4 @@ class Tensor:
 
 
 hints.explain_missing(Tensor)
+sys.modules[__name__].__class__ = hints.NotCallable
