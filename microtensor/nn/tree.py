@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,6 +68,8 @@ def text(walk: Iterable[tuple[str, Any]]) -> str:
 
 def as_html(walk: Iterable[tuple[str, Any]]) -> str:
     """The same as a table, for notebooks."""
+    import html  # only they need it
+
     left, right = 'style="text-align: left; padding-left: {}em"', 'style="text-align: right"'
     body = "".join(
         f"<tr><td {left.format(0.5 + 1.5 * row.depth)}>{html.escape(row.title)}</td><td {right}>{row.parameters}</td>"
