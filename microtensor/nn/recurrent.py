@@ -38,7 +38,7 @@ class _Cell(Module):
 
     def start(self, x: Any) -> np.ndarray:
         """The hidden state before the first step: zeros (..., hidden) for x (..., inputs)."""
-        return np.zeros((*x.shape[:-1], self.hidden), self.weight_hh.dtype)
+        return np.zeros((*np.shape(x)[:-1], self.hidden), self.weight_hh.dtype)
 
     def from_input(self, x: Any) -> Any:
         """The input's part in every gate: (..., inputs) to (..., gates * hidden)."""

@@ -11,9 +11,11 @@ from microtensor.ops.activations import softplus
 from microtensor.tensor import as_array
 
 
-def _target(name: str, prediction: Any, target: Any) -> Any:
-    """The target, checked: of the prediction's shape, so that nothing broadcasts by mistake, and of its type."""
-    target = target if hasattr(target, "dtype") else as_array(target)
+def _pair(name: str, prediction: Any, target: Any) -> tuple[Any, Any]:
+    """Both, checked: floats, and a target of the same shape, so that nothing broadcasts by mistake, and of the same type."""
+    prediction, target = (x if hasattr(x, "dtype") else as_array(x) for x in (prediction, target))
+    if prediction.dtype.kind != "f":
+        raise TypeError(f"{name}: a prediction is made of floats, not {prediction.dtype}")
     if prediction.shape != target.shape:
         raise ValueError(
             f"{name}: prediction and target must have one shape, not {prediction.shape} and {target.shape}; "
@@ -24,7 +26,7 @@ def _target(name: str, prediction: Any, target: Any) -> Any:
             f"{name}: the prediction is {prediction.dtype} and the target {target.dtype}; "
             f"write target.astype(np.{prediction.dtype})"
         )
-    return target if target.dtype == prediction.dtype else target.astype(prediction.dtype)
+    return prediction, target if target.dtype == prediction.dtype else target.astype(prediction.dtype)
 
 
 def _reduced(name: str, losses: Any, reduction: str) -> Any:
@@ -42,7 +44,8 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Any:
     `reduction` is "mean" over all numbers (0 when there are none), "sum", or "none", which keeps the shape. Raises ValueError
     for another and for shapes that differ, TypeError for dtypes that do; integers are taken as targets.
     """
-    difference = prediction - _target("mse_loss", prediction, target)
+    prediction, target = _pair("mse_loss", prediction, target)
+    difference = prediction - target
     return _reduced("mse_loss", difference * difference, reduction)
 
 
@@ -70,7 +73,7 @@ def binary_cross_entropy(probability: Any, target: Any, reduction: str = "mean")
     Raises ValueError for another reduction, for shapes that differ, and for probabilities outside 0 to 1; TypeError for dtypes
     that differ.
     """
-    target = _target("binary_cross_entropy", probability, target)
+    probability, target = _pair("binary_cross_entropy", probability, target)
     p = as_array(probability)
     if np.any((p < 0) | (p > 1)):
         raise ValueError(
@@ -85,6 +88,6 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = 
 
     Takes and raises what it does, but logits may have any size.
     """
-    target = _target("binary_cross_entropy_with_logits", logits, target)
+    logits, target = _pair("binary_cross_entropy_with_logits", logits, target)
     losses = target * softplus(-logits) + (1 - target) * softplus(logits)
     return _reduced("binary_cross_entropy_with_logits", losses, reduction)

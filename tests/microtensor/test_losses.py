@@ -47,6 +47,9 @@ def test_shapes_dtypes_and_reductions_that_cannot_be_meant(loss):
         loss(p, np.ones((2, 1)))
     with pytest.raises(ValueError, match="not 'average'"):
         loss(p, np.ones((2, 1), np.float32), reduction="average")
+    with pytest.raises(TypeError, match="floats, not int64"):
+        loss(np.ones(2, np.int64), [1, 0])
+    assert loss([0.5, 0.5], [1, 1]).dtype == np.float32
     for target in (np.ones((2, 1), int), np.ones((2, 1), bool), [[1.0], [1.0]]):
         assert loss(p, target).dtype == np.float32
     assert loss(Tensor(np.ones((0, 1))), np.ones((0, 1))).item() == 0
