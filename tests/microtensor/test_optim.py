@@ -68,6 +68,19 @@ def test_adamw(decay):
         np.testing.assert_allclose(found[i], p, rtol=1e-12)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam_adds_its_decay_to_the_gradient(decay):
+    values, gradients = problem()
+    found = trained(lambda p: optim.Adam(p, 0.1, (0.8, 0.9), 1e-6, decay), values, gradients)
+    for i, p in enumerate(values):
+        m = v = 0
+        for t, step in enumerate(gradients, 1):
+            g = step[i] + decay * p
+            m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+            p = p - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.9**t)) + 1e-6)
+        np.testing.assert_allclose(found[i], p, rtol=1e-12)
+
+
 def test_groups_have_options_of_their_own():
     a, b = Tensor([1.0], requires_grad=True), Tensor([1.0], requires_grad=True)
     optimizer = optim.SGD([{"params": [a], "lr": 1.0}, {"params": [b]}], lr=0.5)
