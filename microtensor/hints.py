@@ -51,18 +51,19 @@ _TABLE: dict[str, dict[str, str]] = {
         "chunk": "write mt.split(t, sections, axis)",
         "numel nelement": "write t.size",
         "dim": "write t.ndim",
-        "ravel": "write t.flatten()",
-        "norm": "write mt.sqrt((t * t).sum())",
-        "round": "write round(t, 3) for a number, np.round(t.data, 3) for many",
+        "norm": "write mt.norm(t), or mt.norm(t, axis=-1)",
         "reshape_as view_as": "write t.reshape(other.shape)",
         "new_zeros new_ones new_full": "write mt.zeros(shape), mt.ones(shape) or mt.full(shape, value)",
         **{
             name: f"write mt.{name}(t)"
-            for name in ("sin", "cos", "log1p", "erf", "gelu", "silu", "softplus", "tril", "triu", "flip", "logsumexp")
+            for name in (
+                "sin", "cos", "tan", "log1p", "log2", "log10", "expm1", "square", "reciprocal", "erf", "gelu", "silu",
+                "softplus", "tril", "triu", "flip", "roll", "tile", "diag", "floor", "ceil", "isnan", "isinf", "isfinite", "logsumexp",
+            )
         },
         **{name: f"write mt.{name}(t, axis=-1)" for name in ("softmax", "log_softmax")},
-        **{name: _DATA.format(name) for name in ("any", "all", "sort", "argsort", "argmin", "median", "nonzero", "isnan")},
-        "topk": "np.argsort(t.data)[..., -k:] gives the indices",
+        **{name: _DATA.format(name) for name in ("median", "unique")},
+        "topk": "np.sort(t)[..., -k:] gives the largest, np.argsort(t)[..., -k:] their indices",
         "tobytes": "write t.numpy().tobytes()",
     },
     "Module": {
@@ -90,7 +91,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "float32 float64 int64 long bool": "write np.float32 and the like",
         "device cuda backends": _CPU,
         "inference_mode set_grad_enabled": "write `with mt.no_grad():`, or mt.enable_grad() inside it",
-        "cat hstack vstack": "write mt.concatenate([x, y], axis=0)",
+        "cat": "write mt.concatenate([x, y], axis=0)",
         "mm bmm": "write x @ y",
         "clamp": "write mt.clip(x, low, high)",
         "pow": "write x ** y",
@@ -101,8 +102,8 @@ _TABLE: dict[str, dict[str, str]] = {
         "div": "write mt.divide(x, y)",
         "mul": "write mt.multiply(x, y)",
         "sub": "write mt.subtract(x, y)",
-        "eye linspace empty meshgrid": "write mt.Tensor(np.eye(3), dtype=np.float32), and so for NumPy's other arrays",
-        "eq allclose isclose array_equal": "compare the plain arrays: np.allclose(x.data, y.data)",
+        "eye empty": "write mt.Tensor(np.eye(3), dtype=np.float32), and so for NumPy's other arrays",
+        "eq": "write x == y, or mt.array_equal(x, y)",
         "save load": "model.state_dict() is a dict of arrays: microtensor.serialize.save_safetensors(path, model.state_dict())",
         "Module Linear Sequential Parameter Embedding": "it is in mt.nn",
         "SGD Adam AdamW": "it is in mt.optim",

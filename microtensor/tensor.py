@@ -198,7 +198,7 @@ class Tensor:
     def _number(self, what: str) -> Any:
         if self.size != 1:
             raise TypeError(
-                f"{what}: only a single number can be, not a Tensor of shape {self.shape}; for many use np.round(t.data, 3)"
+                f"{what}: only a single number can be, not a Tensor of shape {self.shape}; for many use np.round(t, 3)"
             )
         return self.item()
 
@@ -284,6 +284,48 @@ class Tensor:
     def __rpow__(self, other: Any) -> Tensor:
         return ops.power(other, self)
 
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
+
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return other // self, other % self
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(other, self)
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(other, self)
+
+    def __invert__(self) -> Tensor:
+        return ops.invert(self)
+
+    def __pos__(self) -> Tensor:
+        return ops.positive(self)
+
     def __matmul__(self, other: Any) -> Tensor:
         return ops.matmul(self, other)
 
@@ -327,17 +369,23 @@ class Tensor:
     def dot(self, other: Any) -> Tensor:
         return ops.dot(self, other)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.sum(self, axis=axis, keepdims=keepdims)
+    def sum(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
+        return ops.sum(self, axis=axis, keepdims=keepdims, **options)
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.mean(self, axis=axis, keepdims=keepdims)
+    def mean(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
+        return ops.mean(self, axis=axis, keepdims=keepdims, **options)
 
-    def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)
+    def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False, **options: Any) -> Tensor:
+        return ops.var(self, axis, ddof=ddof, keepdims=keepdims, **options)
 
-    def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        return ops.std(self, axis, ddof=ddof, keepdims=keepdims)
+    def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False, **options: Any) -> Tensor:
+        return ops.std(self, axis, ddof=ddof, keepdims=keepdims, **options)
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.any(self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.all(self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.max(self, axis=axis, keepdims=keepdims)
@@ -351,8 +399,26 @@ class Tensor:
     def cumsum(self, axis: Any = None) -> Tensor:
         return ops.cumsum(self, axis)
 
+    def cumprod(self, axis: Any = None) -> Tensor:
+        return ops.cumprod(self, axis)
+
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.argmin(self, axis=axis, keepdims=keepdims)
+
+    def argsort(self, axis: int | None = -1, **options: Any) -> Tensor:
+        return ops.argsort(self, axis=axis, **options)
+
+    def sort(self, axis: int | None = -1, **options: Any) -> Tensor:
+        return ops.sort(self, axis, **options)
+
+    def nonzero(self) -> tuple[Tensor, ...]:
+        return ops.nonzero(self)
+
+    def round(self, decimals: int = 0) -> Tensor:
+        return ops.round(self, decimals)
 
     def exp(self) -> Tensor:
         return ops.exp(self)
@@ -378,13 +444,22 @@ class Tensor:
     def astype(self, dtype: Any) -> Tensor:
         return ops.astype(self, dtype)
 
-    def reshape(self, *shape: Any) -> Tensor:
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any, order: str = "C") -> Tensor:
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape, order)
 
     view = reshape
 
     def flatten(self, start: int = 0, end: int = -1) -> Tensor:
         return ops.flatten(self, start, end)
+
+    def ravel(self, order: str = "C") -> Tensor:
+        return ops.ravel(self, order)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return ops.diagonal(self, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
+        return ops.trace(self, offset, axis1, axis2, dtype)
 
     def transpose(self, *axes: Any) -> Tensor:
         return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from microtensor import kernels
-from microtensor.differentiable import Result, differentiable, not_differentiable
+from microtensor.differentiable import Result, composed, differentiable, not_differentiable
 from microtensor.kernels.runtime import config
 
 
@@ -200,8 +200,34 @@ def minimum(x: Any, y: Any, /) -> Result:
     )
 
 
-@differentiable(numpy=np.where, shape_hint=_shapes_match)
-def where(condition: Any, x: Any, y: Any, /) -> Result:
+@not_differentiable(numpy=np.argwhere)
+def argwhere(x: Any) -> Any:
+    """The indices of the elements that aren't 0, one row for each: shape (count, axes)."""
+    return np.argwhere(x)
+
+
+@composed(numpy=np.nonzero)
+def nonzero(x: Any) -> tuple[Any, ...]:
+    """The indices of the elements that aren't 0, an array for each axis: x[nonzero(x)] are those elements."""
+    return tuple(argwhere(x).T)
+
+
+@composed(numpy=np.where)
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """x where the condition holds, else y. The gradient goes to the one that was chosen.
+
+    With a condition alone: the indices of the elements where it holds, an array for each axis, so that z[where(z > 0)] are z's
+    positive elements. Raises ValueError when only one of x and y is given.
+    """
+    if x is not None and y is not None:
+        return _choose(condition, x, y)
+    if x is not None or y is not None:
+        raise ValueError("where: takes both x and y, or neither")
+    return nonzero(condition)
+
+
+@differentiable(name="where", shape_hint=_shapes_match)
+def _choose(condition: Any, x: Any, y: Any, /) -> Result:
     """x where the condition holds, else y. The gradient goes to the one that was chosen."""
     return np.where(condition, x, y), (
         None,

@@ -43,15 +43,15 @@ def _count(shape: tuple[int, ...], axis: Any) -> int:
     return math.prod(shape[a] for a in _axes(axis, len(shape)))
 
 
-@differentiable(linear=True, numpy=(np.sum, (np.add, "reduce")))
-def sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
+@differentiable(linear=True, name="sum")
+def _sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The sum."""
     shape = x.shape
     return np.add.reduce(x, axis=axis, keepdims=keepdims), lambda g: (_spread(g, shape, axis),)
 
 
-@differentiable(linear=True, numpy=np.mean)
-def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
+@differentiable(linear=True, name="mean")
+def _mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The sum divided by the number of elements; NaN when there are none."""
     shape = x.shape
     total = np.add.reduce(x, axis=axis, keepdims=keepdims)
@@ -59,8 +59,8 @@ def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     return total / n if n else total * np.nan, lambda g: (_spread(g / n if n else g, shape, axis),)
 
 
-@differentiable(numpy=np.var)
-def var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
+@differentiable(name="var")
+def _var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
     """The mean squared distance from the mean, dividing by n - ddof."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
     degrees = builtins.max(_count(x.shape, axis) - ddof, 0)
@@ -68,8 +68,8 @@ def var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> R
     return y, lambda g: (_kept(g, x.shape, axis) * (2 / degrees if degrees else np.nan) * spread,)
 
 
-@differentiable(numpy=np.std)
-def std(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
+@differentiable(name="std")
+def _std(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
     """The square root of the variance. Where all elements are equal the gradient is taken as 0."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
     y = np.sqrt(np.var(x, axis=axis, ddof=ddof, keepdims=True))

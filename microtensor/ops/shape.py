@@ -14,10 +14,18 @@ from microtensor.differentiable import Result, composed, differentiable
 
 
 @differentiable(linear=True, numpy=np.reshape, shape_hint="the new shape must hold as many elements as the old one")
-def reshape(x: Any, /, shape: Any) -> Result:
-    """x with another shape and the same elements in the same (row-major) order; one length may be -1."""
+def reshape(x: Any, /, shape: Any, order: str = "C") -> Result:
+    """x with another shape and the same elements in the same order; one length may be -1.
+
+    The order is "C", row after row, or "F", column after column (the first index runs fastest). Raises ValueError for another.
+    """
     before = x.shape
-    return x.reshape(shape), lambda g: (g.reshape(before),)
+    if order == "C":
+        return x.reshape(shape), lambda g: (g.reshape(before),)
+    if order != "F":
+        raise ValueError(f'the order of the elements is "C" or "F", not {order!r}')
+    backwards = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)[::-1]
+    return x.transpose().reshape(backwards).transpose(), lambda g: (g.transpose().reshape(before[::-1]).transpose(),)
 
 
 @composed
@@ -107,21 +115,27 @@ def _join(*arrays: Any, axis: Any) -> Result:
 
 
 @composed(numpy=np.concatenate)
-def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
-    """Arrays joined end to end along an axis; flattened first when it is None."""
-    if axis is None:
-        return _join(*(a.reshape((-1,)) for a in arrays), axis=0)
-    return _join(*arrays, axis=axis)
+def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    """Arrays joined end to end along an axis; flattened first when it is None.
+
+    `dtype` is the result's type, if another is wanted. Raises TypeError where `casting` (NumPy's rule) doesn't allow it.
+    """
+    y = _join(*(a.reshape((-1,)) for a in arrays), axis=0) if axis is None else _join(*arrays, axis=axis)
+    if dtype is None or y.dtype == dtype:
+        return y
+    if not np.can_cast(y.dtype, dtype, casting):  # type: ignore[arg-type]
+        raise TypeError(f"concatenate: casting={casting!r} doesn't allow {y.dtype} to become {np.dtype(dtype)}")
+    return y.astype(dtype)
 
 
 @composed(numpy=np.stack)
-def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+def stack(arrays: Sequence[Any], axis: int = 0, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Arrays of one shape joined along a new axis."""
     shapes = {np.shape(a) for a in arrays}
     if len(shapes) != 1:
         listed = " and ".join(map(str, sorted(shapes))) or "none given"
         raise ValueError(f"stack: all arrays must have the same shape, but the shapes are {listed}")
-    return _join(*(expand_dims(a, axis) for a in arrays), axis=axis)
+    return concatenate([expand_dims(a, axis) for a in arrays], axis, dtype=dtype, casting=casting)
 
 
 @composed(numpy=np.split)
@@ -140,11 +154,27 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     return [x[(*before, slice(a, b))] for a, b in itertools.pairwise(cuts)]
 
 
-@differentiable(linear=True, numpy=np.pad, shape_hint="pad_width is a number, (before, after), or a pair for each axis")
-def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Result:
-    """x with a border of a constant: `pad_width` wide, or (before, after), or such a pair for each axis."""
-    if mode != "constant":
-        raise ValueError(f'only mode="constant" can be differentiated, not {mode!r}')
+@composed(numpy=np.pad)
+def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+    """x with a border: `pad_width` wide, or (before, after), or such a pair for each axis.
+
+    The mode says what it is made of: "constant" of a constant, "edge" of the outermost elements, "reflect" of those that a
+    mirror on the outermost ones shows, "symmetric" of those that a mirror beyond them shows, "wrap" of the other end's. Raises
+    ValueError for another.
+    """
+    if mode == "constant":
+        return _pad_with_constant(x, pad_width, constant_values)
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ValueError(f'pad: the mode is "constant", "edge", "reflect", "symmetric" or "wrap", not {mode!r}')
+    for axis, widths in enumerate(np.broadcast_to(pad_width, (x.ndim, 2)).tolist()):
+        if widths != [0, 0]:
+            x = x[(slice(None),) * axis + (np.pad(np.arange(x.shape[axis]), widths, mode=mode),)]
+    return x
+
+
+@differentiable(linear=True, name="pad", shape_hint="pad_width is a number, (before, after), or a pair for each axis")
+def _pad_with_constant(x: Any, /, pad_width: Any, constant_values: Any) -> Result:
+    """x with a border of a constant."""
     widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
     inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
     return np.pad(x, widths, constant_values=constant_values), lambda g: (g[inner],)
