@@ -58,7 +58,8 @@ _TABLE: dict[str, dict[str, str]] = {
             name: f"write mt.{name}(t)"
             for name in (
                 "sin", "cos", "tan", "log1p", "log2", "log10", "expm1", "square", "reciprocal", "erf", "gelu", "silu",
-                "softplus", "tril", "triu", "flip", "roll", "tile", "diag", "floor", "ceil", "isnan", "isinf", "isfinite", "logsumexp",
+                "softplus", "tril", "triu", "flip", "roll", "tile", "diag", "floor", "ceil", "isnan", "isinf", "isfinite",
+                "logsumexp",
             )
         },
         **{name: f"write mt.{name}(t, axis=-1)" for name in ("softmax", "log_softmax")},

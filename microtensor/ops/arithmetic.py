@@ -201,13 +201,13 @@ def minimum(x: Any, y: Any, /) -> Result:
 
 
 @not_differentiable(numpy=np.argwhere)
-def argwhere(x: Any) -> Any:
+def argwhere(x: Any, /) -> Any:
     """The indices of the elements that aren't 0, one row for each: shape (count, axes)."""
     return np.argwhere(x)
 
 
 @composed(numpy=np.nonzero)
-def nonzero(x: Any) -> tuple[Any, ...]:
+def nonzero(x: Any, /) -> tuple[Any, ...]:
     """The indices of the elements that aren't 0, an array for each axis: x[nonzero(x)] are those elements."""
     return tuple(argwhere(x).T)
 

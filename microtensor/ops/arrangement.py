@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.differentiable import Result, composed, differentiable
-from microtensor.ops.arithmetic import not_equal, subtract
+from microtensor.ops.arithmetic import identity, not_equal, subtract
 from microtensor.ops.shape import broadcast_to, concatenate, flip, reshape, swapaxes
 
 
@@ -25,25 +25,25 @@ def roll(x: Any, /, shift: Any, axis: Any = None) -> Result:
 
 
 @composed(numpy=np.ravel)
-def ravel(x: Any, order: str = "C") -> Any:
+def ravel(x: Any, /, order: str = "C") -> Any:
     """x as a vector, row after row; column after column when the order is "F"."""
     return reshape(x, (-1,), order)
 
 
 @composed(numpy=np.fliplr)
-def fliplr(x: Any) -> Any:
+def fliplr(x: Any, /) -> Any:
     """x in reverse order along the second axis: left and right exchanged."""
     return flip(x, 1)
 
 
 @composed(numpy=np.flipud)
-def flipud(x: Any) -> Any:
+def flipud(x: Any, /) -> Any:
     """x in reverse order along the first axis: up and down exchanged."""
     return flip(x, 0)
 
 
 @composed(numpy=np.rot90)
-def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
+def rot90(x: Any, /, k: int = 1, axes: Any = (0, 1)) -> Any:
     """x turned by k quarters in the plane of two axes, from the first towards the second.
 
     Raises ValueError unless there are two different axes.
@@ -59,7 +59,7 @@ def rot90(x: Any, k: int = 1, axes: Any = (0, 1)) -> Any:
 
 
 @composed(numpy=np.diff)
-def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """Each element's difference from the one before it along an axis, taken n times; of booleans, if they differ.
 
     `prepend` and `append` are joined to x first: a number, or an array. Raises ValueError for a negative n and for an x without
@@ -79,6 +79,8 @@ def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = 
     x = concatenate(parts, axis) if len(parts) > 1 else x
     before = (slice(None),) * (axis % x.ndim)
     difference = not_equal if x.dtype == bool else subtract
+    if n == 0:
+        return identity(x)
     for _ in range(n):
         x = difference(x[(*before, slice(1, None))], x[(*before, slice(None, -1))])
     return x

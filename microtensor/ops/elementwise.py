@@ -23,10 +23,10 @@ def elementwise(ufunc: np.ufunc, meaning: str, pull: Callable[[Any, Any, Any], A
 def without_gradient(ufunc: np.ufunc, meaning: str) -> Any:
     """Make an op without a gradient of a ufunc of one or two arguments."""
 
-    def one(x: Any) -> Any:
+    def one(x: Any, /) -> Any:
         return ufunc(x)
 
-    def two(x: Any, y: Any) -> Any:
+    def two(x: Any, y: Any, /) -> Any:
         return ufunc(x, y)
 
     return not_differentiable(_named(one if ufunc.nin == 1 else two, ufunc, meaning), numpy=ufunc)

@@ -104,7 +104,7 @@ def _put(x: Any, values: Any, /, key: Any) -> Result:
 
 
 @composed
-def put_along_axis(x: Any, indices: Any, values: Any, axis: int | None = -1) -> Any:
+def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None = -1) -> Any:
     """A copy of x with `values` at `indices` along the axis, for each position of the other axes: the opposite of
     `take_along_axis`. (NumPy's function of this name changes x in place, which a Tensor can't be.)
 

@@ -19,7 +19,7 @@ from microtensor.tensor import as_array
 
 
 @composed(numpy=np.tensordot)
-def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
+def tensordot(x: Any, y: Any, /, axes: Any = 2) -> Any:
     """The products of x and y summed over the last `axes` axes of x and the first of y, or over those named in a pair: axes of
     x, and axes of y. The result has the other axes of x, then those of y.
 
@@ -45,19 +45,19 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Any:
 
 
 @composed(numpy=np.inner)
-def inner(x: Any, y: Any) -> Any:
+def inner(x: Any, y: Any, /) -> Any:
     """The products of x and y summed over the last axis of both; the product, where one is a number."""
     return tensordot(x, y, (-1, -1)) if np.ndim(x) and np.ndim(y) else x * y
 
 
 @composed(numpy=np.outer)
-def outer(x: Any, y: Any) -> Any:
+def outer(x: Any, y: Any, /) -> Any:
     """Every element of x times every element of y, as a matrix; both are flattened."""
     return ravel(x)[:, None] * ravel(y)
 
 
 @composed(numpy=np.kron)
-def kron(x: Any, y: Any) -> Any:
+def kron(x: Any, y: Any, /) -> Any:
     """Kronecker's product: x with each element replaced by a block, that element times y."""
     axes = max(x.ndim, y.ndim)
     x, y = (reshape(z, (1,) * (axes - z.ndim) + z.shape) for z in (x, y))
@@ -66,7 +66,7 @@ def kron(x: Any, y: Any) -> Any:
 
 
 @composed(numpy=np.cross)
-def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
+def cross(x: Any, y: Any, /, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
     """The vector product, at right angles to both: of vectors with three elements along `axisa` of x and `axisb` of y, or along
     `axis` of all. Raises ValueError for vectors of another length."""
     if axis is not None:
@@ -85,7 +85,7 @@ def cross(x: Any, y: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
 
 
 @composed(numpy=np.diagonal)
-def diagonal(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
+def diagonal(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     """The elements of which the indices along two axes are equal (or `offset` apart), as the last axis.
 
     Raises ValueError unless there are two different axes.
@@ -102,7 +102,7 @@ def _diagonal_of(rows: int, columns: int, offset: int) -> tuple[np.ndarray, np.n
 
 
 @composed(numpy=np.diag)
-def diag(x: Any, k: int = 0) -> Any:
+def diag(x: Any, /, k: int = 0) -> Any:
     """The k-th diagonal of a matrix, or the matrix that has a vector as its k-th diagonal, and 0 elsewhere.
 
     Raises ValueError for another number of axes.
@@ -116,7 +116,7 @@ def diag(x: Any, k: int = 0) -> Any:
 
 
 @composed(numpy=np.trace)
-def trace(x: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
+def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Any:
     """The sum of a diagonal. It is `np.trace(t)` or `t.trace()`, as `mt.trace` lists the steps of a computation."""
     return total(diagonal(x, offset, axis1, axis2), axis=-1, dtype=dtype)
 
@@ -134,7 +134,7 @@ def _length(x: Any, /, axis: Any, keepdims: bool) -> Result:
 
 
 @composed(numpy=np.linalg.norm)
-def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+def norm(x: Any, /, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     """The length of vectors, along an axis, or of all elements: the root of the sum of the squares.
 
     `ord` chooses another norm. Of vectors: inf the largest size, -inf the smallest, 0 how many aren't 0, any other p the p-th

@@ -23,30 +23,30 @@ invert = without_gradient(np.invert, "~x, each bit turned over, of integers or b
 
 
 @not_differentiable(numpy=(np.any, (np.logical_or, "reduce")))
-def any(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
+def any(x: Any, /, axis: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
     """True where at least one element along the axes holds (isn't 0)."""
     return np.any(x, axis=axis, keepdims=keepdims, where=where)
 
 
 @not_differentiable(numpy=(np.all, (np.logical_and, "reduce")))
-def all(x: Any, axis: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
+def all(x: Any, /, axis: Any = None, keepdims: bool = False, *, where: Any = True) -> Any:
     """True where every element along the axes holds (isn't 0)."""
     return np.all(x, axis=axis, keepdims=keepdims, where=where)
 
 
 @not_differentiable(numpy=np.isclose)
-def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+def isclose(x: Any, y: Any, /, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
     """True where x and y differ by at most atol + rtol * |y|."""
     return np.isclose(x, y, rtol, atol, equal_nan)
 
 
 @composed(numpy=np.allclose)
-def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+def allclose(x: Any, y: Any, /, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Tell if all elements of x and y are close, as by `isclose`."""
     return bool(np.all(isclose(x, y, rtol, atol, equal_nan)))
 
 
 @composed(numpy=np.array_equal)
-def array_equal(x: Any, y: Any, equal_nan: bool = False) -> bool:
+def array_equal(x: Any, y: Any, /, equal_nan: bool = False) -> bool:
     """Tell if x and y have the same shape and the same elements."""
     return np.array_equal(getattr(x, "_array", x), getattr(y, "_array", y), equal_nan)

@@ -23,7 +23,7 @@ reciprocal = elementwise(np.reciprocal, "1 / x; of integers, the whole part.", l
 
 
 @not_differentiable(numpy=(np.round, np.around))
-def round(x: Any, decimals: int = 0) -> Any:
+def round(x: Any, /, decimals: int = 0) -> Any:
     """x to that many decimals, halves to the even neighbour; without a gradient."""
     return np.round(x, decimals)
 
@@ -38,7 +38,7 @@ def remainder(x: Any, y: Any, /) -> Result:
 
 
 @composed(numpy=np.positive)
-def positive(x: Any) -> Any:
+def positive(x: Any, /) -> Any:
     """+x, which is x."""
     return identity(x)
 
@@ -51,13 +51,13 @@ def copysign(x: Any, y: Any, /) -> Result:
 
 
 @composed(numpy=np.fmax)
-def fmax(x: Any, y: Any) -> Any:
+def fmax(x: Any, y: Any, /) -> Any:
     """The larger of x and y, or the one that isn't NaN; in a tie each gets half the gradient."""
     return where(np.isnan(x), y, where(np.isnan(y), x, maximum(x, y)))
 
 
 @composed(numpy=np.fmin)
-def fmin(x: Any, y: Any) -> Any:
+def fmin(x: Any, y: Any, /) -> Any:
     """The smaller of x and y, or the one that isn't NaN; in a tie each gets half the gradient."""
     return where(np.isnan(x), y, where(np.isnan(y), x, minimum(x, y)))
 

@@ -155,7 +155,7 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
 
 
 @composed(numpy=np.pad)
-def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
     """x with a border: `pad_width` wide, or (before, after), or such a pair for each axis.
 
     The mode says what it is made of: "constant" of a constant, "edge" of the outermost elements, "reflect" of those that a
@@ -167,8 +167,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: Any = 0
     if mode not in ("edge", "reflect", "symmetric", "wrap"):
         raise ValueError(f'pad: the mode is "constant", "edge", "reflect", "symmetric" or "wrap", not {mode!r}')
     for axis, widths in enumerate(np.broadcast_to(pad_width, (x.ndim, 2)).tolist()):
-        if widths != [0, 0]:
-            x = x[(slice(None),) * axis + (np.pad(np.arange(x.shape[axis]), widths, mode=mode),)]
+        x = x[(slice(None),) * axis + (np.pad(np.arange(x.shape[axis]), widths, mode=mode),)]
     return x
 
 

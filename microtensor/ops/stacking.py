@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.differentiable import composed
+from microtensor.ops.arithmetic import identity
 from microtensor.ops.shape import broadcast_to, concatenate, expand_dims, reshape, split
 
 
@@ -18,7 +19,7 @@ def _at_least(n: int, arrays: tuple[Any, ...]) -> Any:
     def widened(x: Any) -> Any:
         # Three axes, as NumPy has it, are those of a picture: a row becomes (1, n, 1), and a matrix (m, n, 1).
         new = {(0, 1): 0, (0, 2): (0, 1), (1, 2): 0, (0, 3): (0, 1, 2), (1, 3): (0, 2), (2, 3): 2}.get((np.ndim(x), n))
-        return x if new is None else expand_dims(x, new)
+        return identity(x) if new is None else expand_dims(x, new)
 
     return widened(arrays[0]) if len(arrays) == 1 else tuple(map(widened, arrays))
 
@@ -67,13 +68,13 @@ def column_stack(arrays: Sequence[Any]) -> Any:
 
 
 @composed(numpy=np.append)
-def append(x: Any, values: Any, axis: int | None = None) -> Any:
+def append(x: Any, values: Any, /, axis: int | None = None) -> Any:
     """x with values after it along an axis; both flattened when it is None. x itself stays as it is."""
     return concatenate([x, values], axis)
 
 
 @composed(numpy=np.tile)
-def tile(x: Any, reps: Any) -> Any:
+def tile(x: Any, /, reps: Any) -> Any:
     """x put beside itself, `reps` times along each axis (counted from the right)."""
     counts = (reps,) if isinstance(reps, int | np.integer) else tuple(reps)
     axes = max(x.ndim, len(counts))
@@ -87,7 +88,7 @@ def tile(x: Any, reps: Any) -> Any:
 
 
 @composed(numpy=np.array_split)
-def array_split(x: Any, indices_or_sections: Any, axis: int = 0) -> list[Any]:
+def array_split(x: Any, /, indices_or_sections: Any, axis: int = 0) -> list[Any]:
     """x cut along an axis: into that many pieces, the first ones longer by one where it doesn't divide, or at the given
     positions."""
     if not isinstance(indices_or_sections, int | np.integer):

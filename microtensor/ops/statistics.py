@@ -28,14 +28,16 @@ def _how_many(x: Any, where: Any, axis: Any, keepdims: bool) -> Any:
 
 
 @composed(numpy=(np.sum, (np.add, "reduce")))
-def sum(x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, initial: Any = None, where: Any = None) -> Any:
+def sum(
+    x: Any, /, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, initial: Any = None, where: Any = None
+) -> Any:
     """The sum, of the elements `where` it is True, in the type `dtype`, added to `initial`."""
     y = _sum(x if dtype is None and where is None else _chosen(_typed(x, dtype), where), axis=axis, keepdims=keepdims)
     return y if initial is None else y + initial
 
 
 @composed(numpy=np.mean)
-def mean(x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None) -> Any:
+def mean(x: Any, /, axis: Any = None, keepdims: bool = False, *, dtype: Any = None, where: Any = None) -> Any:
     """The sum divided by the number of elements, of those `where` it is True; NaN when there are none."""
     if where is None:
         return _mean(_typed(x, dtype), axis=axis, keepdims=keepdims)
@@ -46,6 +48,7 @@ def mean(x: Any, axis: Any = None, keepdims: bool = False, *, dtype: Any = None,
 @composed(numpy=np.var)
 def var(
     x: Any,
+    /,
     axis: Any = None,
     ddof: float = 0,
     keepdims: bool = False,
@@ -69,6 +72,7 @@ def var(
 @composed(numpy=np.std)
 def std(
     x: Any,
+    /,
     axis: Any = None,
     ddof: float = 0,
     keepdims: bool = False,

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 from drawing import (
-    attended,
     appended,
     arrowed,
+    attended,
     bordered,
     broadcast,
     classified,
@@ -34,7 +34,6 @@ from drawing import (
     new_axes,
     normalised,
     normed,
-    numbered,
     one,
     ones,
     packed,

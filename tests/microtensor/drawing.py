@@ -325,7 +325,7 @@ def stacked(draw, axis, least=0):
     """Up to three arrays of one number of axes, which differ in length along an axis if they have it."""
     shape = draw(shapes())
     all_shapes = [list(shape) for _ in range(draw(st.integers(1, 3)))]
-    differs = axis if len(shape) > max(axis, least - 1) else 0 if axis == 1 and len(shape) == 1 and not least else None
+    differs = axis if len(shape) > max(axis, 1) else 0 if axis == 1 and len(shape) == 1 and not least else None
     for s in all_shapes:
         if differs is not None:
             s[differs] = draw(st.integers(0, 3))
@@ -364,7 +364,7 @@ def running(draw, shape):
 
 def masked(draw, shape):
     """Options of a reduction of chosen elements, two at least in each row."""
-    where = np.random.default_rng(draw(SEEDS)).random(shape) < 0.6
+    where = np.asarray(np.random.default_rng(draw(SEEDS)).random(shape) < (0.6 if shape else 2))
     for axis in range(len(shape)):
         where[(slice(None),) * axis + (slice(0, 2),)] = True
     return {**folded(draw, shape), "where": draw(st.sampled_from([where, np.array(True)]))}
