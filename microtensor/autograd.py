@@ -74,7 +74,7 @@ def grad(
             )
     start: Any = _cotangent(output, gradient, "grad")
     if create_graph:
-        start = gradient if isinstance(gradient, Tensor) else wrap(start)
+        start = gradient if isinstance(gradient, Tensor) else wrap(np.asarray(start))
         with enable_grad():
             gradients = propagate(output, start, wanted, create_graph=True)
         return tuple(gradients[t] if t in gradients else wrap(np.zeros_like(t._array)) for t in wanted)

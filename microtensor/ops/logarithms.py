@@ -22,11 +22,12 @@ expm1 = elementwise(np.expm1, "e^x - 1, exact for x near 0.", lambda g, x, y: g 
 
 @differentiable(numpy=np.logaddexp2, shape_hint=_shapes_match)
 def logaddexp2(x: Any, y: Any, /) -> Result:
-    """log2(2^x + 2^y), without overflow. Where both are the same infinity, each has half the gradient."""
+    """log2(2^x + 2^y), without overflow; -inf where both are -inf, with a gradient of 0. Where both are inf they share it."""
 
     def weight(a: Any, b: Any) -> Any:
         """The fraction of 2^a in 2^a + 2^b."""
         alike = np.logical_and(np.equal(a, b), np.isinf(a))
-        return sigmoid(_LN2 * (np.where(alike, 0, a) - np.where(alike, 0, b)))
+        share = sigmoid(_LN2 * (np.where(alike, 0, a) - np.where(alike, 0, b)))
+        return np.where(np.logical_and(alike, np.less(a, 0)), 0, share)
 
     return np.logaddexp2(x, y), (lambda g: unbroadcast(g * weight(x, y), x), lambda g: unbroadcast(g * weight(y, x), y))

@@ -2,8 +2,8 @@
 
 (sin, cos and tanh are with the functions that networks are made of, in `arithmetic` and `activations`.)
 
-A derivative that is infinite (arcsin at 1) leaves a gradient of exactly 0 at 0, as in `arithmetic`. Derivatives divide by one
-factor after the other, so that no square overflows, and all orders are 0 at infinity where the function levels off.
+A derivative that is infinite (arcsin at 1) leaves a gradient of exactly 0 at 0, as in `arithmetic`. Where x can be large,
+derivatives divide by one factor after the other, so that no square overflows, and second ones are 0 at infinity.
 """
 
 from __future__ import annotations
@@ -20,12 +20,8 @@ from microtensor.tensor import as_array
 tan = elementwise(np.tan, "The tangent.", lambda g, x, y: g * (1 + y * y))
 sinh = elementwise(np.sinh, "The hyperbolic sine, (e^x - e^-x) / 2.", lambda g, x, y: g * np.cosh(x))
 cosh = elementwise(np.cosh, "The hyperbolic cosine, (e^x + e^-x) / 2.", lambda g, x, y: g * np.sinh(x))
-arcsin = elementwise(
-    np.arcsin, "The angle whose sine is x, from -pi/2 to pi/2.", lambda g, x, y: _over(_over(g, np.sqrt(1 - x)), np.sqrt(1 + x))
-)
-arccos = elementwise(
-    np.arccos, "The angle whose cosine is x, from 0 to pi.", lambda g, x, y: _over(_over(-g, np.sqrt(1 - x)), np.sqrt(1 + x))
-)
+arcsin = elementwise(np.arcsin, "The angle whose sine is x, from -pi/2 to pi/2.", lambda g, x, y: _over(g, np.sqrt(1 - x * x)))
+arccos = elementwise(np.arccos, "The angle whose cosine is x, from 0 to pi.", lambda g, x, y: _over(-g, np.sqrt(1 - x * x)))
 arctan = elementwise(
     np.arctan, "The angle whose tangent is x, from -pi/2 to pi/2.", lambda g, x, y: g / np.hypot(x, 1) / np.hypot(x, 1)
 )
@@ -35,7 +31,7 @@ arccosh = elementwise(
     "The number, at least 0, whose hyperbolic cosine is x.",
     lambda g, x, y: _over(_over(g, np.sqrt(x - 1)), np.sqrt(x + 1)),
 )
-arctanh = elementwise(np.arctanh, "The number whose hyperbolic tangent is x.", lambda g, x, y: _over(_over(g, 1 - x), 1 + x))
+arctanh = elementwise(np.arctanh, "The number whose hyperbolic tangent is x.", lambda g, x, y: _over(g, 1 - x * x))
 
 
 def _direction(x: Any, y: Any) -> tuple[Any, Any]:
