@@ -36,7 +36,8 @@ def main(arguments: list[str]) -> int:
             about = kind.description
             made = (create_model(name).num_parameters(), kind.recipe_class.corpus.name, *(about.reference or (None, None)))
         except Exception as error:  # one that can't be used doesn't hide the others
-            note(f"zoo: {in_one_line(error)}")
+            said = in_one_line(error)
+            note(f"zoo: {said if name in said else f'{name}: {said}'}")
             continue
         any_own = any_own or own is not None
         title = about.title or (kind.__doc__ or "").strip().partition("\n")[0]

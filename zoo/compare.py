@@ -124,7 +124,9 @@ def _parser(kind: Any = None, name: str = "MODEL") -> Parser:
     if kind is not None:
         settings = parser.add_argument_group(f"the settings of {name}")
         for f in fields(kind):
-            settings.add_argument(f"--{dashed(f.name)}", metavar="VALUE", nargs="+", help=f.metadata["help"].replace("%", "%%"))
+            settings.add_argument(
+                f"--{dashed(f.name)}", metavar="VALUE", nargs="+", help=f.metadata.get("help", f.name).replace("%", "%%")
+            )
     return parser
 
 

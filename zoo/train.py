@@ -35,8 +35,12 @@ def _parser(kind: Any = None) -> Parser:
         recipe = parser.add_argument_group(f"the recipe of {name}")
         for f in fields(kind.recipe_class):
             default = default_of(kind.recipe_class, f.name)
-            choices = f": {', '.join(f.metadata['choices'])}" if f.metadata["choices"] else ""
-            text = f.metadata["help"] + choices + ("" if default is None else f" (default: {default})")
+            choices = f": {', '.join(f.metadata['choices'])}" if f.metadata.get("choices") else ""
+            text = (
+                f.metadata.get("help", f.name.replace("_", " "))
+                + choices
+                + ("" if default is None else f" (default: {default})")
+            )
             recipe.add_argument(
                 f"--{dashed(f.name)}", metavar=type_name(f).partition(" ")[0].upper(), help=text.replace("%", "%%")
             )
@@ -103,6 +107,7 @@ def main(arguments: list[str]) -> int:
         if trainer.step >= trainer.steps:
             raise UsageError(f"--resume: {folder.path} has done all its {trainer.step} steps; give more with --steps")
     _introduce(name, model, tokenizer, trainer)
+    _warn(trainer)
 
     def report(line: str, figures: dict[str, Any]) -> None:
         result(options, line, figures)
@@ -141,6 +146,14 @@ def _introduce(name: str, model: Any, tokenizer: Any, trainer: Any) -> None:
         f"{name}: {model.num_parameters():,} parameters, {len(trainer.dataset):,} {trainer.dataset.name} from "
         f"{tokens:,} {tokenizer.unit} ({distinct:,} distinct{held_out})"
     )
+
+
+def _warn(trainer: Any) -> None:
+    """Say what no gradient reaches."""
+    if trainer.unreached:
+        several = len(trainer.unreached) > 3
+        names = ", ".join(trainer.unreached[:3]) + (f" and {len(trainer.unreached) - 3} more" if several else "")
+        note(f"Warning: no gradient reaches {names}: it won't learn. Is a .data or .numpy() on the way, or isn't it used?")
 
 
 def _show_results(options: argparse.Namespace, model: Any, tokenizer: Any, trainer: Any) -> None:

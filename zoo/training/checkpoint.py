@@ -125,7 +125,9 @@ class Checkpoint:
             model = build_model(self.name, recipe, len(tokenizer.vocabulary), blank)
             model.load_state_dict(parameters)
         except ValueError as error:
-            raise DataError(f"another model: {file}: {error}; train again") from None
+            raise DataError(
+                f"another model: {file}: {error}; its code has changed since, or the file is another's: train again"
+            ) from None
         for name, array in parameters.items():
             if not np.isfinite(array).all():
                 raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
