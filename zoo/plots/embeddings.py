@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -78,9 +79,8 @@ def draw_embeddings(name: str, model: Model, tokenizer: Tokenizer, method: str, 
             if len(present) > 1:
                 handles = [axis.plot([], [], "o", color=COLOURS[k], label=kind)[0] for k, kind in enumerate(present)]
                 axis.legend(handles=handles, frameon=False, loc="best")
-        what = f"{len(vocabulary):,} {unit} embeddings of {tables[0].shape[1]} numbers"
-        each = "" if len(tables) == 1 else f"{len(tables)} tables, one for each position, of "
-        figure.suptitle(f"{name}: {each}{what}, in two dimensions by {NAMES[method]}")
+        what = f"{len(vocabulary):,} {unit} embeddings of {tables[0].shape[1]} numbers each, by {NAMES[method]}"
+        figure.suptitle(textwrap.fill(f"{name}: {what}", int(size * len(tables) * 9)), fontsize=13)
         if says:
             below(figure, f"Labelled are {says}; grey points are the other {tokenizer.unit}.")
         figure.draw_without_rendering()  # (which settles where the axes are)
@@ -88,14 +88,11 @@ def draw_embeddings(name: str, model: Model, tokenizer: Tokenizer, method: str, 
             if characters:
                 for j in labelled:
                     text = label(vocabulary[j])
-                    axis.text(*points[j], text, ha="center", va="center", color=colours[j], fontsize=_size(text, letters))
+                    weight = "bold" if kinds[j] == KINDS[-1] else "normal"  # (a comma is small enough)
+                    size = letters if len(text) == 1 else 0.6 * letters
+                    axis.text(*points[j], text, ha="center", va="center", color=colours[j], fontsize=size, weight=weight)
             else:
                 _write(axis, points[labelled], [label(vocabulary[j]) for j in labelled], COLOURS[0], letters)
-
-
-def _size(text: str, letters: int) -> float:
-    """The size of a character's letters; of one that is named, smaller ones."""
-    return letters if len(text) == 1 else 0.55 * letters
 
 
 def _to_label(model: Model, tokenizer: Tokenizer) -> tuple[list[int], str]:
@@ -108,8 +105,9 @@ def _to_label(model: Model, tokenizer: Tokenizer) -> tuple[list[int], str]:
         found = np.concatenate([tokenizer.encode(part) for part in model.recipe.documents(text)])
     except (DataError, ValueError):  # a text that can't be had any more, or is another now
         return np.linspace(0, count - 1, LABELLED).astype(int).tolist(), f"{LABELLED} {tokenizer.unit} of the vocabulary"
-    order = np.argsort(-np.bincount(found, minlength=count), kind="stable")
-    return order[:LABELLED].tolist(), f"the {LABELLED} commonest {tokenizer.unit} of the training text"
+    counts = np.bincount(found, minlength=count)
+    commonest = [i for i in np.argsort(-counts, kind="stable")[:LABELLED].tolist() if counts[i]]
+    return commonest, f"the {len(commonest)} commonest {tokenizer.unit} of the training text"
 
 
 def _write(axis: Any, points: np.ndarray, labels: list[str], colour: str, size: int) -> None:

@@ -58,7 +58,7 @@ def _installed() -> list[tuple[str, str]]:
     from matplotlib import font_manager
 
     fonts: list[Any] = font_manager.fontManager.ttflist
-    upright = sorted({(f.name, str(f.fname)) for f in fonts if f.style == "normal" and f.name not in PLACEHOLDERS})
+    upright = sorted({(f.name, str(f.fname)) for f in fonts if f.style == "normal" and not f.name.startswith(PLACEHOLDERS)})
     return [(path, family) for family, path in upright]
 
 

@@ -117,8 +117,9 @@ def _scale(axes: Any, axis: str, log: str) -> None:
         if name in log:
             getattr(axes, f"set_{name}scale")("log")
             low, high = sorted(each.get_view_interval())
-            narrow = low > 0 and high / low < 100
-            each.set_major_locator(LogLocator(subs=(1, 2, 5) if narrow else (1,), numticks=15))
+            ratio = high / low if low > 0 else math.inf
+            subs = (1, 1.5, 2, 3, 4, 6, 8) if ratio < 12 else (1, 2, 5) if ratio < 200 else (1,)
+            each.set_major_locator(LogLocator(subs=subs, numticks=15))
             each.set_minor_formatter(NullFormatter())
         if name == "x":
             each.set_major_formatter(PercentFormatter(1, None) if axis == "share" else StrMethodFormatter("{x:,.6g}"))

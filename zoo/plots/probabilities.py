@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,14 +53,15 @@ def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: li
     size = max(9.0, min(20.0, 0.26 * len(names) * (3 if wide else 1)))
     sideways = max(map(len, other.values()), default=0) * 0.09 > (size - 1) / len(names)
     with drawing(out, size=(size, 4.8)) as (figure, axes):
-        axes.axvspan(-0.6, first - 0.5, color="0.93", linewidth=0)
-        before = "it" if first == 1 else "them"
-        axes.bar(0, 0, color="0.93", label=f"no prediction (too few {tokenizer.unit} before {before})")
+        nothing = axes.axvspan(-0.6, first - 0.5, color="0.93", linewidth=0)
+        nothing.set_label(f"no prediction: too few {tokenizer.unit} before it")
         places = np.arange(first, len(names))
-        axes.bar(places, came, color=COLOURS[0], width=0.75, label=f"the {unit} of the text")
+        handles: list[Any] = [axes.bar(places, came, color=COLOURS[0], width=0.75, label=f"the {unit} of the text")]
         if other:
             heights = [float(shares[i - first].max()) for i in other]
-            axes.plot([*other], heights, "_", color=COLOURS[1], markersize=9, markeredgewidth=2, label=f"a likelier {unit}")
+            handles += axes.plot(
+                [*other], heights, "_", color=COLOURS[1], markersize=9, markeredgewidth=2, label=f"a likelier {unit}"
+            )
             for (i, guess), height in zip(other.items(), heights, strict=True):
                 axes.annotate(
                     guess, (i, height), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=10,
@@ -75,4 +77,4 @@ def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: li
         axes.set_ylabel("predicted probability")
         loss = float(np.mean(-np.log(np.maximum(came, 1e-300))))
         axes.set_title(f"{name}: predictions of each next {unit} (mean loss {loss:.2f} nats per {unit})", loc="left")
-        figure.legend(frameon=False, loc="outside lower center", ncols=3)
+        figure.legend(handles=[*handles, nothing], frameon=False, loc="outside lower center", ncols=3)
