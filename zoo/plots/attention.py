@@ -16,16 +16,19 @@ from zoo.tokenizers.tokenizer import Tokenizer
 #: Of a longer text, the picture couldn't be read.
 MOST = 40
 LOOK_FOR = (
-    "Each row adds up to 1: how the position at its left (the query) spreads its attention over the positions below (the keys). "
-    "Grey is hidden by the causal mask. Look for a dark diagonal (a head that reads the same distance back everywhere, such as "
-    "the token just before), a dark column (one position that all later ones read), and single dark cells (a position that "
-    "finds the one it needs)."
+    "Each row adds up to 1: how the position at its left (the query) spreads its attention over the positions below (the "
+    "keys). Grey is hidden by the causal mask. Look for a dark diagonal (a head that reads the same distance back everywhere, "
+    "such as the token just before), a dark column (one position that all later ones read), and single dark cells (a position "
+    "that finds the one it needs)."
 )
-GROUPED = "Tokens are grouped into words: weights are summed over the tokens of the key's word and averaged over those of the query's. "
+GROUPED = (
+    "Tokens are grouped into words: weights are summed over the tokens of the key's word, and averaged over those of the "
+    "query's. "
+)
 
 
 def group_words(tokenizer: Tokenizer, tokens: list[int]) -> list[list[int]]:
-    """The indices of the tokens of each word of a text; blanks belong to the word before them. Words are what blanks separate."""
+    """The indices of the tokens of each word of a text. Words are what blanks separate; blanks belong to the word before."""
     groups: list[list[int]] = []
     blank = True
     for i, token in enumerate(tokens):
@@ -69,12 +72,12 @@ def draw_attention(
     names = [_group_name(tokenizer, [tokens[i] for i in group]) for group in groups]
     heads = max(len(weights) for _, weights in layers)
     # (Room for letters that can be read, in a picture that isn't larger than a wall.)
-    each = min(max(1.9, 0.105 * len(names)), 21 / heads)
-    size = max(4.0, min(9.0, 52 * each / len(names)))
     sideways = max(map(len, names)) > 2
-    beside, longest = (0.8, 0.008 * size * max(map(len, names)))
-    wide, high = each * heads + 1.9 + longest, each * len(layers) + 1.9 + (longest if sideways else 0)
-    with drawing(out, len(layers), heads, (max(wide, 6.5), high)) as (figure, axes):
+    each = min(max(1.9, 5 / heads, (0.13 if sideways else 0.105) * len(names)), 21 / heads)
+    size = max(4.0, min(9.0, 52 * each / len(names)))
+    longest = 0.008 * size * max(map(len, names))
+    wide, high = each * heads + 1.7 + longest, each * len(layers) + 1.7 + (longest if sideways else 0)
+    with drawing(out, len(layers), heads, (wide, high)) as (figure, axes):
         grid: Any = np.reshape(axes, (len(layers), heads))
         for layer, head in np.ndindex(grid.shape):
             axis, (path, weights) = grid[layer, head], layers[layer]
@@ -87,15 +90,15 @@ def draw_attention(
             image = axis.imshow(np.where(seen, shown, np.nan), cmap=SHADES, vmin=0, vmax=1)
             axis.set_title(f"layer {layer + 1}, head {head + 1}", fontsize=9)
             if head == 0:
-                axis.set_ylabel(path, fontsize=9)
+                axis.set_ylabel(f"{path}\nquery position", fontsize=9)
             axis.set_facecolor("0.92")
             below_all = layer == len(layers) - 1
+            if below_all:
+                axis.set_xlabel("key position", fontsize=9)
             axis.set_xticks(range(len(names)), names if below_all else [], fontsize=size, rotation=90 if sideways else 0)
             axis.set_yticks(range(len(names)), names if head == 0 else [], fontsize=size)
             axis.tick_params(length=0)
-        figure.supylabel("query position", fontsize=11)
-        figure.supxlabel("key position", fontsize=11)
-        figure.colorbar(image, ax=axes, shrink=beside, aspect=30, label="attention weight")
+        figure.colorbar(image, ax=axes, shrink=min(0.9, 5 / high), aspect=25, label="attention weight")
         figure.suptitle(f"{name}: attention weights{' between words' if grouped else ''}")
         below(figure, (GROUPED if grouped else "") + LOOK_FOR)
 

@@ -60,15 +60,17 @@ def draw_embeddings(name: str, model: Model, tokenizer: Tokenizer, method: str, 
     present = [kind for kind in KINDS if kind in kinds]
     colours = [COLOURS[present.index(kind)] for kind in kinds] or [COLOURS[0]] * len(vocabulary)
     labelled, says = _to_label(model, tokenizer)
+    names = {j: label(vocabulary[j]) for j in labelled}
+    at_point = [j for j in labelled if characters and len(names[j]) == 1]  # (not those that must be named)
     few = len(vocabulary) < LABELLED
     size, letters = (7.0, 12) if few else (10.0, 9)
     unit = tokenizer.unit.removesuffix("s")
     with drawing(out, 1, len(tables), (size * len(tables), size)) as (figure, axes):
         for i, (axis, (points, across, upwards)) in enumerate(zip(np.ravel(axes), places, strict=True), 1):
-            # (A character stands for its point.)
-            dots = [j for j in range(len(vocabulary)) if not characters or j not in labelled]
+            dots = [j for j in range(len(vocabulary)) if j not in at_point]
             quiet = [colours[j] if j in labelled else NOTHING for j in dots]
-            axis.scatter(*points[dots].T, s=10, c=quiet, alpha=0.7, linewidths=0)
+            if dots:
+                axis.scatter(*points[dots].T, s=10, c=quiet, alpha=0.7, linewidths=0)
             axis.update_datalim(points)
             axis.autoscale_view()
             axis.margins(0.06)
@@ -85,14 +87,17 @@ def draw_embeddings(name: str, model: Model, tokenizer: Tokenizer, method: str, 
             below(figure, f"Labelled are {says}; grey points are the other {tokenizer.unit}.")
         figure.draw_without_rendering()  # (which settles where the axes are)
         for axis, (points, _, _) in zip(np.ravel(axes), places, strict=True):
-            if characters:
-                for j in labelled:
-                    text = label(vocabulary[j])
-                    weight = "bold" if kinds[j] == KINDS[-1] else "normal"  # (a comma is small enough)
-                    size = letters if len(text) == 1 else 0.6 * letters
-                    axis.text(*points[j], text, ha="center", va="center", color=colours[j], fontsize=size, weight=weight)
-            else:
-                _write(axis, points[labelled], [label(vocabulary[j]) for j in labelled], COLOURS[0], letters)
+            for j in at_point:
+                weight = "bold" if kinds[j] == KINDS[-1] else "normal"  # (a comma is small enough)
+                axis.text(*points[j], names[j], ha="center", va="center", color=colours[j], fontsize=letters, weight=weight)
+            rest = [j for j in labelled if j not in at_point]
+            _write(
+                axis,
+                points[rest],
+                [names[j] for j in rest],
+                [colours[j] for j in rest],
+                min(letters, 9) if characters else letters,
+            )
 
 
 def _to_label(model: Model, tokenizer: Tokenizer) -> tuple[list[int], str]:
@@ -110,12 +115,12 @@ def _to_label(model: Model, tokenizer: Tokenizer) -> tuple[list[int], str]:
     return commonest, f"the {len(commonest)} commonest {tokenizer.unit} of the training text"
 
 
-def _write(axis: Any, points: np.ndarray, labels: list[str], colour: str, size: int) -> None:
+def _write(axis: Any, points: np.ndarray, labels: list[str], colours: list[str], size: int) -> None:
     """Each label close to its point, where no earlier one is in the way; a thin line leads from one that is further off."""
     scale = 72 / axis.figure.dpi  # from pixels to the points in which letters are measured
     back = axis.transData.inverted().transform
     taken: list[tuple[float, float, float]] = []
-    for (x, y), text in zip(axis.transData.transform(points) * scale, labels, strict=True):
+    for (x, y), text, colour in zip(axis.transData.transform(points) * scale, labels, colours, strict=True):
         half = 0.31 * size * len(text) + 1
         near = [(0.0, 0.8 * size), (half + 3, 0.0), (-half - 3, 0.0), (0.0, -0.8 * size)]
         rings = [(dx * half, dy * size) for dy in (1.6, -1.6, 2.5, -2.5, 3.4, -3.4, 4.5, -4.5) for dx in (0, 1, -1, 2, -2)]

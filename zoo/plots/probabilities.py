@@ -50,7 +50,7 @@ def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: li
     other = {i + first: label(tokenizer.vocabulary[guess]) for i, guess in enumerate(guesses) if guess != tokens[i + first]}
     unit = tokenizer.unit.removesuffix("s")
     wide = max(map(len, names)) > 3
-    size = max(9.0, min(20.0, 0.26 * len(names) * (3 if wide else 1)))
+    size = max(9.0, min(20.0, (0.78 if np.mean([*map(len, names)]) > 3 else 0.26) * len(names)))
     sideways = max(map(len, other.values()), default=0) * 0.09 > (size - 1) / len(names)
     with drawing(out, size=(size, 4.8)) as (figure, axes):
         nothing = axes.axvspan(-0.6, first - 0.5, color="0.93", linewidth=0)
