@@ -81,7 +81,7 @@ def draw_embeddings(name: str, model: Model, tokenizer: Tokenizer, method: str, 
             if len(present) > 1:
                 handles = [axis.plot([], [], "o", color=COLOURS[k], label=kind)[0] for k, kind in enumerate(present)]
                 axis.legend(handles=handles, frameon=False, loc="best")
-        what = f"{len(vocabulary):,} {unit} embeddings of {tables[0].shape[1]} numbers each, by {NAMES[method]}"
+        what = f"{len(vocabulary):,} {unit} embeddings of {tables[0].shape[1]} numbers ({NAMES[method]})"
         figure.suptitle(textwrap.fill(f"{name}: {what}", int(size * len(tables) * 9)), fontsize=13)
         if says:
             below(figure, f"Labelled are {says}; grey points are the other {tokenizer.unit}.")
