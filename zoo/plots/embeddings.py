@@ -12,7 +12,7 @@ import numpy as np
 from zoo.errors import DataError, UsageError
 from zoo.explain.trace import Trace
 from zoo.model import Model
-from zoo.plots.style import COLOURS, NOTHING, below, drawing, label
+from zoo.plots.style import COLOURS, NOTHING, below, choose_fonts, drawing, label
 from zoo.tokenizers.tokenizer import Tokenizer
 
 NAMES = {"pca": "PCA", "tsne": "t-SNE"}
@@ -85,6 +85,7 @@ def draw_embeddings(name: str, model: Model, tokenizer: Tokenizer, method: str, 
         figure.suptitle(textwrap.fill(f"{name}: {what}", int(size * len(tables) * 9)), fontsize=13)
         if says:
             below(figure, f"Labelled are {says}; grey points are the other {tokenizer.unit}.")
+        choose_fonts(figure)
         figure.draw_without_rendering()  # (which settles where the axes are)
         for axis, (points, _, _) in zip(np.ravel(axes), places, strict=True):
             for j in at_point:

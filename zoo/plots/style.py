@@ -61,13 +61,13 @@ def drawing(out: Path, rows: int = 1, columns: int = 1, size: tuple[float, float
         figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=rows * columns == 1)
         try:
             yield figure, axes
-            _choose_fonts(figure)
+            choose_fonts(figure)
             figure.savefig(out, dpi=150, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
         finally:
             pyplot.close(figure)
 
 
-def _choose_fonts(figure: Any) -> None:
+def choose_fonts(figure: Any) -> None:
     """Draw each text in a font that has its letters. (Names of runs and files may hold any.)"""
     from matplotlib.text import Text
 
