@@ -158,7 +158,7 @@ def _experiment(kind: Any, name: str, begin: dict[str, Any], given: dict[str, li
 
 def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
     """Train what isn't trained yet, then show the table."""
-    from zoo.explain.terminal import table
+    from zoo.columns import paragraph, table, table_or_records
 
     rows: list[tuple[str, ...]] = [
         (*(field.replace("_", " ") for field in runs[0].values), "parameters", "loss", "held-out", "time")
@@ -173,9 +173,10 @@ def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
         if options.json:
             result(options, "", {**run.values, **figures})
     if not options.json:
-        result(options, "\n".join(table(rows, left=0)), {})
+        result(options, "\n".join(table_or_records(rows[0], rows[1:], table(rows, left=0))), {})
     if all(row[-2] == "-" for row in rows[1:]):
-        note("The losses are on what each run learned from: with less text, or an easier one, they are lower.")
+        says = "The losses are on what each run learned from: with less text, or an easier one, they are lower."
+        note("\n".join(paragraph(says)))
     note("Draw them: python -m zoo.plot losses " + " ".join(shlex.quote(str(run.folder)) for run in runs))
 
 

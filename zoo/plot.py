@@ -32,6 +32,16 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", metavar="NAME", nargs="*", help="what that needs; see below")
     parser.add_argument("--out", metavar="FILE", help="a .png or .svg file (default: WHAT.png)")
     parser.add_argument("--method", choices=("pca", "tsne"), default="pca", help="how embeddings are flattened (default: pca)")
+    parser.add_argument(
+        "--axis",
+        choices=("steps", "share", "seconds"),
+        default="steps",
+        help="what losses are drawn over: training steps (the default), the share of a run's steps, or seconds",
+    )
+    parser.add_argument("--log", choices=("x", "y", "xy"), default="", help="the axes of losses that are logarithmic")
+    parser.add_argument(
+        "--words", action="store_true", help="attention between words, also for a short text: a word's tokens are grouped"
+    )
     add_last(parser)
     options = parser.parse(arguments)
     if options.what not in KINDS:
@@ -48,7 +58,7 @@ def main(arguments: list[str]) -> int:
     if options.what == "losses":
         from zoo.plots.losses import draw_losses, read_metrics
 
-        draw_losses([(name, read_metrics(name)) for name in options.names], out)
+        draw_losses([(name, read_metrics(name)) for name in options.names], out, options.axis, options.log)
     else:
         _draw_model(options, out)
     result(options, f"Drawn: {out}", {"file": str(out)})
@@ -70,8 +80,10 @@ def _draw_model(options: argparse.Namespace, out: Path) -> None:
         draw_embeddings(name, model, tokenizer, options.method, out)
         return
     tokens = encode_text(model, tokenizer, text[0])
-    draw = draw_attention if options.what == "attention" else draw_probabilities
-    draw(name, model, tokenizer, tokens, out)
+    if options.what == "attention":
+        draw_attention(name, model, tokenizer, tokens, out, options.words or None)
+    else:
+        draw_probabilities(name, model, tokenizer, tokens, out)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,10 @@ def main(arguments: list[str]) -> int:
     if options.untrained and options.last:
         raise UsageError("--untrained and --last: give one of the two")
 
+    from zoo.columns import paragraph
     from zoo.explain.explanation import explain
     from zoo.explain.screen import View
-    from zoo.explain.terminal import Terminal, paragraph, wants_colour
+    from zoo.explain.terminal import Terminal, wants_colour, wants_more
     from zoo.explain.trace import Trace, encode_text
 
     model, tokenizer = _untrained(options) if options.untrained else load(options)
@@ -48,7 +49,7 @@ def main(arguments: list[str]) -> int:
         title = paragraph(f"Step {i + 1} of {len(screens)}: {screens[i].title}")
         body = "\n".join(["", *map(terminal.strong, title), "", *lines])
         result(options, body, {"step": i + 1, "steps": len(screens), "title": screens[i].title, **figures})
-        if waits and i + 1 < len(screens) and not _go_on():
+        if waits and i + 1 < len(screens) and not wants_more():
             break
     return 0
 
@@ -96,15 +97,6 @@ def _target(options: argparse.Namespace, model: Any, tokenizer: Any, tokens: lis
             raise
         return None
     return what_follows(documents, tokens)
-
-
-def _go_on() -> bool:
-    """Ask the person at the terminal if they want the next screen."""
-    try:
-        return input("\n(Enter: the next step; q: stop) ").strip().lower() not in ("q", "quit")
-    except EOFError:
-        print()
-        return False
 
 
 if __name__ == "__main__":
