@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import Parser, in_one_line, note, result, run
+from zoo.cli import Parser, in_one_line, result, run
 from zoo.errors import UserError
+from zoo.reporter import as_called, note
 
 COMMANDS = """\
 python -m zoo.train MODEL                     train it and keep it in runs/MODEL
@@ -53,7 +54,7 @@ def main(arguments: list[str]) -> int:
         print("\nLosses: nats a token, on held-out text if it is long enough. Times: two cores.")
         if any_own:
             print("* your own run in runs/")
-        print(f"\n{COMMANDS}")
+        print(as_called(f"\n{COMMANDS}"))
     return 0
 
 
