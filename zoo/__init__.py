@@ -76,8 +76,9 @@ def train_model(
         recipe: fields of the model's recipe: data="my.txt", steps=200, learning_rate=0.01 and so on; `python -m zoo.train NAME
             --help` lists them.
 
-    Ctrl-C, or a notebook's stop button, raises KeyboardInterrupt when what was learned is saved. Raises UsageError for a setting
-    that can't be meant, and DataError for a text that can't be used, or when the loss is no longer a number.
+    Ctrl-C, or a notebook's stop button, raises KeyboardInterrupt when what was learned is saved; in a thread, which no signal
+    reaches, nothing stops it. Raises UsageError for a setting that can't be meant, and DataError for a text that can't be used,
+    or when the loss is no longer a number.
     """
     from zoo.training_run import train_model
 

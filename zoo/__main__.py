@@ -24,7 +24,9 @@ Add --help to a command for its options."""
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
-    options = Parser("", "The models of the zoo and the commands that work with them.", add_help=True).parse(arguments)
+    epilog = "zoo --print-completion bash (or zsh, tcsh) writes what makes the shell complete commands, options and models."
+    description = "The models of the zoo and the commands that work with them."
+    options = Parser("", description, epilog=epilog).parse(arguments)
 
     from zoo.registry import create_model, list_models, model_class
 

@@ -22,12 +22,12 @@ def main() -> NoReturn:
     reporter.called_by_name = True
     name, *rest = sys.argv[1:] or [""]
     if name in COMMANDS:
-        run(name, lambda arguments: _main(name)(arguments), rest)
+        run(name, _main(name), rest)
     if name == "--print-completion" or name.startswith("--print-completion="):
         run("", _print_completion)
     if name and not name.startswith("-"):
         run("", _refuse)
-    run("", lambda arguments: _main("")(arguments))
+    run("", _main(""))
 
 
 def module(command: str) -> str:
@@ -38,8 +38,12 @@ def module(command: str) -> str:
 
 
 def _main(command: str) -> Callable[[list[str]], int | None]:
-    """A command's main function. (It is imported within `run`, which takes care of Ctrl-C first.)"""
-    main: Callable[[list[str]], int | None] = importlib.import_module(module(command)).main
+    """A command's main function, imported when it is called, within `run`, which takes care of Ctrl-C first."""
+
+    def main(arguments: list[str]) -> int | None:
+        code: int | None = importlib.import_module(module(command)).main(arguments)
+        return code
+
     return main
 
 

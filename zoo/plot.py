@@ -47,8 +47,8 @@ def main(arguments: list[str]) -> int:
     else:
         from zoo.language_model import load_model
 
-        name, *text = options.names
-        load_model(name, options.last).plot(options.what, *text, out=out, method=options.method)
+        name, text = options.names[0], options.names[1] if len(options.names) > 1 else None
+        load_model(name, options.last).plot(options.what, text, out, options.method)
     result(options, f"Drawn: {out}", {"file": str(out)})
     return 0
 

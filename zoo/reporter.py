@@ -1,4 +1,4 @@
-"""Saying what happens while something is done: its results, and notes for the person who waits, in a terminal and in a notebook."""
+"""Saying what happens: results, and notes for the person who waits, in a terminal and in a notebook."""
 
 from __future__ import annotations
 
@@ -52,13 +52,3 @@ class Reporter:
     def note(self, text: str) -> None:
         """A line for the person who waits."""
         note(text)
-
-
-class Silent(Reporter):
-    """Says nothing: the caller has the results."""
-
-    def result(self, text: str, figures: dict[str, Any]) -> None:
-        """Nothing."""
-
-    def note(self, text: str) -> None:
-        """Nothing."""

@@ -38,7 +38,7 @@ class Generated(str):
     prompt: str
     continuation: str
 
-    def __new__(cls, prompt: str, continuation: str) -> Self:
+    def __new__(cls, prompt: str, continuation: str) -> Self:  # noqa: D102 (the class says it)
         text = super().__new__(cls, prompt + continuation)
         text.prompt, text.continuation = prompt, continuation
         return text

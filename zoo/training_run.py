@@ -53,7 +53,7 @@ class TrainingRun:
         resume: go on with the run in the folder.
         checkpoint_every: save after every so many steps; once a minute if None.
 
-    Raises UsageError for an unknown name or a setting that can't be meant, and DataError for a text or a run that can't be used.
+    Raises UsageError for an unknown name or a setting that can't be meant, and DataError for a text or run that can't be used.
     """
 
     def __init__(
