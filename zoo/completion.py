@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import importlib
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from zoo.compare import EXPERIMENTS
-from zoo.console import COMMANDS, module
 from zoo.errors import UsageError
 from zoo.plots.kinds import PICTURES
 from zoo.registry import list_models, model_class
@@ -19,8 +19,15 @@ if TYPE_CHECKING:
     from zoo.model import Model
 
 
-def completion(shell: str) -> str:
-    """Write the script that makes a shell complete `zoo`. Raises UsageError when shtab isn't installed."""
+def completion(shell: str, modules: Mapping[str, str]) -> str:
+    """Write the script that makes a shell complete `zoo`.
+
+    Args:
+        shell: bash, zsh or tcsh.
+        modules: of each command the module, which has a `make_parser`.
+
+    Raises UsageError when shtab isn't installed.
+    """
     try:
         import shtab
     except ImportError:
@@ -33,8 +40,8 @@ def completion(shell: str) -> str:
     zoo = argparse.ArgumentParser("zoo")
     zoo.add_argument("--json", action="store_true", help="print one JSON object a line")
     commands = zoo.add_subparsers(parser_class=argparse.ArgumentParser)
-    for command in COMMANDS:
-        parser, is_run = _parser(command), command not in ("train", "compare")
+    for command, module in modules.items():
+        parser, is_run = _parser(command, module), command not in ("train", "compare")
         for action in parser._actions:
             if action.dest == "model" and not is_run:
                 action.choices = list_models()
@@ -60,9 +67,9 @@ def _models_and_runs() -> dict[str, Any]:
     }
 
 
-def _parser(command: str) -> argparse.ArgumentParser:
+def _parser(command: str, module: str) -> argparse.ArgumentParser:
     """A command's parser; where each model has options of its own, with those of all models."""
-    make_parser = importlib.import_module(module(command)).make_parser
+    make_parser = importlib.import_module(module).make_parser
     parser: argparse.ArgumentParser = make_parser()
     if command in ("train", "compare"):
         known = {name for action in parser._actions for name in action.option_strings}

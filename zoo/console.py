@@ -60,5 +60,5 @@ def _print_completion(arguments: list[str]) -> int:
         raise UsageError(f"--print-completion: name a shell, one of {', '.join(SHELLS)}")
     from zoo.completion import completion
 
-    print(completion(words[0]))
+    print(completion(words[0], {command: module(command) for command in COMMANDS}))
     return 0
