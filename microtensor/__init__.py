@@ -7,10 +7,16 @@
 Tensor([2., 4.])
 """
 
+import importlib as _importlib
 from types import ModuleType as _Module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
+from microtensor import hints as _hints
 from microtensor.autograd import grad
+from microtensor.creation import arange, full, full_like, ones, ones_like, randn, randn_like, zeros, zeros_like
 from microtensor.differentiable import differentiable, not_differentiable
+from microtensor.drawing import Drawing
 from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
 from microtensor.kernels.runtime.config import get_num_threads, set_num_threads, use_numpy_matmul
 from microtensor.ops.activations import erf, gelu, relu, sigmoid, silu, softplus, tanh
@@ -28,6 +34,7 @@ from microtensor.ops.arithmetic import (
     less,
     less_equal,
     log,
+    log1p,
     logaddexp,
     logical_and,
     maximum,
@@ -50,12 +57,14 @@ from microtensor.ops.attention import (
     scaled_dot_product_attention,
     split_heads,
 )
+from microtensor.ops.convolution import conv1d
 from microtensor.ops.cross_entropy import cross_entropy
 from microtensor.ops.dropout import dropout
 from microtensor.ops.einsum import einsum
 from microtensor.ops.embedding import embedding, embedding_bag
 from microtensor.ops.indexing import getitem, one_hot, take, take_along_axis
 from microtensor.ops.linear import linear
+from microtensor.ops.losses import binary_cross_entropy, binary_cross_entropy_with_logits, mse_loss
 from microtensor.ops.matmul import dot, matmul
 from microtensor.ops.normalization import layer_norm, rms_norm
 from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
@@ -63,6 +72,7 @@ from microtensor.ops.shape import (
     broadcast_to,
     concatenate,
     expand_dims,
+    flatten,
     flip,
     pad,
     repeat,
@@ -82,3 +92,16 @@ from microtensor.trace import Step, trace
 
 __version__ = "0.1.0"
 __all__ = [name for name, value in list(globals().items()) if not name.startswith("_") and not isinstance(value, _Module)]
+
+if _TYPE_CHECKING:
+    from microtensor import nn, optim
+else:
+
+    def __getattr__(name: str) -> _Any:
+        """`mt.nn` and `mt.optim`, imported when they are first asked for."""
+        if name in ("nn", "optim"):
+            return _importlib.import_module(f"{__name__}.{name}")
+        raise _hints.missing(__name__, name)
+
+    def __dir__() -> list[str]:
+        return [*globals(), "nn", "optim"]

@@ -10,6 +10,7 @@ looks right.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,8 +27,7 @@ class GradientError(AssertionError):
 
 def gradcheck(
     f: Callable[..., Any],
-    inputs: Any,
-    *,
+    *inputs: Any,
     step: float = 1e-6,
     rtol: float = 1e-5,
     atol: float = 1e-7,
@@ -38,19 +38,20 @@ def gradcheck(
 
     Args:
         f: takes Tensors, returns a Tensor or several. It must give the same result each time.
-        inputs: the arguments of f: an array or Tensor, or a sequence of them. Floating-point ones are checked, as float64;
-            others (integer indices, say) are passed on unchanged.
+        inputs: the arguments of f, arrays, Tensors or numbers, one after the other or in one list. Floating-point ones are
+            checked, as float64; others (integer indices, say) are passed on unchanged.
         step: how far an entry is moved, relative to its size where that is above 1.
         rtol, atol: a difference of up to atol + rtol * |expected| is accepted.
         fast: move each input along a few random directions instead of entry by entry: six evaluations of f an input, whatever
             its size.
         seed: chooses the cotangents and directions.
 
-    Returns True. Raises GradientError naming the op, the input, the entry, what was expected and what was found.
+    Returns True. Raises GradientError naming the op, the input, the entry, what was expected and what was found; TypeError for
+    inputs that f doesn't take.
     """
-    given = [inputs] if isinstance(inputs, Tensor | np.ndarray | np.floating | float) else list(inputs)
-    arguments = [_as_float64(x) for x in given]
     name = getattr(f, "__name__", type(f).__name__)
+    arguments = _arguments(f, inputs, name)
+    checked = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
     rng = np.random.default_rng(seed)
 
     with enable_grad():
@@ -66,9 +67,6 @@ def gradcheck(
 
     if not np.array_equal(score(), score(), equal_nan=True):
         raise GradientError(f"{name}: gives another result each time it is called; fix its random numbers first")
-    checked = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
-    if not checked:
-        raise GradientError(f"{name}: no input holds floating-point numbers, so there is nothing to check")
     with enable_grad():
         found = _gradients(outputs, cotangents, checked, name)
     number = [i for i, x in enumerate(arguments) if any(x is c for c in checked)]
@@ -80,14 +78,13 @@ def gradcheck(
     return True
 
 
-def gradgradcheck(f: Callable[..., Any], inputs: Any, *, seed: int = 0, **tolerances: Any) -> bool:
+def gradgradcheck(f: Callable[..., Any], *inputs: Any, seed: int = 0, **tolerances: Any) -> bool:
     """Check second derivatives: `gradcheck` of the gradient of `f`, with respect to the inputs and to the cotangents.
 
     Takes and raises what `gradcheck` does.
     """
-    given = [inputs] if isinstance(inputs, Tensor | np.ndarray | np.floating | float) else list(inputs)
-    arguments = [_as_float64(x) for x in given]
     name = getattr(f, "__name__", type(f).__name__)
+    arguments = _arguments(f, inputs, name)
     rng = np.random.default_rng(seed)
     outputs = [y for y in _evaluate(f, arguments, name) if y.dtype.kind == "f"]
     cotangents = [np.asarray(rng.uniform(0.5, 1.5, y.shape)) for y in outputs]
@@ -113,6 +110,45 @@ def gradgradcheck(f: Callable[..., Any], inputs: Any, *, seed: int = 0, **tolera
         if not np.allclose(a, b.data, rtol=1e-7, atol=1e-9, equal_nan=True):
             raise GradientError(f"{name}: the gradient of input {i} is another one when it is recorded (create_graph=True)")
     return gradcheck(first, [*arguments, *cotangents], seed=seed, **tolerances)
+
+
+def _arguments(f: Callable[..., Any], inputs: tuple[Any, ...], name: str) -> list[Any]:
+    """What f is called with: the inputs, or what is in the only one if that is a list."""
+    listed = len(inputs) == 1 and isinstance(inputs[0], list | tuple)
+    given = list(inputs[0] if listed else inputs)
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):  # some that are written in C have none
+        signature = None
+    try:
+        if signature is not None:
+            signature.bind(*given)
+    except TypeError:
+        advice = ""
+        if listed and given and all(isinstance(x, int | float) for x in given):
+            advice = "; a list is a list of inputs, and one input of several numbers is np.array([...])"
+        elif len(given) == 1 and isinstance(given[0], np.ndarray | Tensor):
+            advice = "; several are given one after the other, gradcheck(f, x, y), or as a list, gradcheck(f, [x, y])"
+        elif len(given) > 1:
+            advice = "; an input that is itself a list of arrays is joined inside f, as in lambda x, y: f([x, y])"
+        kinds = ", ".join(_kind(x) for x in given) or "none"
+        wanted = ", ".join(signature.parameters) if signature is not None else ""
+        raise TypeError(f"{name}: takes ({wanted}), but was given {len(given)} of them: {kinds}{advice}") from None
+    arguments = [_as_float64(x) for x in given]
+    if not any(isinstance(x, Tensor) and x.requires_grad for x in arguments):
+        kinds = ", ".join(_kind(x) for x in given)
+        raise GradientError(
+            f"{name}: no input holds floating-point numbers, so there is nothing to check: {kinds}; integers become floats as "
+            "np.array([1.0, 2.0]) or by x.astype(np.float64)"
+        )
+    return arguments
+
+
+def _kind(x: Any) -> str:
+    """What an input is, in a few words."""
+    if isinstance(x, np.ndarray | Tensor):
+        return f"{x.dtype} {x.shape}"
+    return type(x).__name__
 
 
 def _as_float64(x: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor import kernels
+from microtensor import hints, kernels
 from microtensor.recording import LEAF, clock
 from microtensor.tensor import Tensor
 
@@ -41,6 +41,8 @@ class Optimizer:
     state_names: frozenset[str] = frozenset()
 
     def __init__(self, parameters: Iterable[Any], options: Mapping[str, Any]) -> None:
+        if "lr" not in options:
+            raise ValueError(f"{type(self).__name__}: its options lack lr, the learning rate")
         entries = list(parameters)
         groups = entries if entries and all(isinstance(e, Mapping) for e in entries) else [{"params": entries}]
         self.groups: list[dict[str, Any]] = []
@@ -71,6 +73,9 @@ class Optimizer:
             # (A parameter may have been frozen since.)
             ready = [p for p in group["params"] if p._gradient is not None and p._node is LEAF]
             self.update(ready, group["lr"] * lr_factor, group)
+            if ready and not self.state[ready[0]].keys() <= self.state_names:
+                unnamed = sorted(self.state[ready[0]].keys() - self.state_names)
+                raise TypeError(f"{type(self).__name__}: state_names lacks {', '.join(unnamed)}, which update keeps")
             for p in ready:
                 p._time = clock()  # a graph that still needs the old values must notice
 
@@ -83,7 +88,7 @@ class Optimizer:
             lr: the learning rate, scaled by the schedule.
             group: the group's options, by name.
 
-        Raises TypeError where a subclass doesn't define it.
+        Raises TypeError where a subclass doesn't define it; so does `step` where `state_names` lacks what it keeps.
         """
         raise TypeError(f"{type(self).__name__} doesn't define update")
 
@@ -113,6 +118,12 @@ class Optimizer:
                 )
         self.state = dict(zip(parameters, restored, strict=True))
 
+    def __dir__(self) -> list[str]:
+        return hints.listed(self)
+
+
+hints.explain_missing(Optimizer)
+
 
 def _check_option(optimizer: str, name: str, value: Any) -> None:
     """Refuse hyper-parameters that can't be meant."""
@@ -121,7 +132,7 @@ def _check_option(optimizer: str, name: str, value: Any) -> None:
     if name == "betas" and len(value) != 2:
         raise ValueError(f"{optimizer}: betas must be two numbers, not {value}")
     for number in value if isinstance(value, tuple | list) else (value,):
-        below_one = name in ("betas", "momentum")
+        below_one = name in ("beta", "betas", "momentum")
         if not (math.isfinite(number) and number >= 0 and (number < 1 or not below_one)):
             raise ValueError(f"{optimizer}: {name} must be {'from 0 to below 1' if below_one else 'at least 0'}, not {number}")
 
@@ -167,18 +178,21 @@ class SGD(Optimizer):
         return gradient
 
 
-class AdamW(Optimizer):
-    """Adam with decoupled weight decay (Kingma and Ba 2014, arXiv:1412.6980; Loshchilov and Hutter 2017, arXiv:1711.05101).
+class Adam(Optimizer):
+    """Steps of a size of its own for each number: the mean of its gradients, divided by the root of the mean of their squares
+    (Kingma and Ba 2014, arXiv:1412.6980).
 
     Args:
         parameters: Tensors or groups.
         lr: the learning rate.
         betas: how slowly the running means of the gradient and of its square forget.
         eps: added to the denominator.
-        weight_decay: each step shrinks p by lr * weight_decay * p.
+        weight_decay: adds weight_decay * p to the gradient; AdamW's way of shrinking mostly works better.
     """
 
     state_names = frozenset({"mean", "square", "updates"})
+    #: Whether weight decay is a step of its own, apart from the gradient.
+    decoupled = False
 
     def __init__(
         self,
@@ -186,14 +200,15 @@ class AdamW(Optimizer):
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.01,
+        weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
 
     def update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
         """Do what the class says, in place."""
         beta1, beta2 = group["betas"]
-        shrink = 1 - lr * group["weight_decay"]
+        decay = group["weight_decay"]
+        shrink = 1 - lr * decay if self.decoupled else 1.0
         for dtype in {p.dtype for p in parameters}:
             arrays, gradients, means, squares, factors = [], [], [], [], []
             for p in parameters:
@@ -207,12 +222,39 @@ class AdamW(Optimizer):
                 updates = int(state["updates"])
                 # The running means start at 0; what that lacks is corrected.
                 rate, correction = lr / (1 - beta1**updates), 1 / math.sqrt(1 - beta2**updates)
+                gradient: Any = p._gradient
+                if decay and not self.decoupled:
+                    gradient = gradient + decay * p._array
                 arrays.append(p._array)
-                gradients.append(np.asarray(p._gradient, order="C"))
+                gradients.append(np.asarray(gradient, order="C"))
                 means.append(state["mean"])
                 squares.append(state["square"])
                 factors.append((1 - beta1, 1 - beta2, shrink, rate, correction, group["eps"]))
             kernels.optimizers.adamw(arrays, gradients, means, squares, factors)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2017, arXiv:1711.05101).
+
+    Args:
+        parameters: Tensors or groups.
+        lr: the learning rate.
+        betas: how slowly the running means of the gradient and of its square forget.
+        eps: added to the denominator.
+        weight_decay: each step shrinks p by lr * weight_decay * p.
+    """
+
+    decoupled = True
+
+    def __init__(
+        self,
+        parameters: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
 
 
 def clip_grad_norm(parameters: Iterable[Tensor] | Tensor, max_norm: float) -> float:
@@ -262,3 +304,7 @@ def warmup_cosine(warmup: int, steps: int, final: float = 0.0) -> Schedule:
         return final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 
     return factor
+
+
+def __getattr__(name: str) -> Any:
+    raise hints.missing(__name__, name)

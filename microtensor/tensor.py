@@ -11,12 +11,14 @@ stale, and its backward raises an error instead of returning a wrong gradient.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from microtensor import hints
 from microtensor.recording import LEAF, Node, clock
 
 #: The differentiable functions by name, and the rules for NumPy's own functions. The files above this one fill both, so that
@@ -182,6 +184,27 @@ class Tensor:
         dtype = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
         return f"Tensor({values}{dtype}{', requires_grad=True' if self.requires_grad else ''})"
 
+    def _repr_html_(self) -> str:
+        from microtensor import notebook  # only notebooks ask for it
+
+        return notebook.table(self._array, self.requires_grad)
+
+    def __format__(self, spec: str) -> str:
+        return format(self._number("format"), spec) if spec else str(self)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self._number("round"), digits)
+
+    def _number(self, what: str) -> Any:
+        if self.size != 1:
+            raise TypeError(
+                f"{what}: only a single number can be, not a Tensor of shape {self.shape}; for many use np.round(t.data, 3)"
+            )
+        return self.item()
+
+    def __dir__(self) -> list[str]:
+        return hints.listed(self)
+
     def __init_subclass__(cls) -> None:
         raise TypeError("Tensor can't be subclassed; write ops with differentiable, and layers with nn.Module")
 
@@ -294,7 +317,7 @@ class Tensor:
     def __ge__(self, other: Any) -> Tensor:
         return ops.greater_equal(self, other)
 
-    # The methods that NumPy's arrays have; each is documented at the op of the same name
+    # The methods that NumPy's arrays have, and the commonest of PyTorch's; each is documented at the op of the same name
 
     @property
     def T(self) -> Tensor:
@@ -331,6 +354,24 @@ class Tensor:
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.argmax(self, axis=axis, keepdims=keepdims)
 
+    def exp(self) -> Tensor:
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        return ops.log(self)
+
+    def sqrt(self) -> Tensor:
+        return ops.sqrt(self)
+
+    def tanh(self) -> Tensor:
+        return ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        return ops.relu(self)
+
     def clip(self, min: Any = None, max: Any = None) -> Tensor:
         return ops.clip(self, min, max)
 
@@ -339,6 +380,11 @@ class Tensor:
 
     def reshape(self, *shape: Any) -> Tensor:
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+
+    view = reshape
+
+    def flatten(self, start: int = 0, end: int = -1) -> Tensor:
+        return ops.flatten(self, start, end)
 
     def transpose(self, *axes: Any) -> Tensor:
         return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
@@ -369,8 +415,17 @@ class Tensor:
         """
         ops.backward(self, gradient, retain_graph)
 
-    def graph(self, **names: Tensor) -> str:
+    def graph(self, format: str = "text", /, **names: Tensor) -> Any:
         """Tell how this Tensor was computed, a line for each step: the op, the shape of its result, and the numbers of the
-        lines that it was computed from. `print(loss.graph(x=x, w=w))` also names x and w. Raises RuntimeError as backward
-        does."""
-        return ops.graph(self, names)
+        lines that it was computed from. `print(loss.graph(x=x, w=w))` also names x and w.
+
+        As "dot" it is the same in graphviz's language. As "svg" it is a picture, which a notebook shows and `.save(path)`
+        writes: drawn by graphviz where that is installed, else the dot text, and it says which.
+
+        Raises RuntimeError as backward does, and ValueError for another format.
+        """
+        return ops.graph(self, format, names)
+
+
+hints.explain_missing(Tensor)
+sys.modules[__name__].__class__ = hints.NotCallable

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.recording import LEAF
-from microtensor.tensor import Tensor, ops
+from microtensor.tensor import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,34 +50,45 @@ def trace(output: Tensor) -> list[Step]:
     return [steps[time] for time in sorted(steps)]
 
 
-def draw(output: Tensor, names: dict[str, Tensor]) -> str:
-    """Do what `Tensor.graph` says."""
+@dataclass(frozen=True)
+class Line:
+    """One line of the graph: a step, or a Tensor that no step made."""
+
+    #: The op; "leaf" or "constant".
+    what: str
+    shape: str
+    #: What it was computed from: the numbers of their lines, counted from 1, or in a few letters what isn't a Tensor.
+    sources: tuple[int | str, ...]
+    name: str
+
+    def source(self) -> str:
+        """The sources in words."""
+        return ", ".join(f"#{x}" if isinstance(x, int) else x for x in self.sources)
+
+
+def lines(output: Tensor, names: dict[str, Tensor]) -> list[Line]:
+    """The graph that led to `output`, line by line."""
     called = {id(tensor): name for name, tensor in names.items()}
-    lines: list[tuple[str, str, str, str]] = []
+    found: list[Line] = []
     numbers: dict[int, int] = {}
 
-    def add(what: str, tensor: Tensor, source: str = "") -> None:
+    def add(what: str, tensor: Tensor, sources: tuple[int | str, ...] = ()) -> None:
         shape = "x".join(map(str, tensor.shape)) or "number"
-        lines.append((what, shape, source, called.get(id(tensor), "")))
-        numbers[id(tensor)] = len(lines)
+        found.append(Line(what, shape, sources, called.get(id(tensor), "")))
+        numbers[id(tensor)] = len(found)
 
     for step in trace(output):
         for x in step.inputs:
             if type(x) is Tensor and id(x) not in numbers:
                 add("leaf" if x.requires_grad else "constant", x)
-        sources = [f"#{numbers[id(x)]}" if type(x) is Tensor else _constant(x) for x in step.inputs if x is not None]
+        sources = [numbers[id(x)] if type(x) is Tensor else _constant(x) for x in step.inputs if x is not None]
         options = [
             f"{name}={_constant(value)}" for name, value in step.options.items() if value is not None and value is not False
         ]
-        add(step.op, step.output, ", ".join(sources + options))
-    if not lines:
+        add(step.op, step.output, (*sources, *options))
+    if not found:
         add("leaf" if output.requires_grad else "constant", output)
-    width = len(str(len(lines))) + 1
-    columns = [max(len(line[i]) for line in lines) for i in (0, 1, 2)]
-    return "\n".join(
-        f"{f'#{number}':>{width}}  {what:<{columns[0]}}  {shape:<{columns[1]}}  {source:<{columns[2]}}  {name}".rstrip()
-        for number, (what, shape, source, name) in enumerate(lines, 1)
-    )
+    return found
 
 
 def _constant(value: Any) -> str:
@@ -85,6 +96,3 @@ def _constant(value: Any) -> str:
     if isinstance(value, np.ndarray) and value.ndim:
         return f"array {'x'.join(map(str, value.shape))}"
     return f"{float(value):.4g}" if isinstance(value, float | np.floating) else str(value)
-
-
-ops.graph = draw

@@ -16,8 +16,10 @@ from zoo.recipe import Recipe, make_recipe
 
 
 def list_models() -> list[str]:
-    """The names of the models."""
-    return sorted(module.name for module in pkgutil.iter_modules(zoo.models.__path__))
+    """The names of the models: the lessons in the course's order, then others by name."""
+    order = {name: number for number, name in enumerate(zoo.models.LESSONS)}
+    names = {module.name for module in pkgutil.iter_modules(zoo.models.__path__)}
+    return sorted(names, key=lambda name: (order.get(name, len(order)), name))
 
 
 def model_class(name: str) -> type[Model]:

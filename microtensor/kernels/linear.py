@@ -38,6 +38,7 @@ def bias_backward(g: np.ndarray, derivatives: np.ndarray | None = None) -> tuple
     rows = g.size // width
     out = g if derivatives is None else np.empty_like(g)
     parts = np.empty((-(-rows // BLOCK), width), g.dtype)
-    flat = [(a.reshape((-1, width)) if a is not None else np.empty((0, width), g.dtype)) for a in (derivatives, g, out)]
+    derivatives = np.empty(0, g.dtype) if derivatives is None else np.asarray(derivatives, order="C")
+    flat = [a.reshape((-1, width)) for a in (derivatives, g, out)]
     threads.share_rows(len(parts), BLOCK * width, _bias_part, *flat, parts)
     return out, parts.sum(axis=0)

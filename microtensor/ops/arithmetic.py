@@ -137,6 +137,12 @@ def log(x: Any, /) -> Result:
     return np.log(x), lambda g: (_over(g, x),)
 
 
+@differentiable(numpy=np.log1p)
+def log1p(x: Any, /) -> Result:
+    """log(1 + x), exact for x near 0."""
+    return np.log1p(x), lambda g: (_over(g, 1 + x),)
+
+
 @differentiable(numpy=np.sqrt)
 def sqrt(x: Any, /) -> Result:
     """The square root."""

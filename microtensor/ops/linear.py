@@ -50,16 +50,24 @@ def _linear(x: Any, weight: Any, bias: Any = None, /, activation: str | None = N
     return y, pullback
 
 
+def refuse_other_dtype(name: str, x: Any, weight: Any) -> None:
+    """Raise TypeError where x would make a float32 layer's result float64, as NumPy has it with float64 and integers."""
+    dtype = getattr(x, "dtype", None)
+    if dtype is not None and weight.dtype == np.float32 and dtype != np.float32:
+        raise TypeError(f"{name}: x is {dtype} and the weight float32; write x.astype(np.float32)")
+
+
 @composed
 def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
     """f(x @ weight + bias): x (..., in), weight (in, out), bias (out,) or None; the result is (..., out).
 
     `activation` is f: "gelu", "gelu_tanh", "silu", "tanh", or None for none. Raises ValueError for another, and for shapes that
-    don't fit.
+    don't fit; TypeError where x isn't float32 and the weight is.
     """
     if activation is not None and activation not in activations.OPS:
         raise ValueError(f"linear: activation is one of {', '.join(activations.OPS)}, or None, not {activation!r}")
     if not config.kernel_takes(x, weight, bias) or x.ndim < 2 or weight.ndim != 2:
+        refuse_other_dtype("linear", x, weight)
         return _linear_in_ops(x, weight, bias, activation)
     if x.shape[-1] != weight.shape[0] or (bias is not None and bias.shape != weight.shape[1:]):
         shapes = f"x {x.shape}, weight {weight.shape}" + ("" if bias is None else f", bias {bias.shape}")

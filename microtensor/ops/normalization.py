@@ -9,6 +9,7 @@ import numpy as np
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.kernels.runtime import config
+from microtensor.ops.linear import refuse_other_dtype
 
 
 def _norm_of_few_rows(x: Any, weight: Any = None, bias: Any = None, centre: bool = True, eps: float = 1e-5) -> Any:
@@ -55,6 +56,8 @@ def _normalise(name: str, x: Any, weight: Any, bias: Any, centre: bool, eps: flo
             )
     if config.kernel_takes(x, weight, bias) and (weight is not None or bias is None):
         return _norm(x, weight, bias, centre=centre, eps=eps)
+    if weight is not None:
+        refuse_other_dtype(name, x, weight)
     return _norm_in_ops(x, weight, bias, centre, eps)
 
 

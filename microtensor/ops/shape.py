@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +18,17 @@ def reshape(x: Any, /, shape: Any) -> Result:
     """x with another shape and the same elements in the same (row-major) order; one length may be -1."""
     before = x.shape
     return x.reshape(shape), lambda g: (g.reshape(before),)
+
+
+@composed
+def flatten(x: Any, start: int = 0, end: int = -1) -> Any:
+    """x with its axes from `start` to `end`, both included, joined to one: all of them, unless told otherwise."""
+    if x.ndim == 0:
+        return reshape(x, (1,))
+    first, last = (*_normalized(start, x.ndim, "flatten"), *_normalized(end, x.ndim, "flatten"))
+    if first > last:
+        raise ValueError(f"flatten: axis {start} comes after axis {end} in shape {x.shape}")
+    return reshape(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
 
 
 @differentiable(linear=True, numpy=np.transpose, shape_hint="axes= must name each axis once")

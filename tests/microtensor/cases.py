@@ -10,11 +10,14 @@ from drawing import (
     bordered,
     broadcast,
     classified,
+    compared,
+    convolved,
     einsums,
     filled,
     folded,
     indexed,
     joined,
+    joined_axes,
     last_axis,
     looked_up,
     many_heads,
@@ -73,6 +76,34 @@ def cross_entropy(logits, target, ignore_index=-100, label_smoothing=0.0, reduct
     if reduction == "none":
         return losses
     return losses.sum() / max(counts.sum(), 1) if reduction == "mean" else losses.sum()
+
+
+def reduced(losses, reduction):
+    return {"mean": losses.sum() / max(losses.size, 1), "sum": losses.sum(), "none": losses}[reduction]
+
+
+def binary_cross_entropy(p, target, reduction):
+    return reduced(-target * np.log(p) - (1 - target) * np.log(1 - p), reduction)
+
+
+def conv1d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+    """Each result by itself: the sum over the channels of its group and over the positions in its window."""
+    x = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(padding, padding)])
+    outputs, seen, size = weight.shape
+    windows = (x.shape[-1] - dilation * (size - 1) - 1) // stride + 1
+    y = np.zeros((*x.shape[:-2], outputs, windows))
+    for o in range(outputs):
+        first = o // (outputs // groups) * seen
+        for t in range(windows):
+            window = x[..., first : first + seen, t * stride : t * stride + dilation * (size - 1) + 1 : dilation]
+            y[..., o, t] = (window * weight[o]).sum(axis=(-2, -1)) + (0 if bias is None else bias[o])
+    return y
+
+
+def flatten(x, start=0, end=-1):
+    shape = x.shape or (1,)
+    end %= len(shape)
+    return x.reshape((*shape[:start], math.prod(shape[start : end + 1]), *shape[end + 1 :]))
 
 
 def layer_norm(x, weight=1.0, bias=0.0, eps=1e-5):
@@ -147,10 +178,8 @@ class Case:
     large: bool = False
 
     def __post_init__(self):
-        op = getattr(mt, self.name, None)
-        self.call = self.call or (lambda *xs, **options: op(*xs, **options))
-        reference = self.reference
-        self.call_reference = self.call_reference or (lambda *xs, **options: reference(*xs, **options))
+        self.call = self.call or getattr(mt, self.name)
+        self.call_reference = self.call_reference or self.reference
 
 
 def with_list(f):
@@ -181,6 +210,7 @@ CASES = [
     Case("abs", SMOOTH, np.abs),
     Case("exp", SMOOTH, np.exp),
     Case("log", POSITIVE, np.log),
+    Case("log1p", one(low=-0.7, high=2.0), np.log1p),
     Case("sqrt", POSITIVE, np.sqrt),
     Case("sin", SMOOTH, np.sin),
     Case("cos", SMOOTH, np.cos),
@@ -213,6 +243,7 @@ CASES = [
     Case("dot", matrices().filter(lambda case: max(x.ndim for x in case[0]) <= 2), np.dot),
     Case("einsum", einsums(), None, lambda *xs, subscripts: mt.einsum(subscripts, *xs), lambda *xs, subscripts: np.einsum(subscripts, *xs)),
     Case("reshape", reshaped(), np.reshape),
+    Case("flatten", one(joined_axes), flatten),
     Case("transpose", one(transposed), np.transpose),
     Case("swapaxes", one(two_axes, min_dims=1), np.swapaxes),
     Case("broadcast_to", one(wider), np.broadcast_to),
@@ -233,6 +264,10 @@ CASES = [
     Case("log_softmax", one(last_axis, min_dims=1), lambda x, axis: np.log(softmax(x, axis))),
     Case("cross_entropy", classified(), cross_entropy),
     Case("cross_entropy", classified(soft=True), cross_entropy),
+    Case("mse_loss", compared(), lambda x, y, reduction: reduced((x - y) ** 2, reduction)),
+    Case("binary_cross_entropy", compared(0.1, 0.9), binary_cross_entropy),
+    Case("binary_cross_entropy_with_logits", compared(), lambda x, y, reduction: binary_cross_entropy(1 / (1 + np.exp(-x)), y, reduction)),
+    Case("conv1d", convolved(), conv1d),
     Case("embedding", looked_up(), None, lambda table, indices: mt.embedding(indices, table), lambda table, indices: table[indices]),
     Case("embedding_bag", looked_up(bag=True), None, lambda t, indices: mt.embedding_bag(indices, t), lambda t, indices: t[indices].mean(-2)),
     Case("linear", projected(), lambda x, w, b=0.0: x @ w + b),

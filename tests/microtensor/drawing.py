@@ -244,7 +244,35 @@ def projected(draw, activations=(None,)):
     return distinct(np.random.default_rng(draw(SEEDS)), parts), {"activation": activation} if activation else {}
 
 
+@st.composite
+def compared(draw, low=-2.0, high=2.0):
+    """Two arrays of one shape, the second from 0 to 1, and how their loss is reduced."""
+    shape = draw(shapes())
+    rng = np.random.default_rng(draw(SEEDS))
+    inputs = [*distinct(rng, [shape], low, high), rng.random(shape)]
+    return inputs, {"reduction": draw(st.sampled_from(["mean", "sum", "none"]))}
+
+
+@st.composite
+def convolved(draw):
+    """x (..., channels, length), a weight and perhaps a bias, with a convolution's options."""
+    some = st.integers(1, 2)
+    groups, seen, outputs, size = draw(some), draw(some), draw(some), draw(st.integers(1, 3))
+    options = {"stride": draw(some), "padding": draw(st.integers(0, 2)), "dilation": draw(some), "groups": groups}
+    shortest = max(options["dilation"] * (size - 1) + 1 - 2 * options["padding"], 0)
+    lead, length = draw(shapes(max_dims=2, max_side=2)), shortest + draw(st.integers(0, 3))
+    parts = [(*lead, seen * groups, length), (outputs * groups, seen, size)] + (
+        [(outputs * groups,)] if draw(st.booleans()) else []
+    )
+    return distinct(np.random.default_rng(draw(SEEDS)), parts), options
+
+
 # Options for a shape
+
+
+def joined_axes(draw, shape):
+    start, end = sorted([draw(st.integers(0, len(shape) - 1)), draw(st.integers(0, len(shape) - 1))]) if shape else (0, -1)
+    return {"start": start, "end": end - len(shape)} if shape else {}
 
 
 def last_axis(draw, shape):

@@ -41,6 +41,7 @@ def test_kinks_have_a_finite_derivative():
     [
         lambda x: mt.where(x > 0, mt.sqrt(x), 0.0),
         lambda x: mt.where(x > 0, mt.log(mt.maximum(x, 0.0)), 0.0),
+        lambda x: mt.where(x > 0, mt.log1p(mt.maximum(x, 0.0) - 1), 0.0),
         lambda x: mt.where(x > 0, 1 / mt.maximum(x, 0.0), 0.0),
         lambda x: mt.where(x > 0, mt.maximum(x, 0.0) ** 0.5, 0.0),
     ],

@@ -133,3 +133,35 @@ def test_nothing_to_check_is_an_error_and_no_grad_does_not_matter():
     with mt.no_grad():
         assert gradcheck(mt.tanh, [SQUARE]) and gradgradcheck(mt.tanh, [SQUARE])
     assert gradcheck(mt.tanh, np.float32(0.5))
+
+
+def test_several_inputs_one_after_the_other_or_in_a_list():
+    x, y = SQUARE, SQUARE[0]
+    for check in (gradcheck, gradgradcheck):
+        assert (
+            check(mt.multiply, x, y)
+            and check(mt.multiply, [x, y])
+            and check(mt.multiply, (x, y))
+            and check(mt.multiply, x, 2.0)
+        )
+    with pytest.raises(GradientError, match="input 1"):
+        gradcheck(lambda x, y: x + wrong_factor(y), x, y)
+    with pytest.raises(GradientError, match="input 1"):
+        gradcheck(lambda i, x: wrong_factor(x)[i], np.array([0, 1]), x)
+
+
+def test_inputs_that_do_not_fit_are_told():
+    for check in (gradcheck, gradgradcheck):
+        with pytest.raises(
+            TypeError, match=r"multiply: takes \(x, y\), but was given 1 of them: float64 \(3, 3\); .*gradcheck\(f, x, y\)"
+        ):
+            check(mt.multiply, (SQUARE))
+        with pytest.raises(TypeError, match=r"tanh: takes \(x\), but was given 3 of them: float, float, float; .*np\.array"):
+            check(mt.tanh, [1.0, 2.0, 3.0])
+        with pytest.raises(TypeError, match=r"was given 2 of them.*joined inside f"):
+            check(mt.tanh, SQUARE, SQUARE)
+        with pytest.raises(TypeError, match=r"was given 0 of them: none"):
+            check(mt.tanh)
+        for integers in (np.array([1, 2]), Tensor([1, 2]), 3):
+            with pytest.raises(GradientError, match=r"tanh: no input holds floating-point numbers.*int.*astype\(np\.float64\)"):
+                check(mt.tanh, integers)

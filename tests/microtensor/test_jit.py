@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import microtensor
@@ -17,6 +18,15 @@ def test_unknown_kernels_are_refused():
     with pytest.raises(AttributeError, match="no file 'softmaxx'"):
         kernels.softmaxx
     assert "softmax" in dir(kernels)
+
+
+def test_an_array_that_is_not_contiguous_is_refused():
+    p = np.ones((6, 4))
+    for gaps in (p[:, 0], p[::-1, 0], p.T):
+        with pytest.raises(
+            ValueError, match=r"sgd: gradient, of shape .*, isn't contiguous; give np.asarray\(gradient, order='C'\)"
+        ):
+            kernels.optimizers.sgd(p.reshape(-1), gaps, 0.5)
 
 
 # The cache, each time in a process of its own

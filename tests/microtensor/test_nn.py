@@ -121,3 +121,44 @@ def test_layers_refuse_what_they_cannot_be():
         nn.Dropout(1.0)
     with pytest.raises(TypeError, match="forward"):
         nn.Module()(1)
+
+
+def test_a_sequence_of_layers():
+    rng = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(2, 3, rng=rng), nn.ReLU(), lambda x: x * 2, nn.Linear(3, 1, rng=rng))
+    x = np.ones((4, 2), np.float32)
+    np.testing.assert_array_equal(model(x).data, model[3](2 * mt.relu(model[0](x))).data)
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "3.weight", "3.bias"] and len(model) == 4
+    assert model[-1] is list(model)[3] and nn.Sequential()(3) == 3
+    assert not model.eval()[1].training
+    with pytest.raises(TypeError, match=r"layer 0 is a list.*Sequential\(\*layers\)"):
+        nn.Sequential([nn.ReLU()])
+    with pytest.raises(TypeError, match="layer 1 is a int, not a module"):
+        nn.Sequential(nn.ReLU(), 3)
+
+
+@pytest.mark.parametrize(
+    "layer, op",
+    [
+        (nn.ReLU(), mt.relu), (nn.GELU(), mt.gelu), (nn.GELU("tanh"), lambda x: mt.gelu(x, "tanh")), (nn.SiLU(), mt.silu),
+        (nn.Tanh(), mt.tanh), (nn.Sigmoid(), mt.sigmoid),
+    ],
+)  # fmt: skip
+def test_activations_as_layers(layer, op):
+    x = mt.Tensor([-1.0, 0.5, 2.0], requires_grad=True)
+    np.testing.assert_array_equal(layer(x).data, op(x).data)
+    assert layer(x).requires_grad and not layer.parameters()
+
+
+def test_a_parameter_is_a_tensor_to_be_learned():
+    class Scale(nn.Module):
+        def __init__(self):
+            self.weight = nn.Parameter([1.0, 2.0])
+            self.frozen = nn.Parameter([1.0], requires_grad=False)
+
+    module = Scale()
+    assert (
+        type(module.weight) is mt.Tensor and isinstance(module.weight, nn.Parameter) and list(module.state_dict()) == ["weight"]
+    )
+    assert not isinstance(module.frozen, nn.Parameter) and not isinstance(module.weight * 2, nn.Parameter)
+    assert not isinstance(3, nn.Parameter)

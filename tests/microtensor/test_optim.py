@@ -14,6 +14,15 @@ pytestmark = pytest.mark.usefixtures("all_work_is_shared")
 
 RNG = np.random.default_rng(0)
 
+#: The optimizers, made of parameters and a learning rate, for what each must do.
+OPTIMIZERS = {
+    "SGD": optim.SGD,
+    "SGD with momentum": lambda p, lr: optim.SGD(p, lr, momentum=0.9),
+    "AdamW": lambda p, lr: optim.AdamW(p, lr, weight_decay=0.0),
+    "Adam": lambda p, lr: optim.Adam(p, lr),
+}
+every_optimizer = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
 
 def problem(dtype=np.float64):
     """Two parameters and, for each step, their gradients."""
@@ -60,6 +69,19 @@ def test_adamw(decay):
         np.testing.assert_allclose(found[i], p, rtol=1e-12)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam_adds_its_decay_to_the_gradient(decay):
+    values, gradients = problem()
+    found = trained(lambda p: optim.Adam(p, 0.1, (0.8, 0.9), 1e-6, decay), values, gradients)
+    for i, p in enumerate(values):
+        m = v = 0
+        for t, step in enumerate(gradients, 1):
+            g = step[i] + decay * p
+            m, v = 0.8 * m + 0.2 * g, 0.9 * v + 0.1 * g**2
+            p = p - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.9**t)) + 1e-6)
+        np.testing.assert_allclose(found[i], p, rtol=1e-12)
+
+
 def test_groups_have_options_of_their_own():
     a, b = Tensor([1.0], requires_grad=True), Tensor([1.0], requires_grad=True)
     optimizer = optim.SGD([{"params": [a], "lr": 1.0}, {"params": [b]}], lr=0.5)
@@ -68,38 +90,78 @@ def test_groups_have_options_of_their_own():
     assert a.tolist() == [0.5] and b.tolist() == [0.75]
 
 
-def test_a_parameter_without_a_gradient_stays():
-    a, b = Tensor([1.0], requires_grad=True), Tensor([1.0], requires_grad=True)
-    a.grad = np.ones(1)
-    optim.AdamW([a, b], lr=0.1).step()
-    assert a.tolist() != [1] and b.tolist() == [1]
+# What every optimizer does
 
 
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, 0.9), lambda p: optim.AdamW(p, 0.1)])
+def test_every_optimizer_is_tested():
+    made = {type(make([leaf(1.0)], 0.1)) for make in OPTIMIZERS.values()}
+    missing = sorted(
+        kind.__name__ for kind in optim.Optimizer.__subclasses__() if kind.__module__ == optim.__name__ and kind not in made
+    )
+    assert not missing, f"tests/microtensor/test_optim.py: OPTIMIZERS has no {', '.join(missing)}"
+
+
+@every_optimizer
+def test_a_parameter_without_a_gradient_stays(make):
+    a, b, frozen = leaf(1.0), leaf(1.0), leaf(1.0)
+    optimizer = make([a, b, frozen], 0.1)
+    a.grad = frozen.grad = np.ones(1)
+    frozen.requires_grad = False
+    optimizer.step()
+    assert a.tolist() != [1] and b.tolist() == frozen.tolist() == [1]
+
+
+@every_optimizer
 def test_state_dict_continues_bit_for_bit(make):
     values, gradients = problem(np.float32)
-    straight = trained(make, values, gradients)
+    straight = trained(lambda p: make(p, 0.1), values, gradients)
     parameters = [Tensor(v, requires_grad=True) for v in values]
-    optimizer = make(parameters)
+    optimizer = make(parameters, 0.1)
     for step in gradients:
         for p, g in zip(parameters, step, strict=True):
             p.grad = g
         optimizer.step()
         state = optimizer.state_dict()
+        kept = {name: array.copy() for name, array in state.items()}
         parameters = [Tensor(p.data, requires_grad=True) for p in parameters]
-        optimizer = make(parameters)
-        optimizer.load_state_dict(state)
+        following = make(parameters, 0.1)
+        following.load_state_dict(state)
+        optimizer.step()  # changes neither the copy nor what goes on from it
+        for name, array in kept.items():
+            np.testing.assert_array_equal(state[name], array)
+        optimizer = following
     for p, expected in zip(parameters, straight, strict=True):
+        assert p.dtype == np.float32
         np.testing.assert_array_equal(p.data, expected)
-    with pytest.raises(ValueError, match="doesn't belong"):
-        optim.SGD([Tensor(np.ones(9), requires_grad=True)], 0.1).load_state_dict(state)
+    if state:
+        with pytest.raises(ValueError, match="doesn't belong"):
+            make([leaf(*np.ones(9))], 0.1).load_state_dict(state)
+
+
+@every_optimizer
+def test_a_minimum_is_found(make):
+    x = Tensor([3.0, -2.0], requires_grad=True)
+    optimizer = make([x], 0.1)
+    for step in range(300):
+        ((x - np.array([1.0, 2.0], np.float32)) ** 2).sum().backward()
+        optimizer.step(lr_factor=1 - step / 300)
+        optimizer.zero_grad()
+    np.testing.assert_allclose(x.data, [1, 2], atol=1e-2)
+
+
+@every_optimizer
+@pytest.mark.parametrize("lr", [-0.1, math.nan, math.inf])
+def test_a_bad_learning_rate_is_refused(make, lr):
+    with pytest.raises(ValueError, match=f"lr must be at least 0, not {lr}"):
+        make([leaf(1.0)], lr)
+
+
+# What some are told
 
 
 @pytest.mark.parametrize(
     "make, message",
     [
-        (lambda p: optim.SGD(p, -0.1), "lr must be at least 0, not -0.1"),
-        (lambda p: optim.SGD(p, math.nan), "lr"),
         (lambda p: optim.SGD(p, 0.1, momentum=1.0), "momentum"),
         (lambda p: optim.AdamW(p, betas=(0.9, 1.0)), "betas"),
         (lambda p: optim.AdamW(p, betas=(0.9,)), "two numbers"),
@@ -137,26 +199,6 @@ def test_schedules():
     for bad in (lambda: optim.piecewise([1], [1.0]), lambda: optim.warmup_cosine(10, 5)):
         with pytest.raises(ValueError):
             bad()
-
-
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, momentum=0.9), lambda p: optim.AdamW(p, 0.1, weight_decay=0.0)])
-def test_they_find_a_minimum(make):
-    x = Tensor([3.0, -2.0], requires_grad=True)
-    optimizer = make([x])
-    for _ in range(300):
-        ((x - np.array([1.0, 2.0], np.float32)) ** 2).sum().backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    np.testing.assert_allclose(x.data, [1, 2], atol=1e-2)
-
-
-def test_a_frozen_parameter_is_not_updated():
-    p = leaf(2.0)
-    p.grad = np.ones(1)
-    optimizer = optim.SGD([p], lr=1.0)
-    p.requires_grad = False
-    optimizer.step()
-    assert p.tolist() == [2]
 
 
 def test_clipping_leaves_what_was_read_before():
@@ -235,7 +277,21 @@ def test_a_new_optimizer_is_a_subclass_with_an_update():
     again.load_state_dict(optimizer.state_dict())
     with pytest.raises(ValueError, match="doesn't belong"):
         optim.SGD([x], 0.1).load_state_dict(optimizer.state_dict())
+
+
+def test_what_a_new_optimizer_forgot_is_named():
+    x = leaf(1.0)
+    x.grad = np.ones(1)
     bare = optim.Optimizer([x], {"lr": 1.0})
-    x.grad = np.ones(2)
     with pytest.raises(TypeError, match="Optimizer doesn't define update"):
         bare.step()
+    with pytest.raises(ValueError, match="Optimizer: its options lack lr"):
+        optim.Optimizer([x], {"rate": 1.0})
+
+    class Momentum(optim.Optimizer):
+        def update(self, parameters, lr, group):
+            for p in parameters:
+                self.state[p]["velocity"] = p.grad.data
+
+    with pytest.raises(TypeError, match="Momentum: state_names lacks velocity, which update keeps"):
+        Momentum([x], {"lr": 1.0}).step()

@@ -1,10 +1,12 @@
-"""The graph as text, and as a list."""
+"""The graph as text, as a list, and drawn by graphviz or a stand-in for it."""
+
+import sys
 
 import numpy as np
 import pytest
 
 import microtensor as mt
-from microtensor import Tensor
+from microtensor import Tensor, drawing
 
 
 def test_each_step_names_what_it_was_computed_from():
@@ -68,3 +70,75 @@ def test_arrays_and_lists_among_the_inputs():
     y = mt.concatenate([w, np.zeros((1, 3))])
     assert "array 1x3" in y.graph()
     assert "cross_entropy  number" in mt.cross_entropy(y, np.array([0, 1, 2])).graph()
+
+
+def loss():
+    x, w = Tensor([[1.0, 2.0]]), Tensor([[1.0], [3.0]], requires_grad=True)
+    return (np.tanh(x @ w) * 2.0).sum(axis=0).graph, {"x": x, 'w"': w}
+
+
+DOT = r"""digraph {
+  node [fontname=Helvetica, fontsize=11];
+  n1 [label="x: constant\n1x2", shape=box];
+  n2 [label="w\": leaf\n2x1", shape=box, style=filled, fillcolor=lightblue];
+  n3 [label="matmul\n1x1", shape=ellipse];
+  n1 -> n3;
+  n2 -> n3;
+  n4 [label="tanh\n1x1", shape=ellipse];
+  n3 -> n4;
+  n5 [label="multiply\n2\n1x1", shape=ellipse];
+  n4 -> n5;
+  n6 [label="sum\naxis=0\n1", shape=ellipse];
+  n5 -> n6;
+}
+"""
+
+
+def test_dot_text():
+    graph, names = loss()
+    assert graph("dot", **names) == DOT
+    with pytest.raises(ValueError, match="'png'"):
+        graph("png")
+
+
+def graphviz(folder, monkeypatch, code):
+    """A program called dot, first on the path."""
+    program = folder / "dot"
+    program.write_text(f"#!{sys.executable}\nimport sys, time\n{code}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(folder))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
+def test_a_picture_where_graphviz_is(tmp_path, monkeypatch):
+    graphviz(tmp_path, monkeypatch, "assert sys.argv[1:] == ['-Tsvg']; print('<svg>' + sys.stdin.read().split()[0] + '</svg>')")
+    graph, names = loss()
+    picture = graph("svg", **names)
+    assert picture.format == "svg" and str(picture) == "<svg>digraph</svg>\n" == picture._repr_svg_()
+    assert picture._repr_html_() is None and repr(picture) == "a graph of 6 lines, as SVG"
+    file = picture.save(tmp_path / "loss.png")
+    assert file == tmp_path / "loss.svg" and file.read_text() == str(picture)
+
+
+def test_the_text_where_graphviz_is_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    graph, names = loss()
+    picture = graph("svg", **names)
+    assert picture.format == "dot" and str(picture) == DOT and "isn't installed" in repr(picture)
+    assert (
+        picture._repr_svg_() is None
+        and "isn&#x27;t installed" in picture._repr_html_()
+        and "n1 -&gt; n3" in picture._repr_html_()
+    )
+    assert picture.save(tmp_path / "loss.svg") == tmp_path / "loss.dot"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in is a script")
+@pytest.mark.parametrize(
+    "code, why", [("sys.exit('bad label')", "refused it: bad label"), ("time.sleep(9)", "more than 1 seconds")]
+)
+def test_the_text_where_graphviz_fails(tmp_path, monkeypatch, code, why):
+    monkeypatch.setattr(drawing, "TIMEOUT", 1)
+    graphviz(tmp_path, monkeypatch, code)
+    graph, names = loss()
+    assert str(graph("svg", **names)) == DOT and why in repr(graph("svg", **names))

@@ -66,7 +66,7 @@ def test_bits_per_character_and_per_byte(run):
 def test_it_is_explained(run):
     for text in ("猫は", "so 🙂"):
         done = run("zoo.explain", "byte_pair_gpt", text)
-        assert done.returncode == 0 and "Scores" in done.stdout, done.stderr
+        assert done.returncode == 0 and "Logits" in done.stdout, done.stderr
     assert run("zoo.explain", "byte_pair_gpt", "猫", "--untrained").returncode == 0
 
 

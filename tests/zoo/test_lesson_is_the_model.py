@@ -247,22 +247,6 @@ def test_a_token_costs_the_same_however_long_the_text(trained_model, monkeypatch
     assert rows[0] == 16 and set(rows[1:]) <= ({1} if name == "lstm" else {1, 5})
 
 
-def test_the_template_of_a_model_works(tmp_path, python):
-    """The one in CONTRIBUTING.md, saved as a file."""
-    guide = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    lines = guide[guide.index('    """Tiny: ') : guide.index("- Logits of shape")].splitlines()
-    assert len([line for line in lines if line.strip()]) <= 30
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "tiny.py").write_text("\n".join(line[4:] for line in lines), encoding="utf-8")
-    for module, *arguments in (
-        ("zoo.train", "tiny", "--steps", 20), ("zoo.generate", "tiny", "--prompt", "the "), ("zoo.explain", "tiny", "the sea"),
-        ("zoo",),
-    ):  # fmt: skip
-        done = python(tmp_path, module, *arguments, ZOO_MODELS=str(tmp_path / "models"))
-        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
-    assert "tiny" in done.stdout
-
-
 @pytest.mark.parametrize(
     "content, words",
     [("def (", ["SyntaxError", "line 1"]), ("x = 1", ["defines no model"]), ("import nothing_here", ["nothing_here"])],

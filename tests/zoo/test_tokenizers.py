@@ -23,7 +23,7 @@ ALL = [
     (BYTE_PAIRS, TEXT),
     (BytePairTokenizer.train("abc", 256), TEXT),
 ]
-each = pytest.mark.parametrize("tokenizer, text", ALL, ids=["characters", "words", "byte pairs", "bytes"])
+each = pytest.mark.parametrize("tokenizer, text", ALL, ids=[type(tokenizer).__name__ for tokenizer, _ in ALL])
 
 
 # What every tokenizer does

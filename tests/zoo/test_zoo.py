@@ -10,11 +10,11 @@ from zoo.errors import DataError, UsageError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
 
-SIZES = {"chat_gpt": 626_560, "char_gpt": 2_731_200, "char_meanpool": 1_728, "word_meanpool": 16_128, "word_ngram": 15_874}
+SIZES = {"char_meanpool": 1_728, "word_meanpool": 16_128, "word_ngram": 15_874, "char_gpt": 2_731_200, "chat_gpt": 626_560}
 
 
 def test_models_by_name():
-    assert zoo.list_models() == sorted(SIZES)
+    assert zoo.list_models() == list(SIZES)
     for name, size in SIZES.items():
         assert zoo.create_model(name).num_parameters() == size
     assert zoo.create_model("word_meanpool", width=16).num_parameters() == 2 * 252 * 16
@@ -79,3 +79,13 @@ def test_the_same_seed_makes_the_same_model():
         for key in a:
             np.testing.assert_array_equal(a[key], b[key])
         assert any((a[key] != c[key]).any() for key in a)
+
+
+def test_the_models_are_listed_in_the_course_s_order(tmp_path, python):
+    for name in ("aardvark", "zebra"):
+        (tmp_path / f"{name}.py").write_text("")
+    done = python(tmp_path, "zoo", "--json", ZOO_MODELS=str(tmp_path))
+    assert [json.loads(line)["model"] for line in done.stdout.splitlines()] == list(SIZES)
+    known = "import zoo; print(zoo.list_models())"
+    done = python(tmp_path, "timeit", "-n", 1, "-r", 1, known, ZOO_MODELS=str(tmp_path))
+    assert str([*SIZES, "aardvark", "zebra"]) in done.stdout

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import inspect
 import os
 import tempfile
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from typing import Any
 
 import llvmlite
 import numba
+import numpy as np
 from llvmlite import binding as llvm
 from numba import extending
 from numba.core import caching
@@ -35,13 +37,29 @@ def kernel(function: Callable[..., Any] | None = None, *, sums: bool = False) ->
     Division follows NumPy (x / 0 is inf), and multiplications and additions may be fused; nothing else about floating
     point is relaxed, so NaN and infinity behave. With `sums`, the terms of a sum may also be added in another order, several
     at a time. The interpreter lock is released while a kernel runs.
+
+    A call from Python raises ValueError for an array that isn't contiguous: numba would compile all again for it, to be slower.
     """
     if function is None:
         return functools.partial(kernel, sums=sums)
     relaxed = {"contract", "reassoc"} if sums else {"contract"}
     compiled: Any = numba.njit(error_model="numpy", fastmath=relaxed, nogil=True)(function)
-    if cache_folder() is not None and not numba_config.DISABLE_JIT:
+    if numba_config.DISABLE_JIT:
+        return compiled
+    if cache_folder() is not None:
         compiled._cache = _Cache(function)
+    compile_for = compiled._compile_for_args
+
+    def compile_contiguous(*args: Any) -> Any:
+        """Compile for the arguments of a call from Python, the first of their types."""
+        for name, x in zip(inspect.signature(function).parameters, args, strict=False):
+            if isinstance(x, np.ndarray) and not x.flags.c_contiguous:
+                raise ValueError(
+                    f"{function.__name__}: {name}, of shape {x.shape}, isn't contiguous; give np.asarray({name}, order='C')"
+                )
+        return compile_for(*args)
+
+    compiled._compile_for_args = compile_contiguous  # numba asks for it by this name
     return compiled
 
 
