@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import Parser, in_one_line, note, result, run
+from zoo.cli import Parser, in_one_line, result, run
 from zoo.columns import clip, columns, paragraph, table_or_records, width
 from zoo.errors import UserError
+from zoo.reporter import note
 
 COMMANDS = [
     ("python -m zoo.train MODEL", "train it and keep it in runs/MODEL"),
@@ -27,7 +28,9 @@ BEFORE_TITLE = 60
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
-    options = Parser("", "The models of the zoo and the commands that work with them.", add_help=True).parse(arguments)
+    epilog = "zoo --print-completion bash (or zsh, tcsh) writes what makes the shell complete commands, options and models."
+    description = "The models of the zoo and the commands that work with them."
+    options = Parser("", description, epilog=epilog).parse(arguments)
 
     from zoo.registry import create_model, list_models, model_class
 
@@ -73,10 +76,11 @@ def _lines(rows: list[tuple[str, ...]]) -> list[str]:
 
 def _commands() -> list[str]:
     """What one can do with a model: the commands, and beside each or below it what it is for."""
-    longest = max(len(command) for command, _ in COMMANDS)
-    lines = [f"{command:<{longest}}  {what}" for command, what in COMMANDS]
+    commands = [(as_called(command), what) for command, what in COMMANDS]
+    longest = max(len(command) for command, _ in commands)
+    lines = [f"{command:<{longest}}  {what}" for command, what in commands]
     if max(map(width, lines)) > columns():
-        lines = [line for command, what in COMMANDS for line in (*paragraph(command), f"  {what}")]
+        lines = [line for command, what in commands for line in (*paragraph(command), f"  {what}")]
     return [*lines, "Add --help to a command for its options."]
 
 

@@ -35,7 +35,8 @@ def explained(python, folder, *arguments, **env):
 
 def test_a_word_model_in_its_own_numbers(trained, python):
     screens = explained(python, trained[0], "word_meanpool", "down by the harbour")
-    model, tokenizer = zoo.load_model(str(trained[0] / "runs" / "word_meanpool"))
+    loaded = zoo.load_model(str(trained[0] / "runs" / "word_meanpool"))
+    model, tokenizer = loaded.model, loaded.tokenizer
     ids = tokenizer.encode("down by the harbour").tolist()
     first = screens["From text to numbers"]
     assert first["ids"] == ids and first["tokens"] == ["down", "by", "the", "harbour"] and first["target"] == "where"
@@ -110,7 +111,8 @@ def test_side_by_side_characters(python, tmp_path):
 
 def test_attention_weights_and_the_parts_of_a_block(small_gpt, python, tmp_path):
     screens = explained(python, tmp_path, small_gpt, "the sea is", "--next", " ")
-    model, tokenizer = zoo.load_model(str(small_gpt))
+    loaded = zoo.load_model(str(small_gpt))
+    model, tokenizer = loaded.model, loaded.tokenizer
     ids = tokenizer.encode("the sea is")[None]
     np.testing.assert_allclose(screens["Logits"]["logits"], model(ids).data[0, -1], atol=1e-5)
     x = model.token_embedding(ids) + model.position_embedding(np.arange(ids.shape[1]))
@@ -159,7 +161,8 @@ def count(monkeypatch):
 
 
 def test_only_what_is_shown_is_computed(small_gpt, count):
-    model, tokenizer = zoo.load_model(str(small_gpt))
+    loaded = zoo.load_model(str(small_gpt))
+    model, tokenizer = loaded.model, loaded.tokenizer
     count.update(forward=0)
 
     def screens():
@@ -184,7 +187,8 @@ def test_only_what_is_shown_is_computed(small_gpt, count):
 
 
 def test_one_backward_pass_gives_all_gradients(small_gpt):
-    model, tokenizer = zoo.load_model(str(small_gpt))
+    loaded = zoo.load_model(str(small_gpt))
+    model, tokenizer = loaded.model, loaded.tokenizer
     trace = Trace(model, tokenizer.encode("the sea is").tolist(), 1)
     wanted = [trace.logits, *model.parameters()]
     for tensor in wanted:
@@ -428,7 +432,8 @@ def test_what_follows():
 
 
 def test_the_trace_leaves_the_model_as_it_was(small_gpt):
-    model, tokenizer = zoo.load_model(str(small_gpt))
+    loaded = zoo.load_model(str(small_gpt))
+    model, tokenizer = loaded.model, loaded.tokenizer
     before = {name: p.numpy() for name, p in model.named_parameters()}
     trace = Trace(model, tokenizer.encode("the sea").tolist(), 1)
     assert Trace(trace.learned(1.0), trace.tokens, 1).loss.item() < trace.loss.item()

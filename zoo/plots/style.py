@@ -46,8 +46,7 @@ def drawing(out: Path, rows: int = 1, columns: int = 1, size: tuple[float, float
         import matplotlib
     except ImportError:
         raise UsageError("drawing needs matplotlib, which isn't installed: pip install 'microtensor[plot]'") from None
-    matplotlib.use("agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     # (Text as text, and no date: the same figures give the same file.)
     settings: Any = {
@@ -57,14 +56,12 @@ def drawing(out: Path, rows: int = 1, columns: int = 1, size: tuple[float, float
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    with pyplot.rc_context(settings):
-        figure, axes = pyplot.subplots(rows, columns, figsize=size, layout="constrained", squeeze=rows * columns == 1)
-        try:
-            yield figure, axes
-            choose_fonts(figure)
-            figure.savefig(out, dpi=150, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
-        finally:
-            pyplot.close(figure)
+    # (Without pyplot, whose backend and open figures belong to a notebook's user.)
+    with matplotlib.rc_context(settings):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure, figure.subplots(rows, columns, squeeze=rows * columns == 1)
+        choose_fonts(figure)
+        figure.savefig(out, dpi=150, metadata={"Date": None} if out.suffix.lower() == ".svg" else None)
 
 
 def choose_fonts(figure: Any) -> None:

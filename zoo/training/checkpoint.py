@@ -213,7 +213,7 @@ def find(name_or_run_folder: str) -> Checkpoint:
         if not (folder / "config.json").exists() and ours.config.is_file():
             return ours
         return in_run_folder(folder, name_or_run_folder)
-    path = Path(name_or_run_folder)
+    path = Path(os.path.expanduser(name_or_run_folder))
     if not path.is_dir() and os.sep not in name_or_run_folder:
         model_class(name_or_run_folder)  # raises, saying which models there are
     found = in_run_folder(path, "MODEL")
@@ -225,8 +225,3 @@ def find(name_or_run_folder: str) -> Checkpoint:
     if name not in list_models():
         raise DataError(f"another model: {path} holds {name!r}, which this zoo doesn't have")
     return in_run_folder(path, name)
-
-
-def load_model(name_or_run_folder: str) -> tuple[Model, Tokenizer]:
-    """A trained model and its tokenizer, by the model's name or from a run folder."""
-    return find(name_or_run_folder).load()

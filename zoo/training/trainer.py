@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -283,8 +284,12 @@ def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list, so that training stops between two steps and what it saves is whole."""
+    """Collect Ctrl-C and SIGTERM in a list, so that training stops between two steps and what it saves is whole. (In a thread
+    there is none of that: signals reach the main thread alone.)"""
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
     handlers = {n: signal.signal(n, lambda number, _: received.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
