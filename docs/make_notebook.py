@@ -1,9 +1,10 @@
 """python docs/make_notebook.py: make docs/course.ipynb of docs/course.md.
 
-The course's prose becomes Markdown cells. A command becomes a code cell, and what it prints is left out: it is there as soon as the cell
-is run, and a notebook without it has readable differences and can't be out of date. (Who only wants to read has the course itself.)
-A command runs by `!`, in a process of its own as in a terminal: the reader sees the same words, an error is one line, and a lesson
-that was edited is read again. Python given to `python -c` is a cell's code. A picture is shown by the cell that draws it.
+The course's prose becomes Markdown cells. A command becomes a code cell, and what it prints is left out: it is there as soon as
+the cell is run, and a notebook without it has readable differences and can't be out of date. (Those who only want to read have the
+course itself.) A command runs by `!`, in a process of its own as in a terminal: the reader sees the same words, an error is one
+line, and a lesson that was edited is read again. Python given to `python -c` is a cell's code. A picture is shown by the cell that
+draws it.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ COURSE, NOTEBOOK = FOLDER / "course.md", FOLDER / "course.ipynb"
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 #: An image that is a paragraph.
 IMAGE = re.compile(r"^!\[[^\]]*\]\(([^)]+)\)$", re.M)
-#: The section that is about terminals, for which a notebook has a cell; with the table of contents, which a notebook shows itself.
+#: The section about terminals, for which a notebook has a cell; with the table of contents, which a notebook shows itself.
 TERMINAL = re.compile(r"^## Before you start\n.*?(?=^## )", re.M | re.S)
 
 BEFORE = """\
 ## Before you start
 
-This notebook is [`course.md`](course.md), with its commands as cells to run, in order; each takes a few seconds. The first cell goes
-to the project's folder and installs the package where it is missing. Times and last digits may differ on your machine.
+This notebook is [`course.md`](course.md) with its commands as cells. Run them in order; each takes a few seconds. The first one
+goes to the project's folder and installs the package where it is missing. Times and last digits may differ on your machine.
 """
 SETUP = """\
 import importlib.metadata
@@ -99,7 +100,7 @@ def cells(text: str, repository: str | None = None) -> list[tuple[str, str]]:
 
     Args:
         text: the course.
-        repository: its address, from which the notebook clones itself where it is alone, as on Colab; its links lead there, too.
+        repository: its address, which a notebook that is alone, as on Colab, clones; the links lead there, too.
     """
     found: list[tuple[str, str]] = []
 
