@@ -1,10 +1,10 @@
 """python docs/make_notebook.py: make docs/course.ipynb of docs/course.md.
 
 The course's prose becomes Markdown cells. A command becomes a code cell, and what it prints is left out: it is there as soon as
-the cell is run, and a notebook without it has readable differences and can't be out of date. (Those who only want to read have the
-course itself.) A command runs by `!`, in a process of its own as in a terminal: the reader sees the same words, an error is one
-line, and a lesson that was edited is read again. Python given to `python -c` is a cell's code. A picture is shown by the cell that
-draws it.
+the cell is run, and a notebook without it has readable differences and can't be out of date. (Those who only want to read have
+the course itself.) A command runs by `!`, in a process of its own as in a terminal: the reader sees the same words, an error is
+one line, and an edited lesson is read again. Python given to `python -c` is a cell's code. A picture is shown by the
+cell that draws it.
 """
 
 from __future__ import annotations
