@@ -9,7 +9,7 @@ from typing import Any
 from zoo.cli import Parser, in_one_line, result, run
 from zoo.columns import clip, columns, paragraph, table_or_records, width
 from zoo.errors import UserError
-from zoo.reporter import note
+from zoo.reporter import as_called, note
 
 COMMANDS = [
     ("python -m zoo.train MODEL", "train it and keep it in runs/MODEL"),
