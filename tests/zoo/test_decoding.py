@@ -229,9 +229,9 @@ def test_the_likeliest():
 
 
 def test_bars(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "25")  # which leaves eight for a bar
+    monkeypatch.setenv("COLUMNS", "40")  # which leaves 23 for a bar
     lines = show_bars([{"token": "\n", "probability": 0.5}, {"token": "a", "probability": 0.01}])
-    assert lines == ["  '\\n'   50.00%  ████", "  a       1.00%  ▏"]
+    assert lines == ["  '\\n'   50.00%  " + "█" * 11 + "▌", "  a       1.00%  ▎"]
     for columns in (40, 80):
         monkeypatch.setenv("COLUMNS", str(columns))
         assert 30 < len(show_bars([{"token": "a", "probability": 1.0}])[0]) <= columns
