@@ -11,26 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from make_notebook import BLOCK, commands
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
-
-
-def commands(block):
-    """A block's commands, each with what it should print. A command goes on for as long as a quote is open."""
-    found = []
-    open_quote = False
-    for line in block.splitlines(keepends=True):
-        if open_quote:
-            found[-1][0] += line
-        elif line.startswith("$ "):
-            found.append([line[2:], ""])
-        else:
-            found[-1][1] += line
-            continue
-        open_quote = found[-1][0].count("'") % 2 == 1
-    return [(command.rstrip("\n"), output) for command, output in found]
 
 
 def run(command, folder):
@@ -91,6 +75,17 @@ def test_the_comparison_sees_differences():
     for other in ("loss 0.9 after 3 s", "lost 0.52 after 3 s", "loss 0.52", "loss 0.52 after 3 s 4"):
         with pytest.raises((AssertionError, ValueError)):
             assert_alike("x", "loss 0.52 after 3.1 s", other)
+
+
+def test_the_python_in_the_readme_runs(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    assert len(blocks) == 2 and all(len(block.splitlines()) <= 10 for block in blocks)
+    for block in blocks:
+        (tmp_path / "block.py").write_text(block, encoding="utf-8")
+        printed = run("python block.py", tmp_path)
+        assert "Penguins can't fly" in printed or "Tensor([[0.79" in printed, printed
+    assert len(text.split()) <= 900
 
 
 def test_links_lead_somewhere():
