@@ -38,7 +38,7 @@ def _cross_entropy_in_ops(
     return losses.sum() / max(count, 1) if reduction == "mean" else losses.sum()
 
 
-@differentiable(composite=_cross_entropy_in_ops)
+@differentiable(composite=_cross_entropy_in_ops, integers=("target",), numbers=False)
 def cross_entropy(
     logits: Any, target: Any, /, ignore_index: int = -100, label_smoothing: float = 0.0, reduction: str = "mean"
 ) -> Result:

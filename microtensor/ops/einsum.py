@@ -8,9 +8,10 @@ import numpy as np
 
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.ops.arithmetic import unbroadcast
+from microtensor.tensor import as_inputs
 
 
-@differentiable(name="einsum")
+@differentiable(name="einsum", numbers=False)
 def _contract(*operands: Any, terms: tuple[str, ...], result: str) -> Result:
     """einsum with its subscripts parsed: a string of labels for each operand and for the result."""
     sizes: dict[str, int] = {}
@@ -53,6 +54,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     """
     if not isinstance(subscripts, str):
         raise TypeError("einsum: the first argument is a string of subscripts, as in 'ij,jk->ik'")
+    operands = tuple(as_inputs(operands))
     left, arrow, right = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     shapes = [np.shape(x) for x in operands]
