@@ -70,7 +70,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "float double half bfloat16": "layers are float32, as their parameters are: `p.astype` makes a Tensor of another dtype",
         "modules children named_children": "write model.named_modules(), which gives paths and modules",
         "register_parameter": "set an attribute: self.weight = mt.Tensor(values, requires_grad=True)",
-        "register_buffer buffers": "set an attribute: self.mask = array; only Tensors made with requires_grad=True are parameters",
+        "register_buffer buffers": "set an attribute: self.mask = array; Tensors made with requires_grad=True are parameters",
         "add_module register_module": "set an attribute: self.layer = nn.Linear(2, 3)",
         "requires_grad_": "write `for p in model.parameters(): p.requires_grad = False`",
         "apply": "write `for path, module in model.named_modules():`",
