@@ -15,7 +15,7 @@ from zoo.training.evaluation import split
 def run(quick: bool) -> list[Row]:
     """The rows of the table."""
     steps = 10 if quick else 100
-    row = Row(f"char_gpt: the first {steps} losses", "", rival_name="PyTorch", goal="the same to 0.001")
+    row = Row(f"char_gpt: the first {steps} losses", "", rival_name="PyTorch")
     if not has_torch():
         row.note = "PyTorch is not installed (pip install torch)"
         return [row]

@@ -32,7 +32,6 @@ class Row:
     rival_name: str = ""
     rival: float | None = None
     ratio: float | None = None
-    goal: str = ""
     share: str = ""
     note: str = ""
     details: dict[str, Any] = field(default_factory=dict)
@@ -70,9 +69,9 @@ def median_ratio(rival: list[float], ours: list[float]) -> float:
     return statistics.median(r / o for r, o in zip(rival, ours, strict=True))
 
 
-def compared(case: str, unit: str, scale: float, seconds: Mapping[str, list[float]], rival: str, goal: str = "") -> Row:
+def compared(case: str, unit: str, scale: float, seconds: Mapping[str, list[float]], rival: str) -> Row:
     """A row from the seconds of "microtensor" and of a rival; `scale` turns seconds into the unit."""
-    row = Row(case, unit, scale * statistics.median(seconds["microtensor"]), rival, goal=goal)
+    row = Row(case, unit, scale * statistics.median(seconds["microtensor"]), rival)
     if rival in seconds:
         row.rival = scale * statistics.median(seconds[rival])
         row.ratio = median_ratio(seconds[rival], seconds["microtensor"])

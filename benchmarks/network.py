@@ -21,13 +21,13 @@ def run(quick: bool) -> list[Row]:
     """The rows of the table."""
     rows = []
     cases = [softmax(4096, 65), softmax(98304, 256), attention(256), attention(1024), loss(), layer_norm(), gelu(), adamw()]
-    for case, goal, ours, rival, nbytes, operations in cases:
+    for case, ours, rival, nbytes, operations in cases:
         contestants = {"microtensor": ours}
         if rival is not None:
             contestants["PyTorch"] = rival
         repeats = 20 if operations == 0 and nbytes < 2**24 else 5
         seconds = interleaved(contestants, rounds=3 if quick else 15, repeats=repeats, rest=0.02)
-        row = compared(case, "us", 1e6, seconds, "PyTorch", goal)
+        row = compared(case, "us", 1e6, seconds, "PyTorch")
         median = statistics.median(seconds["microtensor"])
         row.share = share_of_peak(operations, median) if operations else share_of_bandwidth(nbytes, median)
         rows.append(row)
@@ -44,7 +44,7 @@ def torch_threads() -> Any:
     return torch
 
 
-Case = tuple[str, str, Work, Work | None, int, int]
+Case = tuple[str, Work, Work | None, int, int]
 
 
 def softmax(rows: int, width: int) -> Case:
@@ -54,7 +54,7 @@ def softmax(rows: int, width: int) -> Case:
     rival = None
     if torch:
         rival = functools.partial(torch.softmax, torch.from_numpy(x), -1)
-    return f"softmax of {rows} x {width}", "at least 1.0", lambda: kernels.softmax.softmax(x), rival, 2 * x.nbytes, 0
+    return f"softmax of {rows} x {width}", lambda: kernels.softmax.softmax(x), rival, 2 * x.nbytes, 0
 
 
 def attention(time: int) -> Case:
@@ -71,7 +71,7 @@ def attention(time: int) -> Case:
     # Seven products of a matrix of scores, half of which is masked.
     operations = 7 * 2 * 16 * 6 * time * time * 32 // 2
     case = f"causal attention, forward + backward, {time} long"
-    return case, "at least 1.3", ours, both_ways(in_torch, (q, k, v), g), 0, operations
+    return case, ours, both_ways(in_torch, (q, k, v), g), 0, operations
 
 
 def both_ways(function: Callable[..., Any], inputs: tuple[np.ndarray, ...], cotangent: np.ndarray | None = None) -> Work | None:
@@ -94,7 +94,7 @@ def loss() -> Case:
         return torch.nn.functional.cross_entropy(x, torch.from_numpy(target))
 
     ours = lambda: mt.grad(mt.cross_entropy(leaf, target), leaf)  # noqa: E731
-    return "cross-entropy of 4096 x 65, both ways", "", ours, both_ways(in_torch, (logits,)), 3 * logits.nbytes, 0
+    return "cross-entropy of 4096 x 65, both ways", ours, both_ways(in_torch, (logits,)), 3 * logits.nbytes, 0
 
 
 def layer_norm() -> Case:
@@ -110,7 +110,7 @@ def layer_norm() -> Case:
     def in_torch(torch: Any, x: Any, weight: Any, bias: Any) -> Any:
         return torch.nn.functional.layer_norm(x, (192,), weight, bias)
 
-    return "LayerNorm of 4096 x 192, both ways", "", ours, both_ways(in_torch, (x, weight, bias), g), 5 * x.nbytes, 0
+    return "LayerNorm of 4096 x 192, both ways", ours, both_ways(in_torch, (x, weight, bias), g), 5 * x.nbytes, 0
 
 
 def gelu() -> Case:
@@ -124,7 +124,7 @@ def gelu() -> Case:
     def in_torch(torch: Any, x: Any) -> Any:
         return torch.nn.functional.gelu(x)
 
-    return "GELU of 4096 x 768, both ways", "", ours, both_ways(in_torch, (x,), g), 5 * x.nbytes, 0
+    return "GELU of 4096 x 768, both ways", ours, both_ways(in_torch, (x,), g), 5 * x.nbytes, 0
 
 
 def adamw() -> Case:
@@ -144,4 +144,4 @@ def adamw() -> Case:
         p.grad = p.detach()
     # Read: parameter, gradient, two means; written: all but the gradient.
     nbytes = 7 * sum(v.nbytes for v in values)
-    return "AdamW, 2.7 million parameters", "", AdamW(parameters, lr=1e-3).step, rival, nbytes, 0
+    return "AdamW, 2.7 million parameters", AdamW(parameters, lr=1e-3).step, rival, nbytes, 0

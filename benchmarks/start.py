@@ -26,13 +26,13 @@ def run(quick: bool) -> list[Row]:
         warm = [_until_line(1, folder, cache) for _ in range(repeats)]
         later = [_until_line(2, folder, cache) for _ in range(repeats)]
         imported = [_seconds([sys.executable, "-c", "import microtensor"], None, folder, cache) for _ in range(repeats)]
-    for case, seconds, goal in (
-        ("first training line, nothing compiled yet", cold, "at most 6 s"),
-        ("first training line, compiled before", warm, "at most 1.5 s"),
-        ("the line of step 10,000, compiled before", later, ""),
-        ("import microtensor, the whole process", imported, ""),
+    for case, seconds in (
+        ("first training line, nothing compiled yet", cold),
+        ("first training line, compiled before", warm),
+        ("the line of step 10,000, compiled before", later),
+        ("import microtensor, the whole process", imported),
     ):
-        rows.append(Row(case, "s", statistics.median(seconds), goal=goal, details={"all": seconds}))
+        rows.append(Row(case, "s", statistics.median(seconds), details={"all": seconds}))
     return rows
 
 

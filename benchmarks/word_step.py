@@ -135,8 +135,8 @@ def run(quick: bool) -> list[Row]:
     learned = {name: c.parameters() for name, c in contestants.items()}
     micros = {name: 1e6 * statistics.median(s) / len(targets) for name, s in seconds.items()}
     rows = []
-    for rival, goal in (("hand-written NumPy", "at least 0.67"), ("PyTorch", "at least 6")):
-        row = Row("word_meanpool step, batch 1", "us", micros["microtensor"], rival, goal=goal)
+    for rival in ("hand-written NumPy", "PyTorch"):
+        row = Row("word_meanpool step, batch 1", "us", micros["microtensor"], rival)
         if rival in seconds:
             for ours, theirs in zip(learned["microtensor"], learned[rival], strict=True):
                 if not np.allclose(ours, theirs, rtol=1e-2, atol=1e-3):

@@ -11,26 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from make_notebook import BLOCK, commands
 
 ROOT = Path(__file__).parent.parent
-BLOCK = re.compile(r"^```console\n(.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?")
-
-
-def commands(block):
-    """A block's commands, each with what it should print. A command goes on for as long as a quote is open."""
-    found = []
-    open_quote = False
-    for line in block.splitlines(keepends=True):
-        if open_quote:
-            found[-1][0] += line
-        elif line.startswith("$ "):
-            found.append([line[2:], ""])
-        else:
-            found[-1][1] += line
-            continue
-        open_quote = found[-1][0].count("'") % 2 == 1
-    return [(command.rstrip("\n"), output) for command, output in found]
 
 
 def run(command, folder):

@@ -6,37 +6,44 @@ import json
 from pathlib import Path
 from typing import Any
 
-from zoo.cli import Parser, in_one_line, note, result, run
+from zoo.cli import Parser, in_one_line, result, run
+from zoo.columns import clip, columns, paragraph, table_or_records, width
 from zoo.errors import UserError
+from zoo.reporter import as_called, note
 
-COMMANDS = """\
-python -m zoo.train MODEL                     train it and keep it in runs/MODEL
-python -m zoo.generate MODEL --prompt "TEXT"  let it continue a text
-python -m zoo.predict MODEL "TEXT"            what it expects to come next
-python -m zoo.chat                            talk with chat_gpt
-python -m zoo.evaluate MODEL                  its loss on text it hasn't learned
-python -m zoo.explain MODEL "TEXT"            one prediction in all its numbers
-python -m zoo.compare MODEL --width 16 32     what happens if: a table of runs
-python -m zoo.plot losses MODEL               learning curves and more, drawn
-Add --help to a command for its options."""
+COMMANDS = [
+    ("python -m zoo.train MODEL", "train it and keep it in runs/MODEL"),
+    ('python -m zoo.generate MODEL --prompt "TEXT"', "let it continue a text"),
+    ('python -m zoo.predict MODEL "TEXT"', "what it expects to come next"),
+    ("python -m zoo.chat", "talk with chat_gpt"),
+    ("python -m zoo.evaluate MODEL", "its loss on text it hasn't learned"),
+    ('python -m zoo.explain MODEL "TEXT"', "one prediction in all its numbers"),
+    ("python -m zoo.compare MODEL --width 16 32", "what happens if: a table of runs"),
+    ("python -m zoo.plot losses MODEL", "learning curves and more, drawn"),
+]
+HEAD = ("model", "parameters", "learns from", "loss", "trains in", "what it does")
+#: The columns of the table before the last.
+BEFORE_TITLE = 60
 
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
-    options = Parser("", "The models of the zoo and the commands that work with them.", add_help=True).parse(arguments)
+    epilog = "zoo --print-completion bash (or zsh, tcsh) writes what makes the shell complete commands, options and models."
+    description = "The models of the zoo and the commands that work with them."
+    options = Parser("", description, epilog=epilog).parse(arguments)
 
     from zoo.registry import create_model, list_models, model_class
 
-    if not options.json:
-        print(f"{'model':<14}{'parameters':>10}  {'learns from':<16}{'loss':>6}{'trains in':>10}  what it does")
     any_own = False
+    rows: list[tuple[str, ...]] = []
     for name in list_models():
         try:
             kind, own = model_class(name), _own_run(name)
             about = kind.description
             made = (create_model(name).num_parameters(), kind.recipe_class.corpus.name, *(about.reference or (None, None)))
         except Exception as error:  # one that can't be used doesn't hide the others
-            note(f"zoo: {in_one_line(error)}")
+            said = in_one_line(error)
+            note(f"zoo: {said if name in said else f'{name}: {said}'}")
             continue
         any_own = any_own or own is not None
         title = about.title or (kind.__doc__ or "").strip().partition("\n")[0]
@@ -45,16 +52,36 @@ def main(arguments: list[str]) -> int:
             "model": name, "parameters": size, "corpus": corpus, "loss": loss, "seconds": seconds,
             "trained_here": own is not None, "about": title,
         }  # fmt: skip
-        mark = "*" if own else " "
-        shown = f"{'-':>6}{'-':>9}" if loss is None or seconds is None else f"{loss:>6.3f}{_duration(seconds):>9}"
-        line = f"{name:<14}{size:>10,}  {corpus[:16]:<16}{shown}{mark}  {title}"
-        result(options, line, figures)
+        measured = ("-", "- ") if loss is None or seconds is None else (f"{loss:.3f}", _duration(seconds) + "* "[own is None])
+        rows.append((name, f"{size:,}", corpus[:16], *measured, title))
+        if options.json:
+            result(options, "", figures)
     if not options.json:
-        print("\nLosses: nats a token, on held-out text if it is long enough. Times: two cores.")
-        if any_own:
-            print("* your own run in runs/")
-        print(f"\n{COMMANDS}")
+        lines = _lines(rows)
+        lines += ["", *paragraph("Losses: nats a token, on held-out text if it is long enough. Times: two cores.")]
+        lines += ["* your own run in runs/"] if any_own else []
+        print("\n".join([*lines, "", *_commands()]))
     return 0
+
+
+def _lines(rows: list[tuple[str, ...]]) -> list[str]:
+    """The table of models."""
+    room = max(columns() - BEFORE_TITLE, len(HEAD[-1]))
+    lines = [
+        f"{name:<14}{size:>10}  {corpus:<16}{loss:>6}{seconds:>10}  {clip(title, room)}"
+        for name, size, corpus, loss, seconds, title in [HEAD, *rows]
+    ]
+    return table_or_records(HEAD, rows, lines)
+
+
+def _commands() -> list[str]:
+    """What one can do with a model: the commands, and beside each or below it what it is for."""
+    commands = [(as_called(command), what) for command, what in COMMANDS]
+    longest = max(len(command) for command, _ in commands)
+    lines = [f"{command:<{longest}}  {what}" for command, what in commands]
+    if max(map(width, lines)) > columns():
+        lines = [line for command, what in commands for line in (*paragraph(command), f"  {what}")]
+    return [*lines, "Add --help to a command for its options."]
 
 
 def _own_run(name: str) -> tuple[int, str, float, float] | None:

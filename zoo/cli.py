@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
+import io
 import math
 import os
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from zoo import reporter
 from zoo.errors import UsageError, UserError, did_you_mean
 from zoo.options import RENAMED
+from zoo.reporter import Reporter, as_called, in_ipython
+
+if TYPE_CHECKING:
+    from zoo.language_model import LanguageModel
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +38,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
         raise UsageError(f"{message}; see {self.prog} --help")
+
+    def format_help(self) -> str:
+        """The help, in which commands are named as they are called."""
+        return as_called(super().format_help())
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
         """Parse the command line. Raises UsageError for an unknown option, naming the nearest that exists."""
@@ -92,11 +101,11 @@ def add_last(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--last", action="store_true", help="the parameters of the last step, not those that did best")
 
 
-def load(options: argparse.Namespace) -> tuple[Any, Any]:
-    """The model that is meant, and its tokenizer. Raises DataError and UsageError."""
-    from zoo.training.checkpoint import find
+def load(options: argparse.Namespace) -> LanguageModel:
+    """The trained model that is meant. Raises DataError and UsageError."""
+    from zoo.language_model import load_model
 
-    return find(options.model).load(last=options.last)
+    return load_model(options.model, last=options.last)
 
 
 def add_data_folder(parser: argparse.ArgumentParser) -> None:
@@ -104,58 +113,58 @@ def add_data_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="where tiny Shakespeare is looked for first (or ZOO_DATA_DIR)")
 
 
-def use_data_folder(path: str | None) -> None:
-    """Set where tiny Shakespeare is looked for first, in place of what the environment says."""
-    if path is not None:
-        if not path:
-            raise UsageError("--data-dir: needs the name of a folder")
-        os.environ["ZOO_DATA_DIR"] = path
-
-
-def note(text: str) -> None:
-    """A line for the person at the terminal: stderr. That nobody reads it is no reason to stop."""
-    with contextlib.suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
-
-
 def result(options: argparse.Namespace, text: str, figures: dict[str, Any]) -> None:
     """A line of the command's result: text, or with --json an object. stdout, at once."""
-    print(json.dumps(figures, ensure_ascii=False) if options.json else text, flush=True)
+    Reporter(options.json).result(text, figures)
 
 
-def run(command: str, main: Callable[[list[str]], int | None]) -> NoReturn:
-    """Run a command's main function and leave with its exit code: 0; 1 for bad data; 2 for usage; 130 after Ctrl-C; 143 after
-    SIGTERM. A reader that closed the pipe is no error."""
+def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run a command's main function, with what was typed after its name, and leave with its exit code: 0; 1 for bad data; 2 for
+    usage; 130 after Ctrl-C; 143 after SIGTERM. A reader that closed the pipe is no error.
+
+    In a thread, and in IPython (`%run -m zoo.train`), the signals and the streams are somebody else's, and are left alone."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments
+    ours = threading.current_thread() is threading.main_thread() and not in_ipython()
     try:
-        # Until there is something to save, Ctrl-C just ends the process, without a traceback from the middle of an import.
-        signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
-        for name in ("stdout", "stderr"):
-            if getattr(sys, name) is None:  # closed by whoever started us
-                setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open)
-            getattr(sys, name).reconfigure(encoding="utf-8", errors="backslashreplace")
+        if ours:
+            # Until there is something to save, Ctrl-C just ends the process, without a traceback from the middle of an import.
+            signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
+            _prepare_streams()
         from microtensor.kernels.runtime.config import get_num_threads  # not before Ctrl-C is taken care of
 
         try:
             get_num_threads()
         except ValueError as error:
             raise UsageError(str(error)) from None
-        code = main(sys.argv[1:]) or 0
+        code = main(arguments) or 0
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_output()
         code = 0
     except MemoryError:
-        _show(command, "not enough memory; try a smaller model, batch or text")
+        _show(command, "not enough memory; try a smaller model, batch or text", debug)
         code = 1
     except OSError as error:
-        _show(command, f"can't write the output: {error.strerror}")
+        _show(command, f"can't write the output: {error.strerror}", debug)
         _forget_output()
         code = 1
     except Exception as error:
-        _show(command, in_one_line(error))
+        _show(command, in_one_line(error), debug)
         code = error.exit_code if isinstance(error, UserError) else UsageError.exit_code
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there was to do is done, and the exit code decided
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there was to do is done, and the exit code decided
     sys.exit(code)
+
+
+def _prepare_streams() -> None:
+    """UTF-8 on stdout and stderr, whatever the locale, and nowhere where they were closed by whoever started us."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open)
+        stream = getattr(sys, name)
+        if isinstance(stream, io.TextIOWrapper):  # else somebody has put something of theirs in its place
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def in_one_line(error: Exception) -> str:
@@ -175,13 +184,22 @@ def _module(command: str) -> str:
     return f"zoo.{command}" if command else "zoo"
 
 
-def _show(command: str, message: str) -> None:
-    """An error's one line, after its whole traceback with --debug."""
-    if "--debug" in sys.argv[1:]:
+def _show(command: str, message: str, debug: bool) -> None:
+    """An error's one line, after its whole traceback with --debug. (On stderr, in a notebook too.)"""
+    if debug:
         traceback.print_exc()
-    note(f"{_module(command)}: error: {message}")
+    try:
+        print(as_called(f"{_called(command)}: error: {message}"), file=sys.stderr, flush=True)
+    except OSError:  # that nobody reads it is no reason to stop
+        pass
+
+
+def _called(command: str) -> str:
+    """The command as its errors begin: zoo.train, or zoo train."""
+    return _module(command).replace(".", " ") if reporter.called_by_name else _module(command)
 
 
 def _forget_output() -> None:
     """Nothing more can be said on stdout, not even at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

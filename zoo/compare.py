@@ -9,11 +9,16 @@ import os
 import shlex
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zoo.cli import Parser, add_data_folder, note, result, use_data_folder
+from zoo.cli import Parser, add_data_folder, result
 from zoo.cli import run as run_command
+from zoo.datasets.corpus import use_data_folder
 from zoo.errors import DataError, UsageError, did_you_mean
+from zoo.reporter import note
+
+if TYPE_CHECKING:
+    from zoo.recipe import Recipe
 
 #: Experiments that come ready: the setting, and by what its default is multiplied, or the values.
 EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
@@ -44,7 +49,7 @@ goes on where it was stopped."""
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
     if not arguments or arguments[0].startswith("-"):
-        _parser().parse(arguments)
+        make_parser().parse(arguments)
         raise UsageError("the model comes first: python -m zoo.compare MODEL ...; python -m zoo lists the models")
 
     from zoo.options import parse_field, preset
@@ -52,7 +57,7 @@ def main(arguments: list[str]) -> int:
 
     name = arguments[0]
     kind = model_class(name).recipe_class
-    options = _parser(kind, name).parse(arguments)
+    options = make_parser(kind, name).parse(arguments)
     use_data_folder(options.data_dir)
     begin = dict(preset(kind, options.preset)) if options.preset is not None else {}
     given: dict[str, list[Any]] = {}
@@ -66,7 +71,7 @@ def main(arguments: list[str]) -> int:
         given[field] = values
         begin = {field: value for field, value in begin.items() if field not in given}
     if "data" in given:
-        given["data"] = [os.path.abspath(path) for path in given["data"]]
+        given["data"] = [os.path.abspath(os.path.expanduser(path)) for path in given["data"]]
     _compare(name, _plan(name, kind, begin, given, options), options)
     return 0
 
@@ -76,11 +81,13 @@ class _Run:
     """One of the runs to compare: what is special about it, its recipe, and its folder."""
 
     values: dict[str, Any]
-    recipe: Any
+    recipe: Recipe
     folder: Path
 
 
-def _plan(name: str, kind: Any, begin: dict[str, Any], given: dict[str, list[Any]], options: argparse.Namespace) -> list[_Run]:
+def _plan(
+    name: str, kind: type[Recipe], begin: dict[str, Any], given: dict[str, list[Any]], options: argparse.Namespace
+) -> list[_Run]:
     """A run for each value, or each pair of values. Raises UsageError, before anything is trained, for what can't be."""
     from zoo.options import dashed
     from zoo.recipe import make_recipe
@@ -93,7 +100,7 @@ def _plan(name: str, kind: Any, begin: dict[str, Any], given: dict[str, list[Any
         if len(set(given[field])) < len(given[field]):
             raise UsageError(f"--{dashed(field)}: a value is given twice")
     preset = f"-{options.preset}" if options.preset is not None else ""
-    out = Path("runs") / f"compare-{name}{preset}" if options.out is None else Path(options.out)
+    out = Path("runs") / f"compare-{name}{preset}" if options.out is None else Path(os.path.expanduser(options.out))
     always = {field: values[0] for field, values in given.items() if field not in compared}
     runs = []
     for chosen in itertools.product(*(given[field] for field in compared)):
@@ -105,7 +112,7 @@ def _plan(name: str, kind: Any, begin: dict[str, Any], given: dict[str, list[Any
     return runs
 
 
-def _parser(kind: Any = None, name: str = "MODEL") -> Parser:
+def make_parser(kind: type[Recipe] | None = None, name: str = "MODEL") -> Parser:
     """The command's options; the fields of a recipe, each with one value or several."""
     from zoo.options import dashed
 
@@ -124,11 +131,13 @@ def _parser(kind: Any = None, name: str = "MODEL") -> Parser:
     if kind is not None:
         settings = parser.add_argument_group(f"the settings of {name}")
         for f in fields(kind):
-            settings.add_argument(f"--{dashed(f.name)}", metavar="VALUE", nargs="+", help=f.metadata["help"].replace("%", "%%"))
+            settings.add_argument(
+                f"--{dashed(f.name)}", metavar="VALUE", nargs="+", help=f.metadata.get("help", f.name).replace("%", "%%")
+            )
     return parser
 
 
-def _experiment(kind: Any, name: str, begin: dict[str, Any], given: dict[str, list[Any]]) -> tuple[str, list[Any]]:
+def _experiment(kind: type[Recipe], name: str, begin: dict[str, Any], given: dict[str, list[Any]]) -> tuple[str, list[Any]]:
     """The setting of an experiment that comes ready, and its values for this model."""
     from zoo.options import dashed
     from zoo.recipe import make_recipe
@@ -156,7 +165,7 @@ def _experiment(kind: Any, name: str, begin: dict[str, Any], given: dict[str, li
 
 def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
     """Train what isn't trained yet, then show the table."""
-    from zoo.explain.terminal import table
+    from zoo.columns import paragraph, table, table_or_records
 
     rows: list[tuple[str, ...]] = [
         (*(field.replace("_", " ") for field in runs[0].values), "parameters", "loss", "held-out", "time")
@@ -171,9 +180,10 @@ def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
         if options.json:
             result(options, "", {**run.values, **figures})
     if not options.json:
-        result(options, "\n".join(table(rows, left=0)), {})
+        result(options, "\n".join(table_or_records(rows[0], rows[1:], table(rows, left=0))), {})
     if all(row[-2] == "-" for row in rows[1:]):
-        note("The losses are on what each run learned from: with less text, or an easier one, they are lower.")
+        says = "The losses are on what each run learned from: with less text, or an easier one, they are lower."
+        note("\n".join(paragraph(says)))
     note("Draw them: python -m zoo.plot losses " + " ".join(shlex.quote(str(run.folder)) for run in runs))
 
 
@@ -205,6 +215,7 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
             raise
     else:
         note(f"{what}, trained before")
+    folder.close()
     done = trainer.step == trainer.steps
     return {
         "parameters": trainer.model.num_parameters(),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
-from zoo.cli import Parser, note, run, whole_number
+from zoo.cli import Parser, run, whole_number
 from zoo.errors import DataError, UsageError
+from zoo.reporter import note
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command; returns its exit code."""
+def make_parser() -> Parser:
+    """The command's options."""
     from zoo.chat.synthetic import LENGTH
 
     parser = Parser("dialogue", "Write the conversations that chat_gpt learns from: the same text for the same seed.")
@@ -18,7 +20,12 @@ def main(arguments: list[str]) -> int:
         "--length", type=whole_number(1), metavar="N", default=LENGTH, help=f"at least so many characters (default: {LENGTH})"
     )
     parser.add_argument("--out", metavar="FILE", help="where to write it (default: stdout)")
-    options = parser.parse(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns its exit code."""
+    options = make_parser().parse(arguments)
     if options.out == "":
         raise UsageError("--out: needs the name of a file")
 
@@ -31,7 +38,7 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(text)
         return 0
     try:
-        write_atomically(options.out, text.encode())
+        write_atomically(os.path.expanduser(options.out), text.encode())
     except OSError as error:
         raise DataError(f"can't write: {options.out}: {error.strerror}") from None
     note(f"Written: {options.out}, {len(text):,} characters, {text.count(BOT):,} answers, {len(set(text))} distinct characters")

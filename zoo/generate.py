@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
-
 from zoo.cli import Parser, add_model, load, number, result, run, whole_number
 from zoo.errors import UsageError
 
+#: How tokens are drawn: options that have nothing to decide beside --beams.
+DRAWING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
 
-def main(arguments: list[str]) -> int:
-    """Run the command; returns its exit code."""
+
+def make_parser() -> Parser:
+    """The command's options."""
     parser = Parser("generate", "Let a trained model continue a text.")
     add_model(parser)
     parser.add_argument("--prompt", required=True, metavar="TEXT", help="what to continue")
@@ -39,56 +39,32 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--stop", action="append", default=[], metavar="TEXT", help="end before this text; may be given several times"
     )
-    options = parser.parse(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns its exit code."""
+    options = make_parser().parse(arguments)
     if "" in options.stop:
         raise UsageError("--stop: needs a text")
-    sampling = _sampling(options)
+    given = {name: getattr(options, name) for name in DRAWING if getattr(options, name) is not None}
 
-    from zoo.inference.generation import encode_prompt, text_pieces
+    from zoo.inference.sampling import Sampling
+    from zoo.language_model import check_beams
 
-    model, tokenizer = load(options)
-    prompt = encode_prompt(tokenizer, options.prompt)
-    count = model.description.max_new_tokens if options.tokens is None else options.tokens
-    pieces = text_pieces(_tokens(options, model, prompt, count, sampling), tokenizer, options.stop)
+    if options.beams is not None:
+        check_beams(list(given))
+    Sampling(**{name: value for name, value in given.items() if name != "seed"})  # refuses before the model is read
+    model = load(options)
+    settings = {"tokens": options.tokens, "beams": options.beams, "stop": options.stop, **given}
     if options.json:
-        continuation = "".join(pieces)
-        result(
-            options,
-            "",
-            {"prompt": options.prompt, "text": tokenizer.decode(prompt) + continuation, "continuation": continuation},
-        )
+        text = model.generate(options.prompt, **settings)
+        result(options, "", {"prompt": options.prompt, "text": text, "continuation": text.continuation})
         return 0
-    print(tokenizer.decode(prompt), end="", flush=True)
-    for piece in pieces:
+    for piece in model.stream(options.prompt, **settings):
         print(piece, end="", flush=True)
     print(flush=True)
     return 0
-
-
-def _sampling(options: argparse.Namespace) -> Any:
-    """Read how tokens are drawn. Raises UsageError where that doesn't go with beams."""
-    from zoo.inference.sampling import Sampling
-
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
-    given = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    if options.beams is not None and given:
-        name = next(iter(given)).replace("_", "-")
-        raise UsageError(f"--beams draws nothing, so --{name} has nothing to decide; give one of the two")
-    given.pop("seed", None)
-    return Sampling(**given)
-
-
-def _tokens(options: argparse.Namespace, model: Any, prompt: list[int], count: int, sampling: Any) -> Any:
-    """The continuation's tokens, as they come."""
-    import numpy as np
-
-    from zoo.inference.beam_search import beam_search
-    from zoo.inference.decoder import Decoder
-    from zoo.inference.generation import generate
-
-    if options.beams is not None:
-        return beam_search(Decoder(model), prompt, count, options.beams)
-    return generate(Decoder(model), prompt, count, sampling, np.random.default_rng(options.seed or 0))
 
 
 if __name__ == "__main__":

@@ -5,19 +5,20 @@ from __future__ import annotations
 from zoo.cli import Parser, add_model, load, result, run, whole_number
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command; returns its exit code."""
+def make_parser() -> Parser:
+    """The command's options."""
     parser = Parser("predict", "Show what a trained model expects to come next.")
     add_model(parser)
     parser.add_argument("text", metavar="TEXT", help="what came before")
     parser.add_argument("--top", type=whole_number(1), default=10, metavar="N", help="how many tokens to show (default: 10)")
-    options = parser.parse(arguments)
+    return parser
 
-    from zoo.inference.generation import likeliest, show_bars
 
-    model, tokenizer = load(options)
-    best = likeliest(model, tokenizer, options.text, options.top)
-    for line, figures in zip(show_bars(best), best, strict=True):
+def main(arguments: list[str]) -> int:
+    """Run the command; returns its exit code."""
+    options = make_parser().parse(arguments)
+    prediction = load(options).predict(options.text, options.top)
+    for line, figures in zip(prediction.lines, prediction, strict=True):
         result(options, line, figures)
     return 0
 

@@ -176,3 +176,11 @@ def silu(x):
     y = x * s if not x < constant(x, -700.0) else constant(x, 0.0)
     derivative = s * (one + x * (one - s)) if not abs(x) > constant(x, 700.0) else s
     return y, derivative
+
+
+@kernel
+def relu(x):
+    """x where it is positive, else 0, and its derivative, which is taken as 0 at 0. (NaN stays NaN.)"""
+    zero, one = constant(x, 0.0), constant(x, 1.0)
+    y = x if not x <= zero else zero
+    return y, one if x > zero else y - y

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -11,10 +14,22 @@ from microtensor.nn.module import Module
 from microtensor.ops import dropout, embedding, linear, normalization
 from microtensor.tensor import Tensor
 
+_generator: ContextVar[np.random.Generator | None] = ContextVar("generator", default=None)
+
+
+@contextmanager
+def drawn_from(rng: np.random.Generator) -> Iterator[None]:
+    """Let layers that are made within this block, and are given no generator, draw their parameters from `rng`."""
+    token = _generator.set(rng)
+    try:
+        yield
+    finally:
+        _generator.reset(token)
+
 
 def normal(shape: tuple[int, ...], init_std: float, rng: np.random.Generator | None = None, dtype: Any = np.float32) -> Tensor:
     """A parameter of normally distributed numbers with standard deviation `init_std`."""
-    rng = np.random.default_rng() if rng is None else rng
+    rng = rng or _generator.get() or np.random.default_rng()
     return Tensor(rng.standard_normal(shape, dtype=np.float32) * init_std, requires_grad=True, dtype=dtype)
 
 
@@ -26,7 +41,7 @@ class Linear(Module):
         bias: whether there is one, (outputs,), starting at 0.
         init_std: the standard deviation that weights start with; 1 / sqrt(inputs) unless given, which keeps the size of x.
         rng: draws them.
-        activation: what is applied to the result: "gelu", "gelu_tanh", "silu", "tanh", or None for nothing.
+        activation: what is applied to the result: "gelu", "gelu_tanh", "silu", "tanh", "relu", or None for nothing.
     """
 
     def __init__(

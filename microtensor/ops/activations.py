@@ -113,6 +113,7 @@ BY_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "gelu_tanh": _gelu_tanh,
     "silu": _silu,
     "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
 }
 
 
@@ -162,4 +163,10 @@ def gelu(x: Any, /, approximate: str = "none") -> Any:
 
 
 #: The activations by name, of a Tensor or an array, as ops.
-OPS: dict[str, Callable[[Any], Any]] = {"gelu": gelu, "gelu_tanh": lambda x: gelu(x, "tanh"), "silu": silu, "tanh": tanh}
+OPS: dict[str, Callable[[Any], Any]] = {
+    "gelu": gelu,
+    "gelu_tanh": lambda x: gelu(x, "tanh"),
+    "silu": silu,
+    "tanh": tanh,
+    "relu": relu,
+}

@@ -159,6 +159,8 @@ def activated(x, w, b=0.0, activation=""):
     h = x @ w + b
     if activation == "tanh":
         return np.tanh(h)
+    if activation == "relu":
+        return np.maximum(h, 0)
     return h / (1 + np.exp(-h)) if activation == "silu" else gelu(h, "tanh" if activation == "gelu_tanh" else "none")
 
 
@@ -271,7 +273,7 @@ CASES = [
     Case("embedding", looked_up(), None, lambda table, indices: mt.embedding(indices, table), lambda table, indices: table[indices]),
     Case("embedding_bag", looked_up(bag=True), None, lambda t, indices: mt.embedding_bag(indices, t), lambda t, indices: t[indices].mean(-2)),
     Case("linear", projected(), lambda x, w, b=0.0: x @ w + b),
-    Case("linear", projected(activations=("gelu", "gelu_tanh", "silu", "tanh")), activated),
+    Case("linear", projected(activations=("gelu", "gelu_tanh", "silu", "tanh", "relu")), activated),
     Case("layer_norm", normalised(), layer_norm, float32_tolerance=1e-2),
     Case("rms_norm", normalised(bias=False), rms_norm, float32_tolerance=1e-2),
     Case("dropout", SMOOTH, None, lambda x: mt.dropout(x, 0.4, np.random.default_rng(3)),

@@ -36,6 +36,7 @@ ACTIVATIONS = {
     "silu": lambda x: (x * sigmoid(x), sigmoid(x) * (1 + x * (1 - sigmoid(x)))),
     "gelu": lambda x: (x * normal_cdf(x), normal_cdf(x) + x * bell(x)),
     "gelu_tanh": gelu_tanh,
+    "relu": lambda x: (np.maximum(x, 0), np.where(x > 0, 1.0, 0.0)),
 }
 
 

@@ -23,6 +23,7 @@ FORWARDS = {
     "linear with gelu_tanh": lambda x, w, b: mt.linear(x, w, None, "gelu_tanh"),
     "linear with silu": lambda x, w, b: mt.linear(x, w, b, "silu"),
     "linear with tanh": lambda x, w, b: mt.linear(x, w, None, "tanh"),
+    "linear with relu": lambda x, w, b: mt.linear(x, w, b, "relu"),
     "layer_norm": lambda x, w, b: mt.layer_norm(x, w[:, 0], w[:, 1]),
     "layer_norm without a weight": lambda x, w, b: mt.layer_norm(x),
     "rms_norm": lambda x, w, b: mt.rms_norm(x, w[:, 0]),
@@ -33,6 +34,7 @@ FORWARDS = {
     "gelu_tanh": lambda x, w, b: mt.gelu(x, "tanh"),
     "silu": lambda x, w, b: mt.silu(x),
     "tanh": lambda x, w, b: mt.tanh(x),
+    "relu": lambda x, w, b: mt.relu(x),
     "erf": lambda x, w, b: mt.erf(x),
     "matmul": lambda x, w, b: mt.matmul(x, w),
     "attention_weights": lambda x, w, b: mt.attention_weights(x, x, causal=True),
@@ -69,7 +71,7 @@ def test_they_agree_with_the_kernels(name, seed, dtype, lead):
         assert not np.shares_memory(few, x)
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "tanh"])
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "tanh", "relu"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activations_agree_to_the_stated_errors_and_far_out(name, dtype):
     near = np.linspace(-10, 10, 20_001).astype(dtype)

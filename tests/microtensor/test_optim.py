@@ -19,7 +19,7 @@ OPTIMIZERS = {
     "SGD": optim.SGD,
     "SGD with momentum": lambda p, lr: optim.SGD(p, lr, momentum=0.9),
     "AdamW": lambda p, lr: optim.AdamW(p, lr, weight_decay=0.0),
-    "Adam": lambda p, lr: optim.Adam(p, lr, weight_decay=0.1),
+    "Adam": lambda p, lr: optim.Adam(p, lr),
 }
 every_optimizer = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 

@@ -30,6 +30,7 @@ ACTIVATIONS = {
     "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "silu": lambda x: x / (1 + np.exp(-x)),
     "tanh": np.tanh,
+    "relu": lambda x: np.maximum(x, 0),
 }
 
 

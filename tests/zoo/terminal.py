@@ -6,6 +6,7 @@ import re
 import select
 import signal
 import sys
+import termios
 import time
 
 from commands import ROOT
@@ -14,14 +15,17 @@ from commands import ROOT
 class Terminal:
     """A command in a pseudo-terminal, as a person has it."""
 
-    def __init__(self, folder, module, *arguments):
+    def __init__(self, folder, module, *arguments, columns=80):
         self.pid, self.screen = pty.fork()
         self.seen = ""
         if self.pid == 0:
             os.chdir(folder)
-            os.environ.update(PYTHONPATH=str(ROOT), TERM="xterm", COLUMNS="80", INPUTRC="/dev/null")
+            os.environ.update(PYTHONPATH=str(ROOT), TERM="xterm", INPUTRC="/dev/null")
+            os.environ.pop("COLUMNS", None)
+            termios.tcsetwinsize(0, (24, columns))
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            os.execv(sys.executable, [sys.executable, "-m", module, *map(str, arguments)])
+            # (Of this process the readline library, too, may have set COLUMNS, which os.environ doesn't know.)
+            os.execve(sys.executable, [sys.executable, "-m", module, *map(str, arguments)], dict(os.environ))
 
     def type(self, keys):
         os.write(self.screen, keys.encode())

@@ -298,7 +298,8 @@ def test_ctrl_c_stops_an_answer(monkeypatch, capsys, tmp_path):
 
 @pytest.fixture(scope="module")
 def shipped():
-    model, tokenizer = zoo.load_model("chat_gpt")
+    loaded = zoo.load_model("chat_gpt")
+    model, tokenizer = loaded.model, loaded.tokenizer
     return Conversation(Decoder(model), tokenizer, model.recipe.context, Sampling(0.0), np.random.default_rng(0))
 
 

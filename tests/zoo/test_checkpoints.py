@@ -129,8 +129,10 @@ def test_an_earlier_run_has_its_vocabulary_elsewhere(tmp_path, small_gpt, python
     config = json.loads((run / "config.json").read_text())
     config["vocabulary"] = config.pop("tokenizer")["vocabulary"]
     (run / "config.json").write_text(json.dumps(config))
-    model, tokenizer = zoo.load_model(str(run))
-    expected, same = zoo.load_model(str(small_gpt))
+    loaded = zoo.load_model(str(run))
+    model, tokenizer = loaded.model, loaded.tokenizer
+    before = zoo.load_model(str(small_gpt))
+    expected, same = before.model, before.tokenizer
     assert tokenizer.to_dict() == same.to_dict() == {"vocabulary": config["vocabulary"]}
     tokens = tokenizer.encode("the sea")[None]
     np.testing.assert_array_equal(model(tokens).data, expected(tokens).data)
@@ -165,7 +167,7 @@ def test_half_precision_is_read_as_float32(tmp_path, small_gpt):
     shutil.copytree(small_gpt, run)
     whole = load_safetensors(run / WEIGHTS)
     save_safetensors(run / WEIGHTS, {name: array.astype(np.float16) for name, array in whole.items()})
-    model, _ = zoo.load_model(str(run))
+    model = zoo.load_model(str(run)).model
     for name, array in model.state_dict().items():
         assert array.dtype == np.float32
         np.testing.assert_array_equal(array, whole[name].astype(np.float16).astype(np.float32))

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import termios
 import time
 
 import numpy as np
@@ -14,6 +15,7 @@ import microtensor as mt
 import zoo
 from microtensor import nn
 from microtensor.serialize import load_safetensors
+from zoo.columns import width
 from zoo.explain.explanation import explain
 from zoo.explain.parts import model_parts
 from zoo.explain.screen import View
@@ -33,7 +35,8 @@ def explained(python, folder, *arguments, **env):
 
 def test_a_word_model_in_its_own_numbers(trained, python):
     screens = explained(python, trained[0], "word_meanpool", "down by the harbour")
-    model, tokenizer = zoo.load_model(str(trained[0] / "runs" / "word_meanpool"))
+    loaded = zoo.load_model(str(trained[0] / "runs" / "word_meanpool"))
+    model, tokenizer = loaded.model, loaded.tokenizer
     ids = tokenizer.encode("down by the harbour").tolist()
     first = screens["From text to numbers"]
     assert first["ids"] == ids and first["tokens"] == ["down", "by", "the", "harbour"] and first["target"] == "where"
@@ -101,14 +104,15 @@ def test_every_model_before_training(python, tmp_path, model, text, parts):
 
 def test_side_by_side_characters(python, tmp_path):
     assert python(tmp_path, "zoo.train", "char_meanpool", "--pooling", "concat", "--epochs", 3).returncode == 0
-    for text, width in (("the c", 160), ("c", 32)):
+    for text, numbers in (("the c", 160), ("c", 32)):
         screens = explained(python, tmp_path, "runs/char_meanpool", text, "--next", "a")
-        assert len(screens["Embeddings side by side"]["context"]) == width
+        assert len(screens["Embeddings side by side"]["context"]) == numbers
 
 
 def test_attention_weights_and_the_parts_of_a_block(small_gpt, python, tmp_path):
     screens = explained(python, tmp_path, small_gpt, "the sea is", "--next", " ")
-    model, tokenizer = zoo.load_model(str(small_gpt))
+    loaded = zoo.load_model(str(small_gpt))
+    model, tokenizer = loaded.model, loaded.tokenizer
     ids = tokenizer.encode("the sea is")[None]
     np.testing.assert_allclose(screens["Logits"]["logits"], model(ids).data[0, -1], atol=1e-5)
     x = model.token_embedding(ids) + model.position_embedding(np.arange(ids.shape[1]))
@@ -157,7 +161,8 @@ def count(monkeypatch):
 
 
 def test_only_what_is_shown_is_computed(small_gpt, count):
-    model, tokenizer = zoo.load_model(str(small_gpt))
+    loaded = zoo.load_model(str(small_gpt))
+    model, tokenizer = loaded.model, loaded.tokenizer
     count.update(forward=0)
 
     def screens():
@@ -182,7 +187,8 @@ def test_only_what_is_shown_is_computed(small_gpt, count):
 
 
 def test_one_backward_pass_gives_all_gradients(small_gpt):
-    model, tokenizer = zoo.load_model(str(small_gpt))
+    loaded = zoo.load_model(str(small_gpt))
+    model, tokenizer = loaded.model, loaded.tokenizer
     trace = Trace(model, tokenizer.encode("the sea is").tolist(), 1)
     wanted = [trace.logits, *model.parameters()]
     for tensor in wanted:
@@ -426,7 +432,8 @@ def test_what_follows():
 
 
 def test_the_trace_leaves_the_model_as_it_was(small_gpt):
-    model, tokenizer = zoo.load_model(str(small_gpt))
+    loaded = zoo.load_model(str(small_gpt))
+    model, tokenizer = loaded.model, loaded.tokenizer
     before = {name: p.numpy() for name, p in model.named_parameters()}
     trace = Trace(model, tokenizer.encode("the sea").tolist(), 1)
     assert Trace(trace.learned(1.0), trace.tokens, 1).loss.item() < trace.loss.item()
@@ -446,9 +453,11 @@ def test_a_screen_at_a_time_in_a_terminal(trained):
         terminal.type("\r")
         second = terminal.read("q: stop) ")
         assert "Step 2 of 10" in second and "█" in second and "Step 3" not in second
-        terminal.type("q\r")
+        terminal.type("x ")  # (a key that means nothing, and the space bar)
+        assert "Step 3 of 10" in terminal.read("q: stop) ")
+        terminal.type("q")
         code, rest = terminal.ends()
-        assert code == 0 and "Step 3" not in rest
+        assert code == 0 and "Step 4" not in rest
     finally:
         terminal.close()
 
@@ -458,12 +467,86 @@ def test_leaving_in_the_middle(trained, key, code):
     terminal = Terminal(trained[0], "zoo.explain", "word_meanpool", "down by the harbour")
     try:
         terminal.read("q: stop) ")
-        time.sleep(0.3)  # (between the prompt and the reading of a key, Python's input() is deaf to Ctrl-C)
         terminal.type(key)
         left, rest = terminal.ends()
         assert left == code and "Traceback" not in rest and "Step 2" not in rest
     finally:
         terminal.close()
+
+
+@pytest.mark.parametrize("key", ["q", "\x03"])
+def test_the_terminal_is_left_as_it_was(trained, key):
+    """Keys are shown and lines are read, as before: by the shell that has the terminal when the command has ended."""
+    terminal = Terminal(trained[0], "zoo.explain", "word_meanpool", "down by the harbour")
+    try:
+        before = termios.tcgetattr(terminal.screen)
+        terminal.read("q: stop) ")
+        waiting = time.monotonic() + 10
+        while termios.tcgetattr(terminal.screen)[3] == before[3] and time.monotonic() < waiting:
+            time.sleep(0.01)
+        assert not termios.tcgetattr(terminal.screen)[3] & termios.ICANON
+        terminal.type(key)
+        terminal.ends()
+        assert termios.tcgetattr(terminal.screen) == before
+    finally:
+        terminal.close()
+
+
+@pytest.mark.parametrize("columns", [40, 80, 180])
+def test_lines_fit_the_terminal(unseen, trained, python, tmp_path, columns):
+    folder, env = unseen
+    (tmp_path / "text.txt").write_text("\u5e8a\u524d\u660e\u6708\u5149 \U0001f499\ufe0f\n" * 60, encoding="utf-8")
+    size = ("--width", 48, "--heads", 2, "--layers", 2, "--context", 16, "--batch-size", 2, "--steps", 2)
+    assert python(tmp_path, "zoo.train", "char_gpt", "--data", "text.txt", *size).returncode == 0
+    wanted = {
+        (trained[0], "zoo.explain", "word_meanpool", "down by the harbour"): 10,
+        (folder, "zoo.explain", "lstm", "the sea of"): 10,
+        (folder, "zoo.explain", "rotary_gpt", "the sea of"): 12,
+        (tmp_path, "zoo.explain", "runs/char_gpt", "\u5e8a\u524d\u660e\u6708\u5149"): 12,
+        (tmp_path, "zoo.predict", "runs/char_gpt", "\u5e8a\u524d"): 0,
+        (trained[0], "zoo.predict", "word_meanpool", "down by the harbour"): 0,
+        (trained[0], "zoo"): 0,
+    }
+    for command, screens in wanted.items():
+        done = python(*command, **env, COLUMNS=str(columns))
+        assert done.returncode == 0 and done.stdout.count("Step ") == screens, done.stderr
+        for line in done.stdout.splitlines():
+            assert width(line) <= columns, line
+    compared = python(tmp_path, "zoo.compare", "word_ngram", "--learning-rate", 0.1, 0.2, "--steps", 5, COLUMNS=str(columns))
+    lines = compared.stdout.splitlines()
+    assert lines and max(map(width, lines)) <= columns and ("learning rate: 0.2" in lines) == (columns == 40)
+    wide = python(tmp_path, "zoo.explain", "runs/char_gpt", "\u5e8a\u524d", "--step", 2, COLUMNS=str(columns)).stdout
+    assert ("aren't shown" in " ".join(wide.split())) == (columns < 180)
+
+
+@pytest.mark.parametrize("columns", ["0", "-3", "x", ""])
+def test_no_line_is_lost_where_the_width_is_unknown(trained, python, columns):
+    for command in (("zoo",), ("zoo.explain", "word_meanpool", "down by the harbour"), ("zoo.predict", "word_meanpool", "by")):
+        known, unknown = (python(trained[0], *command, COLUMNS=c) for c in ("80", columns))
+        assert unknown.returncode == 0 and unknown.stdout == known.stdout
+
+
+def test_in_a_narrow_terminal(trained):
+    """As a person has it, whose terminal says itself how wide it is."""
+    for columns in (40, 180):
+        terminal = Terminal(trained[0], "zoo.explain", "word_meanpool", "down by the harbour", columns=columns)
+        try:
+            for step in range(1, 10):
+                seen = terminal.read("q: stop) ")
+                assert f"Step {step} of 10" in seen and max(map(width, seen.splitlines())) <= columns
+                terminal.type(" ")
+            assert terminal.ends()[0] == 0
+        finally:
+            terminal.close()
+
+
+def test_pieces_of_characters_are_named(python, tmp_path):
+    env = {"ZOO_MODELS": str(ROOT / "tests" / "zoo" / "models")}
+    characters = np.random.default_rng(0).choice(list("\u5e8a\u524d\u660e\u6708\u5149"), 500)
+    (tmp_path / "text.txt").write_text("".join(characters), encoding="utf-8")
+    assert python(tmp_path, "zoo.train", "byte_pair_gpt", "--data", "text.txt", "--steps", 2, **env).returncode == 0
+    done = python(tmp_path, "zoo.explain", "byte_pair_gpt", "\u7329", **env)  # (a character that isn't in the text)
+    assert done.returncode == 0 and "\ufffd" not in done.stdout and r"\xe7" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(

@@ -237,7 +237,8 @@ def test_a_token_costs_the_same_however_long_the_text(trained_model, monkeypatch
     import zoo.models
 
     monkeypatch.setattr(zoo.models, "__path__", [*zoo.models.__path__, str(ROOT / "tests" / "zoo" / "models")])
-    made, tokenizer = zoo.load_model(str(folder / "runs" / name))
+    loaded = zoo.load_model(str(folder / "runs" / name))
+    made, tokenizer = loaded.model, loaded.tokenizer
     rows = []
     head = made.lm_head.forward
     made.lm_head.forward = lambda x: (rows.append(x.shape[1]), head(x))[1]

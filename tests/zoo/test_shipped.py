@@ -50,7 +50,8 @@ def test_it_learned_the_conversations_as_they_are_now():
 
 def test_it_knows_english(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model, tokenizer = zoo.load_model("char_gpt")
+    loaded = zoo.load_model("char_gpt")
+    model, tokenizer = loaded.model, loaded.tokenizer
     for text, wanted in (("To be, or not to b", "e"), ("\n\nROMEO", ":"), ("What is thy nam", "e"), ("the q", "u")):
         assert tokenizer.decode([model(tokenizer.encode(text)[None]).data[0, -1].argmax()]) == wanted
 

@@ -16,11 +16,12 @@ def test_a_wheel_in_an_empty_folder_trains(tmp_path):
     (wheel,) = wheels.iterdir()
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        archive.extractall(installed)
     assert "zoo/data/verses.txt" in names and "microtensor/py.typed" in names
     assert "zoo/data/pretrained/char_gpt.safetensors" in names and "zoo/data/pretrained/ship.py" not in names
     assert not [n for n in names if n.startswith(("tests", "benchmarks", "data/"))]
 
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)]
+    subprocess.run(install, check=True, cwd=tmp_path)
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     command = [sys.executable, "-m", "zoo.train", "word_meanpool", "--steps", "100"]
     done = subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True)
@@ -36,3 +37,16 @@ def test_a_wheel_in_an_empty_folder_trains(tmp_path):
     assert subprocess.run(command, cwd=empty, env=environment, capture_output=True, text=True).stdout.startswith(">")
     where = [sys.executable, "-c", "import zoo, microtensor; print(zoo.__file__, microtensor.__file__)"]
     assert subprocess.run(where, cwd=empty, env=environment, capture_output=True, text=True).stdout.count(str(installed)) == 2
+    # The command `zoo`, from the script that pip made
+    zoo = [sys.executable, installed / "bin" / "zoo"]
+    done = subprocess.run([*zoo, "generate", "word_meanpool", "--prompt", "down by the", "--tokens", "3"], cwd=empty,
+                          env=environment, capture_output=True, text=True)  # fmt: skip
+    assert done.returncode == 0 and done.stdout.startswith("down by the ") and len(done.stdout.split()) == 6, done.stderr
+    done = subprocess.run([*zoo, "trian"], cwd=empty, env=environment, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr == "zoo: error: unknown command 'trian'; did you mean train?\n"
+    done = subprocess.run([*zoo, "--print-completion", "bash"], cwd=empty, env=environment, capture_output=True, text=True)
+    assert "char_gpt" in done.stdout, done.stderr
+    # From Python
+    script = "import zoo; print(zoo.train_model('word_ngram', steps=20).predict('the cat sat', top=1)[0]['token'])"
+    done = subprocess.run([sys.executable, "-c", script], cwd=empty, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0 and len(done.stdout.splitlines()[-1].split()) == 1, done.stderr

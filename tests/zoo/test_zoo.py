@@ -28,7 +28,8 @@ def test_models_by_name():
 
 def test_load_model(trained):
     folder, _ = trained
-    model, tokenizer = zoo.load_model(str(folder / "runs" / "word_meanpool"))
+    loaded = zoo.load_model(str(folder / "runs" / "word_meanpool"))
+    model, tokenizer = loaded.model, loaded.tokenizer
     guess = model(tokenizer.encode("Down by the harbour")[None]).data.argmax()
     assert tokenizer.decode([guess]) == "where"
     with pytest.raises(DataError, match="no run folder"):

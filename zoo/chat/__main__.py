@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from typing import Any
 
-from zoo.cli import Parser, add_last, note, number, result, run, whole_number
-from zoo.errors import UsageError, UserError, did_you_mean
+from zoo.cli import Parser, add_last, number, result, run, whole_number
+from zoo.errors import UserError, did_you_mean
+from zoo.reporter import note
 
 COMMANDS = """\
 /help             this list
@@ -20,8 +22,8 @@ COMMANDS = """\
 Ctrl-C stops an answer; a second one leaves."""
 
 
-def main(arguments: list[str]) -> int:
-    """Run the command; returns its exit code."""
+def make_parser() -> Parser:
+    """The command's options."""
     parser = Parser(
         "chat",
         "Talk with a model. With no terminal, every line of stdin is a turn, and each answer a line on stdout; "
@@ -39,7 +41,12 @@ def main(arguments: list[str]) -> int:
         help="0 takes the likeliest letter; higher is bolder (default: 0)",
     )
     parser.add_argument("--seed", type=whole_number(0), metavar="S", default=0, help="chooses what is drawn (default: 0)")
-    options = parser.parse(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command; returns its exit code."""
+    options = make_parser().parse(arguments)
     chat = _Chat(options)
     if options.json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return chat.with_a_script()
@@ -57,30 +64,18 @@ class _Chat:
         # A letter is one row through small matrices. A second thread doesn't make that faster, and where another program keeps
         # a core busy, waiting for it takes longer than all the work.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-        import numpy as np
-
-        from zoo.chat.session import Conversation
         from zoo.cli import load
-        from zoo.inference.decoder import Decoder
-        from zoo.inference.sampling import Sampling
 
         self.options = options
-        model, tokenizer = load(options)
-        if not model.chat:
-            raise UsageError(f"{options.model} hasn't learned to converse; chat_gpt has: python -m zoo.chat")
+        model = load(options)
+        self.conversation = model.conversation(options.temperature, options.seed)
         self.parameters = model.num_parameters()
-        self.conversation = Conversation(
-            Decoder(model, fused=False),  # which compiles nothing, so the first answer comes at once
-            tokenizer,
-            model.recipe.context,
-            Sampling(options.temperature),
-            np.random.default_rng(options.seed),
-        )
         self.answering = self.stopped = False
 
     def with_a_script(self) -> int:
         """A line is a turn, and its answer a line."""
-        sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+        if isinstance(sys.stdin, io.TextIOWrapper):
+            sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         try:
             for line in sys.stdin:
                 said = self._heard(line.rstrip("\r\n"))
@@ -134,10 +129,7 @@ class _Chat:
 
     def _answer(self, said: str) -> Iterator[str]:
         """The answer, letter by letter, until it is stopped."""
-        if not said:
-            yield "I can't read that."
-            return
-        for letter in self.conversation.answer(said):
+        for letter in self.conversation.respond(said):
             if self.stopped:
                 return
             yield letter
@@ -150,14 +142,7 @@ class _Chat:
         if line.startswith("/"):
             self._obey(*line.split(" ", 1))
             return None
-        said, unknown = self.conversation.normalize(line)
-        longest = self.conversation.longest()
-        remarks = [f"I don't know {' '.join(unknown)}"] if unknown else []
-        if len(said) > longest:
-            said = said[-longest:].strip()
-            remarks.append(f"that is too long for me, so I read only the last {longest} characters")
-        elif said != line and said:
-            remarks.append(f"I read: {said}")
+        said, remarks = self.conversation.hear(line)
         if remarks:
             note(f"({'; '.join(remarks)})")
         return said

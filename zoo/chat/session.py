@@ -13,6 +13,8 @@ from zoo.tokenizers.tokenizer import Tokenizer
 
 #: The longest answer, in characters. The model ends its answers by itself; this is for one that doesn't.
 LONGEST = 400
+#: The answer to what holds no character that the model knows.
+UNREADABLE = "I can't read that."
 
 
 class Conversation:
@@ -48,6 +50,23 @@ class Conversation:
     def normalize(self, text: str) -> tuple[str, list[str]]:
         """A text in characters that the model knows, and those that had to be left out."""
         return normalize(text, set(self.tokenizer.vocabulary) - {USER, BOT, END})
+
+    def hear(self, line: str) -> tuple[str, list[str]]:
+        """What is said, as the model can read it, and remarks for the user where that is something else."""
+        line = " ".join(line.split())
+        said, unknown = self.normalize(line)
+        longest = self.longest()
+        remarks = [f"I don't know {' '.join(unknown)}"] if unknown else []
+        if len(said) > longest:
+            said = said[-longest:].strip()
+            remarks.append(f"that is too long for me, so I read only the last {longest} characters")
+        elif said != line and said:
+            remarks.append(f"I read: {said}")
+        return said, remarks
+
+    def respond(self, said: str) -> Iterator[str]:
+        """Answer what was heard, letter by letter."""
+        return self.answer(said) if said else iter([UNREADABLE])
 
     def answer(self, said: str) -> Iterator[str]:
         """Answer, letter by letter. Of a text that is too long, only the end is read.

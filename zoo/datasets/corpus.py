@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from zoo.errors import DataError
+from zoo.errors import DataError, UsageError
 
 
 class Corpus:
@@ -32,11 +33,20 @@ def data_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "data"
 
 
+def use_data_folder(path: str | os.PathLike[str] | None) -> None:
+    """Set where tiny Shakespeare is looked for first, in place of what the environment says. Raises UsageError for no name."""
+    if path is not None:
+        if not os.fspath(path):
+            raise UsageError("--data-dir: needs the name of a folder")
+        os.environ["ZOO_DATA_DIR"] = os.fspath(path)
+
+
 def read_text(path: str | Path) -> str:
     """Read a text file: UTF-8 whatever the locale, without a byte order mark, and with every line end as one newline.
 
     Raises DataError, saying what is wrong and where, for a file that is missing, unreadable, empty, or not plain UTF-8.
     """
+    path = os.path.expanduser(path)
     try:
         if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
             raise DataError(f"not a file: {path} is a device or a pipe; give a plain UTF-8 text file")

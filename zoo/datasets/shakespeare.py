@@ -44,7 +44,7 @@ class TinyShakespeare(Corpus):
 
 def find() -> bytes:
     """Find the file's bytes in the user's folder, in the cache, or on the network. Raises DataError when none has them."""
-    named = os.environ.get("ZOO_DATA_DIR")
+    named = os.path.expanduser(os.environ.get("ZOO_DATA_DIR", ""))
     if named:
         if not Path(named).is_dir():
             raise DataError(f"no such data folder: {named}; check --data-dir or ZOO_DATA_DIR")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from microtensor.optim import SGD, AdamW
+from zoo.columns import paragraph, table
 from zoo.explain.screen import Drawn, View
-from zoo.explain.terminal import number, paragraph, table
+from zoo.explain.terminal import number
 from zoo.explain.trace import Trace
 from zoo.inference.generation import show_bars
 from zoo.model import Model
@@ -58,8 +59,8 @@ def one_step(view: View, factor: float, learned: Model) -> Drawn:
         f"The model has {trace.model.num_parameters():,} parameters, and each has its gradient: 0 where it took no part. A "
         "step of the optimizer moves the others a little, against their gradients. The one with the largest gradient:"
     )
-    rows = [(where, ""), ("before", f"{old:.6f}"), ("gradient", f"{derivative:.6f}"), ("after", f"{new:.6f}")]
-    lines += ["", *table(rows), ""]
+    rows = [("before", f"{old:.6f}"), ("gradient", f"{derivative:.6f}"), ("after", f"{new:.6f}")]
+    lines += ["", f"  {where}", *table(rows), ""]
     optimizer = trace.model.recipe.optimizer(trace.model)
     if isinstance(optimizer, SGD):
         lines += paragraph(f"SGD: after = before - {rate:.3g} x gradient, where {rate:.3g} is the learning rate.")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from zoo.columns import paragraph, table
 from zoo.explain.parts import Part
 from zoo.explain.screen import SHOWN, Drawn, View
-from zoo.explain.terminal import number, paragraph, table
+from zoo.explain.terminal import number
 from zoo.inference.generation import show_bars
 
 
@@ -95,8 +96,10 @@ def probabilities(view: View) -> Drawn:
         "Softmax makes probabilities of the logits: e to the power of each, divided by the sum of them all. Now all are above "
         "0 and add up to 1, and the gaps between logits have become factors."
     )
-    bars = show_bars([{"token": view.tokenizer.vocabulary[t], "probability": float(trace.probabilities[t])} for t in shown])
-    bars = [f"{line}  <- target" if t == trace.target else line for t, line in zip(shown, bars, strict=True)]
+    mark = "  <- target"
+    likeliest = [{"token": view.tokenizer.vocabulary[t], "probability": float(trace.probabilities[t])} for t in shown]
+    bars = show_bars(likeliest, beside=len(mark))
+    bars = [f"{line}{mark}" if t == trace.target else line for t, line in zip(shown, bars, strict=True)]
     return [*lines, "", *bars], {"probabilities": trace.probabilities.tolist()}
 
 

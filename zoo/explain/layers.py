@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from zoo.columns import columns, paragraph, table, width
 from zoo.explain.forward import embedded
 from zoo.explain.parts import Part, inner_parts
 from zoo.explain.screen import SHOWN, Drawn, View
-from zoo.explain.terminal import number, paragraph, table
+from zoo.explain.terminal import number
 
 #: What an activation does to what it is applied to.
 CURVES = {
@@ -123,9 +124,10 @@ def _recurrent_cell(view: View, part: Part) -> Drawn:
         "after each of the last positions:"
     )
     lines += ["", *view.earlier(), *view.strips(list(zip(view.names, states, strict=True))[-SHOWN:]), ""]
-    lines += [f"After the last, {view.names[-1]}, in numbers:", ""]
-    for i in range(0, len(last), NUMBERS_IN_A_ROW):
-        lines.append("  " + " ".join(f"{number(v):>8}" for v in last[i : i + NUMBERS_IN_A_ROW]))
+    lines += [*paragraph(f"After the last, {view.names[-1]}, in numbers:"), ""]
+    in_a_row = min(NUMBERS_IN_A_ROW, (columns() - 1) // 9)
+    for i in range(0, len(last), in_a_row):
+        lines.append("  " + " ".join(f"{number(v):>8}" for v in last[i : i + in_a_row]))
     return lines, {"hidden_states": [state.tolist() for state in states]}
 
 
@@ -144,7 +146,9 @@ def _attention(view: View, part: Part, first: bool) -> Drawn:
     for head, row in enumerate(weights, 1):
         best = np.argsort(-row, kind="stable")[:3].tolist()
         cells = [f"{names[i]} {_back(len(names) - 1 - i)} {row[i]:4.0%}" for i in best]
-        rows.append((f"head {head}", *cells, *[""] * (3 - len(cells))))
+        rows.append([f"head {head}", *cells, *[""] * (3 - len(cells))])
+    while len(rows[0]) > 2 and max(map(width, table(rows, left=4))) > columns():
+        rows = [row[:-1] for row in rows]  # (the smallest of the three)
     lines += [*paragraph(f"The largest attention weights of the last position, {names[-1]} (how many positions back):"), ""]
     lines += table(rows, left=4)
     figures: dict[str, Any] = {"heads": [{"head": i, "weights": row.tolist()} for i, row in enumerate(weights, 1)]}
@@ -166,7 +170,7 @@ def _module(view: View, part: Part) -> Drawn:
 def _what_parts_gave(view: View, part: Part) -> Drawn:
     """The outputs of a module's parts at the last position."""
     parts = inner_parts(view.trace, part)
-    lines = ["What each of its parts gives at the last position, in order:"]
+    lines = paragraph("What each of its parts gives at the last position, in order:")
     if any(p.kind == "residual sum" for p in parts):
         lines = paragraph(
             "What each part of the block gives at that position, in order; a residual sum adds to the residual stream:"

@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 
 from microtensor import Tensor
-from zoo.explain.terminal import WIDTH, Terminal, number
+from zoo.columns import PROSE, columns, pad, paragraph, width
+from zoo.explain.terminal import Terminal, number
 from zoo.explain.trace import Trace
 from zoo.inference.generation import visible
 from zoo.tokenizers.tokenizer import Tokenizer
 
 #: Of a longer text, the screens show so many of the last tokens.
 SHOWN = 8
-#: Of a longer list of numbers, a strip shows so many.
+#: Of a longer list of numbers, a strip shows so many in 80 columns, and more in a wider terminal.
 CELLS = 32
+#: With fewer cells than this beside it, a name has a line of its own.
+FEW_CELLS = 16
 
 #: A screen's lines, and the same numbers for a program.
 Drawn = tuple[list[str], dict[str, Any]]
@@ -70,21 +73,25 @@ class View:
         return values.reshape((-1, values.shape[-1] if values.ndim else 1))[-1]
 
     def strips(self, rows: Sequence[tuple[str, np.ndarray]], largest: float | None = None, alike: bool = True) -> list[str]:
-        """For each named list of numbers a line: the first three, and a strip of the first ones. The strongest cell is
-        `largest`, or the largest number of all rows, or of each row by itself if they aren't `alike`."""
-        width = max(len(name) for name, _ in rows)
-        cells = min(CELLS, WIDTH - width - 32)
+        """For each named list of numbers a line: the first three (or just one in a narrow terminal), and a strip of the first
+        ones. The strongest cell is `largest`, or the largest number of all rows, or of each row by itself if they aren't
+        `alike`."""
+        longest_name, count = max(width(name) for name, _ in rows), 3 if columns() > 60 else 1
+        beside = columns() - longest_name - 9 * count - 5
+        stacked = beside < FEW_CELLS
+        cells = min(CELLS + max(columns() - PROSE, 0), columns() - 9 * count - 6 if stacked else beside)
         strongest = [largest or float(np.abs(values[:cells]).max(initial=0)) for _, values in rows]
         lines = []
         for (name, values), own in zip(rows, strongest, strict=True):
-            first = " ".join(f"{number(v):>8}" for v in values[:3].tolist())
+            first = " ".join(f"{number(v):>8}" for v in values[:count].tolist())
             strip = self.terminal.strip(values[:cells], max(strongest) if alike else own)
-            lines.append(f"  {name:<{width}} {first:<26}  {strip}")
+            lines += [f"  {name}"] if stacked else []
+            lines.append(f"  {pad('' if stacked else name, 2 if stacked else longest_name)} {first:<{9 * count - 1}}  {strip}")
         longest = max(len(values) for _, values in rows)
         scale = "1" if largest == 1 else "the largest here" if alike else "the largest of its row"
         up_to = "up to " if len({len(values) for _, values in rows}) > 1 else ""
         more = f"; {up_to}{longest - cells} more numbers aren't shown" if longest > cells else ""
-        return [*lines, "", f"  {self.terminal.legend}", f"  ({scale} is the strongest{more})"]
+        return [*lines, "", *self.terminal.legend, *paragraph(f"({scale} is the strongest{more})", indent="  ")]
 
     def likeliest(self, count: int = 5) -> list[int]:
         """The likeliest tokens, and the target, if it isn't among them."""

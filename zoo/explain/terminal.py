@@ -1,15 +1,17 @@
-"""Text in 80 columns, and numbers as strips of coloured cells: for terminals with colour and without."""
+"""Numbers as strips of coloured cells, for terminals with colour and without; and the key that leads to the next screen."""
 
 from __future__ import annotations
 
+import contextlib
 import os
-import textwrap
-from collections.abc import Sequence
+import signal
+import sys
 from typing import Any, TextIO
 
 import numpy as np
 
-WIDTH = 80
+from zoo.columns import phrases
+
 #: From far below zero to far above: blue to orange, which colour-blind readers can tell apart (of the terminal's 256 colours).
 SHADES = (27, 75, 153, 252, 223, 215, 208)
 #: The same without colour.
@@ -48,29 +50,49 @@ class Terminal:
         return "".join(f"\033[38;5;{SHADES[level]}m█" for level in levels) + "\033[0m"
 
     @property
-    def legend(self) -> str:
+    def legend(self) -> list[str]:
         """The meaning of a strip's cells."""
         cells = [("far below 0", 0), ("below", 2), ("near 0", 3), ("above", 4), ("far above", 6)]
-        if self.colour:
-            return "  ".join(f"\033[38;5;{SHADES[level]}m█\033[0m {name}" for name, level in cells)
-        return "  ".join(f"{SIGNS[level]} {name}" for name, level in cells)
-
-
-def paragraph(text: str, indent: str = "") -> list[str]:
-    """A text in lines of at most 80 columns."""
-    return textwrap.wrap(" ".join(text.split()), WIDTH, initial_indent=indent, subsequent_indent=indent)
-
-
-def table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
-    """Rows of cells in columns; the first `left` begin at their left edge, the others end at their right one."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [f"{cell:<{w}}" if i < left else f"{cell:>{w}}" for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append("  " + "  ".join(cells).rstrip())
-    return lines
+        shown = [f"\033[38;5;{SHADES[level]}m█\033[0m" if self.colour else SIGNS[level] for _, level in cells]
+        return phrases([(f"{cell} {name}", 2 + len(name)) for cell, (name, _) in zip(shown, cells, strict=True)])
 
 
 def number(value: float) -> str:
     """A number in seven columns or so."""
     return f"{value:.4f}" if 0.001 <= abs(value) < 10_000 or value == 0 else f"{value:.2e}"
+
+
+def wants_more() -> bool:
+    """Ask the person at the terminal if they want the next screen: Enter or the space bar says yes, q no, each at once."""
+    print("\n(Enter: the next step; q: stop) ", end="", flush=True)
+    key = ""
+    while key not in ("\n", "\r", " ", "q", "Q", "\x04", "\x03"):
+        key = _read_key()
+    print(flush=True)
+    if key == "\x03":
+        signal.raise_signal(signal.SIGINT)
+    return key in ("\n", "\r", " ")
+
+
+def _read_key() -> str:
+    """Wait for a key; Ctrl-C is one, too, so that the terminal is as it was before anything else happens. "\\x04", which is
+    Ctrl-D, where the input ends."""
+    try:
+        import termios
+    except ImportError:  # Windows
+        import msvcrt
+
+        return str(msvcrt.getwch())  # type: ignore[attr-defined, unused-ignore]
+    stdin = sys.stdin.fileno()
+    before = termios.tcgetattr(stdin)
+    now = termios.tcgetattr(stdin)
+    now[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
+    now[6][termios.VMIN], now[6][termios.VTIME] = 1, 0
+    try:
+        termios.tcsetattr(stdin, termios.TCSADRAIN, now)
+        return os.read(stdin, 1).decode(errors="replace") or "\x04"
+    except OSError:  # the window was closed
+        return "\x04"
+    finally:
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(stdin, termios.TCSADRAIN, before)

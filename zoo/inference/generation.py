@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from zoo.columns import clip, columns, pad, width
 from zoo.errors import DataError
 from zoo.inference.decoder import Decoder
 from zoo.inference.sampling import Sampling
@@ -73,18 +75,23 @@ def likeliest(model: Model, tokenizer: Tokenizer, text: str, count: int) -> list
     return [{"token": tokenizer.vocabulary[i], "probability": float(p[i])} for i in best]
 
 
-def show_bars(predictions: list[dict[str, Any]], width: int = 40) -> list[str]:
-    """Probabilities as bars, a line each. Characters that can't be seen are shown as Python writes them."""
-    names = [visible(p["token"]) for p in predictions]
-    longest = max(map(len, names))
+def show_bars(predictions: list[dict[str, Any]], beside: int = 0) -> list[str]:
+    """Probabilities as bars, a line each, with `beside` columns left free after it. Characters that can't be seen are shown as
+    Python writes them."""
+    names = [clip(visible(p["token"]), columns() // 3) for p in predictions]
+    longest = max(map(width, names))
+    room = min(40, columns() - longest - 13 - beside)
     return [
-        f"  {name:<{longest}}  {p['probability']:7.2%}  {_bar(p['probability'], width)}".rstrip()
+        f"  {pad(name, longest)}  {p['probability']:7.2%}  {_bar(p['probability'], room)}".rstrip()
         for name, p in zip(names, predictions, strict=True)
     ]
 
 
 def visible(token: str) -> str:
-    """A token as one can see it: blanks and the like as Python writes them."""
+    """A token as one can see it: blanks and the like as Python writes them, and what only joins another character by its
+    number."""
+    if token and all(unicodedata.category(c) in ("Mn", "Me", "Cf") for c in token):
+        return " ".join(f"U+{ord(c):04X}" for c in token)
     return repr(token) if not token.strip() or not token.isprintable() else token
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import microtensor as mt
 from zoo.errors import DataError
 from zoo.model import Model
-from zoo.plots.style import COLOURS, drawing, label
+from zoo.plots.style import COLOURS, NOTHING, drawing, label
 from zoo.tokenizers.tokenizer import Tokenizer
 
 #: Of a longer text, the picture couldn't be read.
@@ -46,25 +47,34 @@ def draw_probabilities(name: str, model: Model, tokenizer: Tokenizer, tokens: li
     first = len(tokens) - len(shares)
     came = [float(p[token]) for p, token in zip(shares, tokens[first:], strict=True)]
     guesses = [int(p.argmax()) for p in shares]
+    other = {i + first: label(tokenizer.vocabulary[guess]) for i, guess in enumerate(guesses) if guess != tokens[i + first]}
+    unit = tokenizer.unit.removesuffix("s")
     wide = max(map(len, names)) > 3
-    with drawing(out, size=(max(9.0, min(20.0, 0.26 * len(names) * (3 if wide else 1))), 4.5)) as (_, axes):
+    size = max(9.0, min(20.0, (0.78 if np.mean([*map(len, names)]) > 3 else 0.26) * len(names)))
+    sideways = max(map(len, other.values()), default=0) * 0.09 > (size - 1) / len(names)
+    with drawing(out, size=(size, 4.8)) as (figure, axes):
+        nothing = axes.axvspan(-0.6, first - 0.5, color="0.93", linewidth=0)
+        nothing.set_label(f"no prediction: too few {tokenizer.unit} before it")
         places = np.arange(first, len(names))
-        axes.bar(places, came, color=COLOURS[0], width=0.75, label="what came")
-        other = [i for i, guess in enumerate(guesses) if guess != tokens[i + first]]
-        heights = [float(shares[i][guesses[i]]) for i in other]
-        axes.plot(
-            places[other], heights, "_", color=COLOURS[1], markersize=9, markeredgewidth=2, label="another that was likelier"
-        )
-        for i, height in zip(other, heights, strict=True):
-            guess = label(tokenizer.vocabulary[guesses[i]])
-            axes.annotate(
-                guess, (i + first, height), (0, 4), textcoords="offset points", ha="center", fontsize=9, color=COLOURS[1]
+        handles: list[Any] = [axes.bar(places, came, color=COLOURS[0], width=0.75, label=f"the {unit} of the text")]
+        if other:
+            heights = [float(shares[i - first].max()) for i in other]
+            handles += axes.plot(
+                [*other], heights, "_", color=COLOURS[1], markersize=9, markeredgewidth=2, label=f"a likelier {unit}"
             )
+            for (i, guess), height in zip(other.items(), heights, strict=True):
+                axes.annotate(
+                    guess, (i, height), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=10,
+                    color=COLOURS[1], rotation=90 if sideways else 0,
+                )  # fmt: skip
         axes.set_xticks(range(len(names)), names, rotation=90 if wide else 0)
+        for tick in axes.get_xticklabels()[:first]:
+            tick.set_color(NOTHING)
         axes.set_xlim(-0.6, len(names) - 0.4)
-        axes.set_ylim(0, 1.08)
-        axes.set_xlabel(f"the text, {tokenizer.unit.removesuffix('s')} by {tokenizer.unit.removesuffix('s')}")
-        axes.set_ylabel("probability, given all before it")
+        axes.set_ylim(0, 1.1 + (0.028 * max(map(len, other.values())) if sideways else 0))
+        axes.set_yticks(np.linspace(0, 1, 6))
+        axes.set_xlabel(f"the text, {unit} by {unit}")
+        axes.set_ylabel("predicted probability")
         loss = float(np.mean(-np.log(np.maximum(came, 1e-300))))
-        axes.set_title(f"{name}: what it expected (mean loss {loss:.2f} nats)", loc="left")
-        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+        axes.set_title(f"{name}: predictions of each next {unit} (mean loss {loss:.2f} nats per {unit})", loc="left")
+        figure.legend(handles=[*handles, nothing], frameon=False, loc="outside lower center", ncols=3)

@@ -125,7 +125,9 @@ class Checkpoint:
             model = build_model(self.name, recipe, len(tokenizer.vocabulary), blank)
             model.load_state_dict(parameters)
         except ValueError as error:
-            raise DataError(f"another model: {file}: {error}; train again") from None
+            raise DataError(
+                f"another model: {file}: {error}; its code has changed since, or the file is another's: train again"
+            ) from None
         for name, array in parameters.items():
             if not np.isfinite(array).all():
                 raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
@@ -211,7 +213,7 @@ def find(name_or_run_folder: str) -> Checkpoint:
         if not (folder / "config.json").exists() and ours.config.is_file():
             return ours
         return in_run_folder(folder, name_or_run_folder)
-    path = Path(name_or_run_folder)
+    path = Path(os.path.expanduser(name_or_run_folder))
     if not path.is_dir() and os.sep not in name_or_run_folder:
         model_class(name_or_run_folder)  # raises, saying which models there are
     found = in_run_folder(path, "MODEL")
@@ -223,8 +225,3 @@ def find(name_or_run_folder: str) -> Checkpoint:
     if name not in list_models():
         raise DataError(f"another model: {path} holds {name!r}, which this zoo doesn't have")
     return in_run_folder(path, name)
-
-
-def load_model(name_or_run_folder: str) -> tuple[Model, Tokenizer]:
-    """A trained model and its tokenizer, by the model's name or from a run folder."""
-    return find(name_or_run_folder).load()

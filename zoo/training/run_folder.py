@@ -36,7 +36,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | Path, name: str) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.expanduser(path))
         self.name = name
         self.checkpoint = in_run_folder(self.path, name)
         self._lock: int | None = None
@@ -74,6 +74,12 @@ class RunFolder:
             raise DataError(
                 f"another training is writing to {self.path}; wait for it, or choose another folder with --out"
             ) from None
+
+    def close(self) -> None:
+        """Let another training write here: in a notebook, the process goes on."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def discard_if_empty(self) -> None:
         """Leave no empty folder behind when nothing came of a run."""

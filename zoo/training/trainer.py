@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from zoo.errors import DataError, UsageError
 from zoo.model import Model
 from zoo.recipe import Metrics
 from zoo.tokenizers.tokenizer import Tokenizer
+from zoo.training.check import check_model
 from zoo.training.checkpoint import text_digest, within
 from zoo.training.evaluation import evaluate, split
 from zoo.training.progress import Progress
@@ -68,13 +70,15 @@ class Trainer:
         folder: where the run is saved.
         checkpoint_every: save after every so many steps; once a minute if None.
 
-    Raises DataError when the text is too short, and UsageError when a batch is larger than the text, or a model has no
-    parameters.
+    Raises DataError when the text is too short, and UsageError when a batch is larger than the text, or
+    the model can't be trained (see `check_model`).
     """
 
     def __init__(
         self, model: Model, tokenizer: Tokenizer, text: str, folder: RunFolder, checkpoint_every: int | None = None
     ) -> None:
+        #: The names of the parameters that no gradient reaches.
+        self.unreached = check_model(model)
         self.model = model
         self.tokenizer = tokenizer
         self.folder = folder
@@ -88,8 +92,6 @@ class Trainer:
         self.epoch_steps = max(len(self.dataset) // self.recipe.batch_size, 1)
         self.steps = self.recipe.total_steps(len(self.dataset))
         self.parameters = model.parameters()
-        if not self.parameters:
-            raise UsageError(f"{type(model).__name__} has no parameters: nothing in it can learn")
         self.optimizer = self.recipe.optimizer(model)
         self.schedule = self.recipe.schedule(self.steps)
         self.step = 0
@@ -282,8 +284,12 @@ def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list, so that training stops between two steps and what it saves is whole."""
+    """Collect Ctrl-C and SIGTERM in a list, so that training stops between two steps and what it saves is whole. (In a thread
+    there is none of that: signals reach the main thread alone.)"""
     received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
     handlers = {n: signal.signal(n, lambda number, _: received.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield received
