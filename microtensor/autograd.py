@@ -18,10 +18,16 @@ from microtensor.kernels.runtime import config
 from microtensor.recording import LEAF, Node, enable_grad
 from microtensor.tensor import Tensor, as_array, ops, wrap
 
+#: A derivative may be infinite, and warns no more than any other.
+QUIET: Any = {"divide": "ignore", "over": "ignore", "invalid": "ignore"}
+
 
 def backward(output: Tensor, gradient: Any, retain_graph: bool) -> None:
     """Do what `Tensor.backward` says."""
-    for leaf, total in propagate(output, _cotangent(output, gradient, "backward"), retain_graph=retain_graph).items():
+    start = _cotangent(output, gradient, "backward")
+    with np.errstate(**QUIET):
+        totals = propagate(output, start, retain_graph=retain_graph)
+    for leaf, total in totals.items():
         leaf._gradient = np.asarray(total if leaf._gradient is None else leaf._gradient + total)
 
 
@@ -42,10 +48,10 @@ def _cotangent(output: Tensor, gradient: Any, caller: str) -> np.ndarray:
                 "reduce it (with .sum() or .mean()) or pass gradient= of that shape"
             )
         return np.ones_like(output._array) if output._array.ndim else output._array.dtype.type(1)
-    array = as_array(gradient)
+    array = as_array(gradient, output.dtype)
     if array.shape != output.shape:
         raise ValueError(f"{caller}: gradient= has shape {array.shape}, but the output has shape {output.shape}")
-    return np.array(array, dtype=output.dtype)
+    return np.array(array)
 
 
 def grad(
@@ -75,10 +81,11 @@ def grad(
     start: Any = _cotangent(output, gradient, "grad")
     if create_graph:
         start = gradient if isinstance(gradient, Tensor) else wrap(np.asarray(start))
-        with enable_grad():
+        with enable_grad(), np.errstate(**QUIET):
             gradients = propagate(output, start, wanted, create_graph=True)
         return tuple(gradients[t] if t in gradients else wrap(np.zeros_like(t._array)) for t in wanted)
-    gradients = propagate(output, start, wanted)
+    with np.errstate(**QUIET):
+        gradients = propagate(output, start, wanted)
     return tuple(wrap(np.array(gradients[t]) if t in gradients else np.zeros_like(t._array)) for t in wanted)
 
 

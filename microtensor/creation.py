@@ -67,7 +67,8 @@ def ones_like(x: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 def full_like(x: Any, value: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """One value in the shape and type of x."""
     array = as_array(x)
-    return Tensor(np.full(array.shape, as_array(value), array.dtype if dtype is None else dtype), requires_grad)
+    dtype = array.dtype if dtype is None else dtype
+    return Tensor(np.full(array.shape, as_array(value, dtype), dtype), requires_grad)
 
 
 def randn_like(x: Any, rng: np.random.Generator | int | None = None, requires_grad: bool = False) -> Tensor:

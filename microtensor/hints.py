@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 _CPU = "everything is on the CPU; leave it out"
-_IN_PLACE = "nothing changes in place: write `t = t * 2`, or give a leaf new values with `t.data = array`"
+_IN_PLACE = "write `t = t * 2` for a new Tensor, or, within mt.no_grad(), `t *= 2` to change a leaf"
 _DTYPE = "write t.astype(np.float32), or whichever dtype it should be"
 _FUNCTIONS = "the functions are in microtensor itself: mt.relu(x), mt.softmax(x, axis=-1), mt.cross_entropy(logits, target)"
 _SEEDS = "chance comes from a generator that is passed on: rng=np.random.default_rng(0)"
@@ -72,7 +72,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "float double half bfloat16": "layers are float32, as their parameters are: `p.astype` makes a Tensor of another dtype",
         "modules children named_children": "write model.named_modules(), which gives paths and modules",
         "register_parameter": "set an attribute: self.weight = mt.Tensor(values, requires_grad=True)",
-        "register_buffer buffers": "set an attribute: self.mask = array; only Tensors with requires_grad=True are parameters",
+        "register_buffer buffers": "set an attribute: self.mask = array; Tensors made with requires_grad=True are parameters",
         "add_module register_module": "set an attribute: self.layer = nn.Linear(2, 3)",
         "requires_grad_": "write `for p in model.parameters(): p.requires_grad = False`",
         "apply": "write `for path, module in model.named_modules():`",

@@ -56,7 +56,7 @@ def _weighted(logits: Any, target: Any, ignore_index: int, smoothing: float, wei
     return (p * weights * counts[..., None]).astype(logits.dtype), float((weights[chosen] * counts).sum())
 
 
-@differentiable(composite=_cross_entropy_in_ops)
+@differentiable(composite=_cross_entropy_in_ops, integers=("target",), numbers=False)
 def cross_entropy(
     logits: Any,
     target: Any,

@@ -9,9 +9,10 @@ import numpy as np
 
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.ops.arithmetic import unbroadcast
+from microtensor.tensor import as_inputs
 
 
-@differentiable(name="einsum")
+@differentiable(name="einsum", numbers=False)
 def _contract(*operands: Any, terms: tuple[str, ...], result: str) -> Result:
     """einsum with its subscripts parsed: a string of labels for each operand and for the result."""
     sizes: dict[str, int] = {}
@@ -56,6 +57,7 @@ def einsum(subscripts: Any, *operands: Any, optimize: Any = None) -> Any:
     """
     if not isinstance(subscripts, str):
         subscripts, operands = _by_numbers((subscripts, *operands))
+    operands = tuple(as_inputs(operands))
     left, arrow, right = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     shapes = [np.shape(x) for x in operands]

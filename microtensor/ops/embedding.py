@@ -35,7 +35,7 @@ def _embedding_of_few_rows(indices: Any, table: Any) -> Any:
     return _looked_up(indices, table) if _few(indices, table, np.size(indices)) else None
 
 
-@differentiable(linear=True, few_rows=_embedding_of_few_rows)
+@differentiable(linear=True, few_rows=_embedding_of_few_rows, integers=("indices",), numbers=False)
 def embedding(indices: Any, table: Any, /) -> Result:
     """The rows of `table` (rows, width) at integer `indices` of any shape (...): (..., width).
 
@@ -94,14 +94,14 @@ def _spread_bags(indices: Any, g: Any, /, rows: int) -> Result:
 _embedding_bag_pullback = differentiable(_spread_bags, linear=True, name="embedding_bag")
 
 
-@composed
-def embedding_bag(indices: Any, table: Any) -> Any:
+@composed(integers=("indices",))
+def embedding_bag(indices: Any, table: Any, /) -> Any:
     """The mean of the rows of `table` (rows, width) at each bag of integer `indices` (..., bag): (..., width).
 
     The same as `embedding(indices, table).mean(axis=-2)`, without storing every row. Raises IndexError for an index outside
     the table.
     """
-    if type(indices) is not np.ndarray:
+    if type(indices) is Tensor:
         indices = as_array(indices)
     if indices.dtype.kind not in "iu" or indices.ndim == 0 or indices.shape[-1] == 0:
         raise ValueError(

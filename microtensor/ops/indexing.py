@@ -48,18 +48,18 @@ def _plain(part: Any) -> Any:
 
 
 @composed
-def getitem(x: Any, key: Any) -> Any:
+def getitem(x: Any, /, key: Any) -> Any:
     """x[key]: slices, None, Ellipsis, integers, and integer or boolean arrays, as in NumPy."""
     return _pick(x, tuple(map(_plain, key)) if isinstance(key, tuple) else _plain(key))
 
 
 @composed(numpy=np.take)
-def take(x: Any, indices: Any, axis: int | None = None) -> Any:
+def take(x: Any, /, indices: Any, axis: int | None = None) -> Any:
     """The elements (or the slices along an axis) at the given indices; x is flattened when the axis is None."""
     if axis is None:
         x, axis = x.reshape((-1,)), 0
     if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"take: axis {axis} is out of range for shape {x.shape}")
+        raise np.exceptions.AxisError(f"take: axis {axis} is out of range for shape {x.shape}")
     key = indices if isinstance(indices, int | np.integer) else np.asarray(_plain(indices))
     if np.asarray(key).dtype.kind == "b":
         raise TypeError("take: indices must be integers; x[mask] chooses by booleans")
@@ -67,7 +67,7 @@ def take(x: Any, indices: Any, axis: int | None = None) -> Any:
 
 
 @composed(numpy=np.take_along_axis)
-def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
+def take_along_axis(x: Any, /, indices: Any, axis: int | None = -1) -> Any:
     """For each position, the element of x at `indices` along the axis: x and indices agree in all other axes."""
     if axis is None:
         x, axis = x.reshape((-1,)), 0
@@ -75,7 +75,7 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     if indices.ndim != x.ndim:
         raise ValueError(f"take_along_axis: indices of shape {indices.shape} need as many axes as the array of shape {x.shape}")
     if not -x.ndim <= axis < x.ndim:
-        raise ValueError(f"take_along_axis: axis {axis} is out of range for shape {x.shape}")
+        raise np.exceptions.AxisError(f"take_along_axis: axis {axis} is out of range for shape {x.shape}")
     axis = axis % x.ndim
     return getitem(x, _along_axis(x.shape, indices, axis))
 
@@ -128,7 +128,7 @@ numpy_rules[np.put_along_axis] = _in_place
 
 
 @not_differentiable
-def one_hot(indices: Any, classes: int, dtype: Any = np.float32) -> Any:
+def one_hot(indices: Any, /, classes: int, dtype: Any = np.float32) -> Any:
     """For each index a row of `classes` zeros with a one at that index; shape (*indices.shape, classes).
 
     Raises IndexError for an index that is negative or not below `classes`.

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.differentiable import Result, composed, differentiable
+from microtensor.ops.arithmetic import times
 from microtensor.ops.arrangement import moveaxis, ravel
 from microtensor.ops.indexing import _put
 from microtensor.ops.matmul import matmul
@@ -128,7 +129,7 @@ def _length(x: Any, /, axis: Any, keepdims: bool) -> Result:
     zero = np.equal(as_array(y), 0)
 
     def pullback(g: Any) -> tuple[Any]:
-        return (np.where(zero, 0, g.reshape(y.shape) * x / np.where(zero, 1, y)),)
+        return (np.where(zero, 0, times(g.reshape(y.shape), x / np.where(zero, 1, y))),)
 
     return y if keepdims else y.reshape(np.add.reduce(as_array(x), axis=axis).shape), pullback
 

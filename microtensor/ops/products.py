@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.differentiable import Result, differentiable
+from microtensor.ops.arithmetic import times
 
 
 @differentiable(numpy=np.cumprod)
@@ -28,9 +29,9 @@ def cumprod(x: Any, /, axis: Any = None) -> Result:
         near, ahead, reach = np.moveaxis(g, along, 0), np.concatenate([factors[1:], 0 * one]), 1
         while reach < n:
             nothing = np.zeros((reach, *factors.shape[1:]), x.dtype)
-            near = near + ahead * np.concatenate([near[reach:], nothing])
-            ahead = ahead * np.concatenate([ahead[reach:], nothing])
+            near = near + times(np.concatenate([near[reach:], nothing]), ahead)
+            ahead = times(np.concatenate([ahead[reach:], nothing]), ahead)
             reach *= 2
-        return (np.moveaxis(before * near, 0, along).reshape(x.shape),)
+        return (np.moveaxis(times(near, before), 0, along).reshape(x.shape),)
 
     return y, pullback

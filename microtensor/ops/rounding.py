@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.differentiable import Result, composed, differentiable, not_differentiable
-from microtensor.ops.arithmetic import _over, _shapes_match, identity, maximum, minimum, unbroadcast, where
+from microtensor.ops.arithmetic import _shapes_match, identity, maximum, minimum, over, times, unbroadcast, where
 from microtensor.ops.elementwise import elementwise, without_gradient
 
 floor = without_gradient(np.floor, "The largest whole number that isn't above x; without a gradient.")
@@ -18,8 +18,8 @@ ceil = without_gradient(np.ceil, "The smallest whole number that isn't below x; 
 trunc = without_gradient(np.trunc, "x without its fraction; without a gradient.")
 floor_divide = without_gradient(np.floor_divide, "x // y, the quotient rounded down; without a gradient.")
 
-square = elementwise(np.square, "x * x.", lambda g, x, y: g * 2 * x)
-reciprocal = elementwise(np.reciprocal, "1 / x; of integers, the whole part.", lambda g, x, y: _over(_over(-g, x), x))
+square = elementwise(np.square, "x * x.", lambda g, x, y: times(g, 2 * x))
+reciprocal = elementwise(np.reciprocal, "1 / x; of integers, the whole part.", lambda g, x, y: over(over(-g, x), x))
 
 
 @not_differentiable(numpy=(np.round, np.around))
@@ -33,7 +33,7 @@ def remainder(x: Any, y: Any, /) -> Result:
     """x % y: what is left of x after whole multiples of y, with the sign of y."""
     return np.remainder(x, y), (
         lambda g: unbroadcast(g, x),
-        lambda g: unbroadcast(-g * np.floor_divide(x, y), y),
+        lambda g: unbroadcast(times(-g, np.floor_divide(x, y)), y),
     )
 
 
@@ -47,7 +47,7 @@ def positive(x: Any, /) -> Any:
 def copysign(x: Any, y: Any, /) -> Result:
     """x with the sign of y; the derivative at x = 0 is taken as 0, and y has no gradient."""
     z = np.copysign(x, y)
-    return z, (lambda g: unbroadcast(g * (np.sign(x) * np.sign(z)), x), None)
+    return z, (lambda g: unbroadcast(times(g, np.sign(x) * np.sign(z)), x), None)
 
 
 @composed(numpy=np.fmax)

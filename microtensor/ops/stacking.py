@@ -11,6 +11,7 @@ import numpy as np
 from microtensor.differentiable import composed
 from microtensor.ops.arithmetic import identity
 from microtensor.ops.shape import broadcast_to, concatenate, expand_dims, reshape, split
+from microtensor.tensor import as_inputs
 
 
 def _at_least(n: int, arrays: tuple[Any, ...]) -> Any:
@@ -21,7 +22,8 @@ def _at_least(n: int, arrays: tuple[Any, ...]) -> Any:
         new = {(0, 1): 0, (0, 2): (0, 1), (1, 2): 0, (0, 3): (0, 1, 2), (1, 3): (0, 2), (2, 3): 2}.get((np.ndim(x), n))
         return identity(x) if new is None else expand_dims(x, new)
 
-    return widened(arrays[0]) if len(arrays) == 1 else tuple(map(widened, arrays))
+    wide = tuple(widened(as_inputs([x])[0]) for x in arrays)
+    return wide[0] if len(wide) == 1 else wide
 
 
 @composed(numpy=np.atleast_1d)
@@ -45,26 +47,26 @@ def atleast_3d(*arrays: Any) -> Any:
 @composed(numpy=np.vstack)
 def vstack(arrays: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Arrays one below the other, along the first axis; a vector is a row."""
-    return concatenate([atleast_2d(x) for x in arrays], 0, dtype=dtype, casting=casting)
+    return concatenate([atleast_2d(x) for x in as_inputs(arrays)], 0, dtype=dtype, casting=casting)
 
 
 @composed(numpy=np.hstack)
 def hstack(arrays: Sequence[Any], *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Arrays side by side, along the second axis; vectors end to end."""
-    arrays = [atleast_1d(x) for x in arrays]
+    arrays = [atleast_1d(x) for x in as_inputs(arrays)]
     return concatenate(arrays, int(arrays[0].ndim > 1), dtype=dtype, casting=casting)
 
 
 @composed(numpy=np.dstack)
 def dstack(arrays: Sequence[Any]) -> Any:
     """Arrays one behind the other, along the third axis, as by `atleast_3d`."""
-    return concatenate([atleast_3d(x) for x in arrays], 2)
+    return concatenate([atleast_3d(x) for x in as_inputs(arrays)], 2)
 
 
 @composed(numpy=np.column_stack)
 def column_stack(arrays: Sequence[Any]) -> Any:
     """Vectors as the columns of a matrix; matrices stand between them as they are."""
-    return concatenate([atleast_2d(x).T if np.ndim(x) < 2 else x for x in arrays], 1)
+    return concatenate([atleast_2d(x).T if x.ndim < 2 else x for x in as_inputs(arrays)], 1)
 
 
 @composed(numpy=np.append)
@@ -112,7 +114,7 @@ def meshgrid(*vectors: Any, copy: bool = True, sparse: bool = False, indexing: s
     axes = list(range(len(vectors)))
     if indexing == "xy":
         axes[:2] = reversed(axes[:2])
-    lines = [reshape(x, (-1,) + (1,) * (len(axes) - axis - 1)) for x, axis in zip(vectors, axes, strict=True)]
+    lines = [reshape(as_inputs([x])[0], (-1,) + (1,) * (len(axes) - axis - 1)) for x, axis in zip(vectors, axes, strict=True)]
     whole = np.broadcast_shapes(*(x.shape for x in lines))
     shapes = [(1,) * axis + x.shape if sparse else whole for x, axis in zip(lines, axes, strict=True)]
     return tuple(broadcast_to(x, shape) for x, shape in zip(lines, shapes, strict=True))

@@ -13,25 +13,27 @@ from typing import Any
 import numpy as np
 
 from microtensor.differentiable import Result, differentiable
-from microtensor.ops.arithmetic import _over, _shapes_match, unbroadcast
+from microtensor.ops.arithmetic import _shapes_match, over, times, unbroadcast
 from microtensor.ops.elementwise import elementwise
 from microtensor.tensor import as_array
 
-tan = elementwise(np.tan, "The tangent.", lambda g, x, y: g * (1 + y * y))
-sinh = elementwise(np.sinh, "The hyperbolic sine, (e^x - e^-x) / 2.", lambda g, x, y: g * np.cosh(x))
-cosh = elementwise(np.cosh, "The hyperbolic cosine, (e^x + e^-x) / 2.", lambda g, x, y: g * np.sinh(x))
-arcsin = elementwise(np.arcsin, "The angle whose sine is x, from -pi/2 to pi/2.", lambda g, x, y: _over(g, np.sqrt(1 - x * x)))
-arccos = elementwise(np.arccos, "The angle whose cosine is x, from 0 to pi.", lambda g, x, y: _over(-g, np.sqrt(1 - x * x)))
+tan = elementwise(np.tan, "The tangent.", lambda g, x, y: times(g, 1 + y * y))
+sinh = elementwise(np.sinh, "The hyperbolic sine, (e^x - e^-x) / 2.", lambda g, x, y: times(g, np.cosh(x)))
+cosh = elementwise(np.cosh, "The hyperbolic cosine, (e^x + e^-x) / 2.", lambda g, x, y: times(g, np.sinh(x)))
+arcsin = elementwise(np.arcsin, "The angle whose sine is x, from -pi/2 to pi/2.", lambda g, x, y: over(g, np.sqrt(1 - x * x)))
+arccos = elementwise(np.arccos, "The angle whose cosine is x, from 0 to pi.", lambda g, x, y: over(-g, np.sqrt(1 - x * x)))
 arctan = elementwise(
-    np.arctan, "The angle whose tangent is x, from -pi/2 to pi/2.", lambda g, x, y: g / np.hypot(x, 1) / np.hypot(x, 1)
+    np.arctan,
+    "The angle whose tangent is x, from -pi/2 to pi/2.",
+    lambda g, x, y: over(over(g, np.hypot(x, 1)), np.hypot(x, 1)),
 )
-arcsinh = elementwise(np.arcsinh, "The number whose hyperbolic sine is x.", lambda g, x, y: g / np.hypot(x, 1))
+arcsinh = elementwise(np.arcsinh, "The number whose hyperbolic sine is x.", lambda g, x, y: over(g, np.hypot(x, 1)))
 arccosh = elementwise(
     np.arccosh,
     "The number, at least 0, whose hyperbolic cosine is x.",
-    lambda g, x, y: _over(_over(g, np.sqrt(x - 1)), np.sqrt(x + 1)),
+    lambda g, x, y: over(over(g, np.sqrt(x - 1)), np.sqrt(x + 1)),
 )
-arctanh = elementwise(np.arctanh, "The number whose hyperbolic tangent is x.", lambda g, x, y: _over(g, 1 - x * x))
+arctanh = elementwise(np.arctanh, "The number whose hyperbolic tangent is x.", lambda g, x, y: over(g, 1 - x * x))
 
 
 def _direction(x: Any, y: Any) -> tuple[Any, Any]:
@@ -52,8 +54,8 @@ def _direction(x: Any, y: Any) -> tuple[Any, Any]:
 def hypot(x: Any, y: Any, /) -> Result:
     """sqrt(x^2 + y^2), without overflow: the distance of (x, y) from the origin, where the gradient is taken as 0."""
     return np.hypot(x, y), (
-        lambda g: unbroadcast(g * _direction(x, y)[0], x),
-        lambda g: unbroadcast(g * _direction(x, y)[1], y),
+        lambda g: unbroadcast(times(g, _direction(x, y)[0]), x),
+        lambda g: unbroadcast(times(g, _direction(x, y)[1]), y),
     )
 
 
@@ -64,9 +66,9 @@ def arctan2(y: Any, x: Any, /) -> Result:
 
     def over_length(g: Any) -> Any:
         length = np.hypot(x, y)
-        return g / np.where(np.equal(as_array(length), 0), 1, length)
+        return over(g, np.where(np.equal(as_array(length), 0), 1, length))
 
     return np.arctan2(y, x), (
-        lambda g: unbroadcast(over_length(g * _direction(x, y)[0]), y),
-        lambda g: unbroadcast(over_length(-g * _direction(x, y)[1]), x),
+        lambda g: unbroadcast(over_length(times(g, _direction(x, y)[0])), y),
+        lambda g: unbroadcast(over_length(times(-g, _direction(x, y)[1])), x),
     )

@@ -158,7 +158,9 @@ def test_a_parameter_is_a_tensor_to_be_learned():
 
     module = Scale()
     assert (
-        type(module.weight) is mt.Tensor and isinstance(module.weight, nn.Parameter) and list(module.state_dict()) == ["weight"]
+        type(module.weight) is mt.Tensor
+        and isinstance(module.weight, nn.Parameter)
+        and list(module.state_dict()) == ["weight", "frozen"]
     )
-    assert not isinstance(module.frozen, nn.Parameter) and not isinstance(module.weight * 2, nn.Parameter)
+    assert isinstance(module.frozen, nn.Parameter) and not isinstance(module.weight * 2, nn.Parameter)
     assert not isinstance(3, nn.Parameter)

@@ -104,3 +104,11 @@ def test_put_along_axis_gives_the_gradient_to_the_value_that_stayed():
     assert y.data[0, 1] == values.data[values.grad.data == 20].item()
     with pytest.raises(TypeError, match=r"t = mt\.put_along_axis"):
         np.put_along_axis(x, np.array([[0]]), 1.0, 1)
+
+
+@pytest.mark.parametrize("f, at, first, second", POINTS)
+def test_what_was_not_chosen_has_a_gradient_of_0(f, at, first, second):
+    xs = [mt.Tensor(np.array([x]), requires_grad=True) for x in at]
+    with np.errstate(all="ignore"):
+        found = mt.grad(np.where([False], f(*xs), sum(xs)), xs, np.ones(1), create_graph=True)
+    assert [g.item() for g in found] == [1] * len(xs)
