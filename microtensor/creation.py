@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.tensor import Tensor, as_array, numpy_rules, ops
+from microtensor.tensor import Tensor, as_array, as_inputs, numpy_rules, ops
 
 
 def _shape(name: str, shape: tuple[Any, ...]) -> tuple[int, ...]:
@@ -95,9 +95,10 @@ def linspace(
     if num < 0:
         raise ValueError(f"linspace: makes at least 0 numbers, not {num}")
     recorded = any(isinstance(x, Tensor) and x.requires_grad for x in (start, stop))
-    first, last = (x if isinstance(x, Tensor | int | float) else as_array(x) for x in (start, stop))
+    first, last = as_inputs((start, stop), numbers=True)
     kinds = [x.dtype for x in (first, last) if not isinstance(x, int | float) and x.dtype.kind == "f"]
     kind = np.result_type(*kinds) if kinds else np.dtype(np.float32)
+    first, last = (x if isinstance(x, int | float) or x.dtype == kind else ops.astype(x, kind) for x in (first, last))
     # Weights of both bounds, so that each is met exactly.
     steps = num - 1 if endpoint else num
     weights = np.arange(num, dtype=kind) / np.asarray(max(steps, 1), kind)

@@ -9,6 +9,7 @@ import numpy as np
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.ops.arithmetic import identity, not_equal, subtract
 from microtensor.ops.shape import broadcast_to, concatenate, flip, reshape, swapaxes
+from microtensor.tensor import as_inputs
 
 
 @differentiable(linear=True, numpy=np.moveaxis)
@@ -59,28 +60,23 @@ def rot90(x: Any, /, k: int = 1, axes: Any = (0, 1)) -> Any:
 
 
 @composed(numpy=np.diff)
-def diff(x: Any, /, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
+def diff(x: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     """Each element's difference from the one before it along an axis, taken n times; of booleans, if they differ.
 
     `prepend` and `append` are joined to x first: a number, or an array. Raises ValueError for a negative n and for an x without
     axes.
     """
+    x, prepend, append = as_inputs((x, prepend, append))
     if n < 0 or x.ndim == 0:
         raise ValueError(f"diff: is taken at least 0 times of an array with axes, not {n} times of shape {x.shape}")
-
-    def as_border(value: Any) -> Any:
-        whole = list(x.shape)
-        whole[axis] = 1
-        return (
-            value if np.ndim(value) else broadcast_to(np.asarray(value, x.dtype) if np.isscalar(value) else value, tuple(whole))
-        )
-
-    parts = [*([] if prepend is None else [as_border(prepend)]), x, *([] if append is None else [as_border(append)])]
+    border = list(x.shape)
+    border[axis] = 1
+    parts = [p if p is x or p.ndim else broadcast_to(p, border) for p in (prepend, x, append) if p is not None]
+    if n == 0:
+        return identity(x)
     x = concatenate(parts, axis) if len(parts) > 1 else x
     before = (slice(None),) * (axis % x.ndim)
     difference = not_equal if x.dtype == bool else subtract
-    if n == 0:
-        return identity(x)
     for _ in range(n):
         x = difference(x[(*before, slice(1, None))], x[(*before, slice(None, -1))])
     return x

@@ -8,7 +8,7 @@ import numpy as np
 
 from microtensor.differentiable import Result, composed, differentiable, not_differentiable
 from microtensor.ops.arithmetic import unbroadcast
-from microtensor.tensor import Tensor, numpy_rules
+from microtensor.tensor import Tensor, as_inputs, numpy_rules
 
 
 @differentiable(linear=True, name="getitem")
@@ -104,12 +104,13 @@ def _put(x: Any, values: Any, /, key: Any) -> Result:
 
 
 @composed
-def put_along_axis(x: Any, /, indices: Any, values: Any, axis: int | None = -1) -> Any:
+def put_along_axis(x: Any, indices: Any, values: Any, axis: int | None = -1) -> Any:
     """A copy of x with `values` at `indices` along the axis, for each position of the other axes: the opposite of
     `take_along_axis`. (NumPy's function of this name changes x in place, which a Tensor can't be.)
 
     Raises ValueError for shapes that don't fit, and IndexError for an index that is out of range.
     """
+    x, values = as_inputs((x, values))
     if axis is None:
         return put_along_axis(x.reshape((-1,)), indices, values, 0).reshape(x.shape)
     indices = np.asarray(_plain(indices))

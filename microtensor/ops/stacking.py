@@ -22,7 +22,7 @@ def _at_least(n: int, arrays: tuple[Any, ...]) -> Any:
         new = {(0, 1): 0, (0, 2): (0, 1), (1, 2): 0, (0, 3): (0, 1, 2), (1, 3): (0, 2), (2, 3): 2}.get((np.ndim(x), n))
         return identity(x) if new is None else expand_dims(x, new)
 
-    wide = tuple(widened(as_inputs([x])[0]) for x in arrays)
+    wide = tuple(map(widened, as_inputs(arrays)))
     return wide[0] if len(wide) == 1 else wide
 
 
@@ -114,7 +114,7 @@ def meshgrid(*vectors: Any, copy: bool = True, sparse: bool = False, indexing: s
     axes = list(range(len(vectors)))
     if indexing == "xy":
         axes[:2] = reversed(axes[:2])
-    lines = [reshape(as_inputs([x])[0], (-1,) + (1,) * (len(axes) - axis - 1)) for x, axis in zip(vectors, axes, strict=True)]
+    lines = [reshape(x, (-1,) + (1,) * (len(axes) - axis - 1)) for x, axis in zip(as_inputs(vectors), axes, strict=True)]
     whole = np.broadcast_shapes(*(x.shape for x in lines))
     shapes = [(1,) * axis + x.shape if sparse else whole for x, axis in zip(lines, axes, strict=True)]
     return tuple(broadcast_to(x, shape) for x, shape in zip(lines, shapes, strict=True))

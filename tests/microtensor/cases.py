@@ -60,6 +60,7 @@ from drawing import (
 from hypothesis import strategies as st
 
 import microtensor as mt
+from microtensor.ops.linear_algebra import trace
 
 # What the ops that NumPy doesn't have should give
 
@@ -266,8 +267,8 @@ CASES = [
     Case("arctan2", broadcast(2), np.arctan2),
     Case("hypot", broadcast(2), np.hypot),
     Case("copysign", broadcast(2), np.copysign),
-    Case("remainder", broadcast(2, 0.3, 2.0), None, lambda x, y: (x + 2) % (y + 3), lambda x, y: (x + 2) % (y + 3)),
-    Case("remainder", SMOOTH, None, lambda x: (4 - x * x / 9) % 2.2, lambda x: (4 - x * x / 9) % 2.2),
+    Case("remainder", broadcast(2, 2.1, 3.9), np.remainder),
+    Case("remainder", SMOOTH, None, lambda x: mt.remainder(x, 2.2), lambda x: np.remainder(x, 2.2)),
     Case("fmax", broadcast(2), np.fmax),
     Case("fmin", broadcast(2), np.fmin),
     Case("logaddexp2", broadcast(2), np.logaddexp2),
@@ -286,13 +287,12 @@ CASES = [
     Case("astype", SMOOTH, None, lambda x: mt.astype(x, np.float64), lambda x: x.astype(np.float64)),
     Case("sum", one(folded), np.sum),
     Case("sum", one(masked), np.sum, lambda x, **o: mt.sum(x, initial=2.0, **o), lambda x, **o: np.sum(x, initial=2.0, **o)),
-    Case("sum", one(masked), np.sum, lambda x, **o: mt.sum(x, dtype=x.dtype, **o)),
     Case("mean", filled(one(folded)), np.mean),
-    Case("mean", filled(one(masked)), np.mean),
-    Case("var", filled(one(masked), 2), np.var),
-    Case("std", filled(one(masked), 2), np.std),
-    Case("var", filled(one(corrected), 3), np.var),
-    Case("std", filled(one(corrected), 3), np.std),
+    Case("mean", one(masked, min_dims=1, min_side=2), np.mean),
+    Case("var", one(masked, min_dims=1, min_side=2), np.var),
+    Case("std", one(masked, min_dims=1, min_side=2), np.std),
+    Case("var", one(corrected, min_dims=1, min_side=3), np.var),
+    Case("std", one(corrected, min_dims=1, min_side=3), np.std),
     Case("var", filled(one(folded), 2), np.var),
     Case("var", filled(one(folded), 2), np.var, lambda x, **o: x.var(ddof=1, **o), lambda x, **o: x.var(ddof=1, **o)),
     Case("std", filled(one(folded), 2), np.std),
@@ -322,7 +322,7 @@ CASES = [
     Case("cross", pairs((3, 2), (2, 3)), None, lambda x, y: mt.cross(x, y, 0, 1, 0), lambda x, y: np.cross(x, y, 0, 1, 0)),
     Case("diag", one(lambda draw, _: {"k": draw(st.integers(-2, 2))}, min_dims=1, max_dims=2), np.diag),
     Case("diagonal", one(diagonals, min_dims=2), np.diagonal),
-    Case("trace", one(diagonals, min_dims=2), np.trace, np.trace),
+    Case("trace", one(diagonals, min_dims=2), np.trace, trace),
     Case("norm", normed(), np.linalg.norm),
     Case("reshape", reshaped(), np.reshape),
     Case("reshape", reshaped(), None, lambda x, shape: mt.reshape(x, shape, order="F"), lambda x, shape: x.reshape(shape, order="F")),
@@ -334,7 +334,6 @@ CASES = [
     Case("squeeze", one(ones), np.squeeze),
     Case("expand_dims", one(new_axes), np.expand_dims),
     Case("concatenate", joined(), np.concatenate, with_list(mt.concatenate), with_list(np.concatenate)),
-    Case("concatenate", joined(), None, lambda *xs, axis: mt.concatenate(xs, axis, dtype=xs[0].dtype), with_list(np.concatenate)),
     Case("append", appended(), np.append),
     Case("vstack", stacked(0), np.vstack, with_list(mt.vstack), with_list(np.vstack)),
     Case("hstack", stacked(1), np.hstack, with_list(mt.hstack), with_list(np.hstack)),
@@ -343,8 +342,6 @@ CASES = [
     *(Case(name, SMOOTH, getattr(np, name)) for name in ("atleast_1d", "atleast_2d", "atleast_3d")),
     Case("atleast_2d", pairs((), (3,)), None, joined_flat(mt.atleast_2d), joined_flat(np.atleast_2d)),
     Case("meshgrid", arrowed(), None, joined_flat(mt.meshgrid), joined_flat(np.meshgrid)),
-    Case("linspace", broadcast(2), None, lambda x, y: np.linspace(x, y, 4), lambda x, y: np.linspace(x, y, 4)),
-    Case("linspace", broadcast(2), None, lambda x, y: np.linspace(x, y, 3, endpoint=False, axis=-1), lambda x, y: np.linspace(x, y, 3, endpoint=False, axis=-1)),
     Case("tile", one(tiles), np.tile),
     Case("roll", one(rolled), np.roll),
     Case("moveaxis", one(moved, min_dims=1), np.moveaxis),

@@ -112,3 +112,27 @@ def test_what_was_not_chosen_has_a_gradient_of_0(f, at, first, second):
     with np.errstate(all="ignore"):
         found = mt.grad(np.where([False], f(*xs), sum(xs)), xs, np.ones(1), create_graph=True)
     assert [g.item() for g in found] == [1] * len(xs)
+
+
+@pytest.mark.parametrize("options", [{}, {"endpoint": False, "axis": -1}, {"num": 1}, {"num": 0}])
+def test_linspace_between_tensors(options):
+    bounds = np.array([[0.3], [-1.0]]), np.array([2.0, 5.0, 0.25])
+
+    def f(start, stop):
+        return np.linspace(start, stop, **{"num": 4, **options})
+
+    np.testing.assert_allclose(f(*map(mt.Tensor, bounds)).data, f(*bounds), atol=1e-12)
+    assert mt.gradcheck(f, *bounds) and mt.gradgradcheck(f, *bounds)
+    assert np.linspace(mt.Tensor(bounds[0]), [0.1], 2)[1, 0, 0].item() == 0.1
+
+
+def test_types_that_are_asked_for_have_gradients_in_the_type_before():
+    x = mt.Tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    for y in (
+        np.sum(x, dtype=np.float64),
+        np.concatenate([x, x], dtype=np.float64),
+        np.mean(x, dtype=np.float64),
+        np.trace(x, dtype=np.float64),
+    ):
+        assert y.dtype == np.float64
+        assert mt.grad(y.sum(), x)[0].dtype == np.float32
