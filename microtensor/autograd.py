@@ -121,7 +121,8 @@ def propagate(
                     break
                 if node in named:
                     result[named[node]] = g
-            if op.unbounded and quiet is None:
+            builtin, unbounded = op.traits
+            if unbounded and quiet is None:
                 quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
                 quiet.__enter__()
             if pullback is None:
@@ -134,7 +135,7 @@ def propagate(
             # One function for all the gradients, or a function for each.
             separate = type(pullback) is tuple
             parts = pullback if separate else pullback(g)
-            checked = create_graph or not op.builtin
+            checked = create_graph or not builtin
             if checked and len(parts) != len(inputs):
                 raise TypeError(
                     f"{op.__name__}: its pullback gave {len(parts)} gradients for {len(inputs)} array inputs "
@@ -168,7 +169,7 @@ def propagate(
                     gradients[source] = part
                     heappush(heap, (-source.time, source))
                 else:
-                    gradients[source] = _sum(before, part, g, op.builtin and (separate or not _twice(part, parts)))
+                    gradients[source] = _sum(before, part, g, builtin and (separate or not _twice(part, parts)))
             if not (wanted or retain_graph):
                 node.free()
     finally:

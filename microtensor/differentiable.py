@@ -216,8 +216,7 @@ def differentiable(
         return through_composite
 
     op.__name__ = name
-    op.builtin = builtin  # type: ignore[attr-defined]
-    op.unbounded = unbounded  # type: ignore[attr-defined]
+    op.traits = builtin, unbounded  # type: ignore[attr-defined]
     op.recorded_pullback = recorded_pullback  # type: ignore[attr-defined]
     _register(op, function.__name__, numpy)
     return op

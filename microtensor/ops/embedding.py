@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
@@ -101,7 +102,7 @@ def embedding_bag(indices: Any, table: Any) -> Any:
     The same as `embedding(indices, table).mean(axis=-2)`, without storing every row. Raises IndexError for an index outside
     the table.
     """
-    if type(indices) is not np.ndarray or type(table) is not Tensor:  # (Its own, for this is called at every step.)
+    if type(indices) is not ndarray or type(table) is not Tensor:  # (Its own, for this is called at every step.)
         indices, table = as_inputs((indices, table), integers=(0,))
         indices = as_array(indices)
     if indices.dtype.kind not in "iu" or indices.ndim == 0 or indices.shape[-1] == 0:
