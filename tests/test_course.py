@@ -77,6 +77,17 @@ def test_the_comparison_sees_differences():
             assert_alike("x", "loss 0.52 after 3.1 s", other)
 
 
+def test_the_python_in_the_readme_runs(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    assert len(blocks) == 2 and all(len(block.splitlines()) <= 10 for block in blocks)
+    for block in blocks:
+        (tmp_path / "block.py").write_text(block, encoding="utf-8")
+        printed = run("python block.py", tmp_path)
+        assert "Penguins can't fly" in printed or "Tensor([[0.79" in printed, printed
+    assert len(text.split()) <= 900
+
+
 def test_links_lead_somewhere():
     for document in [*ROOT.glob("*.md"), *(ROOT / "microtensor").glob("*.md"), *ROOT.glob("d*/**/*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)\)", document.read_text(encoding="utf-8")):

@@ -74,7 +74,7 @@ def _parser(command: str, module: str) -> argparse.ArgumentParser:
     if command in ("train", "compare"):
         known = {name for action in parser._actions for name in action.option_strings}
         for kind in _usable_models():
-            values = {f.name: f.metadata["choices"] for f in fields(kind.recipe_class)}
+            values = {f.name: f.metadata.get("choices") for f in fields(kind.recipe_class)}
             values["preset"] = tuple(kind.recipe_class.presets)
             with_settings = make_parser(kind) if command == "train" else make_parser(kind.recipe_class)
             for action in with_settings._actions:

@@ -228,10 +228,13 @@ def test_the_likeliest():
         likeliest(model, tokenizer, "...", 3)
 
 
-def test_bars():
-    lines = show_bars([{"token": "\n", "probability": 0.5}, {"token": "a", "probability": 0.01}], width=8)
-    assert lines == ["  '\\n'   50.00%  ████", "  a       1.00%  ▏"]
-    assert len(show_bars([{"token": "a", "probability": 1.0}])[0]) < 80
+def test_bars(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")  # which leaves 23 for a bar
+    lines = show_bars([{"token": "\n", "probability": 0.5}, {"token": "a", "probability": 0.01}])
+    assert lines == ["  '\\n'   50.00%  " + "█" * 11 + "▌", "  a       1.00%  ▎"]
+    for columns in (40, 80):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert 30 < len(show_bars([{"token": "a", "probability": 1.0}])[0]) <= columns
 
 
 def test_texts_by_one_decoder_are_those_by_new_ones_and_compared_once():

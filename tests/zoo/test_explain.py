@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import termios
-import time
 
 import numpy as np
 import pytest
@@ -481,9 +480,6 @@ def test_the_terminal_is_left_as_it_was(trained, key):
     try:
         before = termios.tcgetattr(terminal.screen)
         terminal.read("q: stop) ")
-        waiting = time.monotonic() + 10
-        while termios.tcgetattr(terminal.screen)[3] == before[3] and time.monotonic() < waiting:
-            time.sleep(0.01)
         assert not termios.tcgetattr(terminal.screen)[3] & termios.ICANON
         terminal.type(key)
         terminal.ends()

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 import numpy as np
@@ -62,37 +63,49 @@ def number(value: float) -> str:
     return f"{value:.4f}" if 0.001 <= abs(value) < 10_000 or value == 0 else f"{value:.2e}"
 
 
+#: The keys that lead on, and those that end: q, Ctrl-C, and Ctrl-D, which is 0 if it was typed before it was asked for.
+ON = ("\n", "\r", " ")
+END = ("q", "Q", "\x03", "\x04", "\x00")
+
+
 def wants_more() -> bool:
     """Ask the person at the terminal if they want the next screen: Enter or the space bar says yes, q no, each at once."""
-    print("\n(Enter: the next step; q: stop) ", end="", flush=True)
-    key = ""
-    while key not in ("\n", "\r", " ", "q", "Q", "\x04", "\x03"):
-        key = _read_key()
+    with _single_keys() as read:
+        print("\n(Enter: the next step; q: stop) ", end="", flush=True)
+        key = ""
+        while key not in (*ON, *END):
+            key = read()
     print(flush=True)
     if key == "\x03":
         signal.raise_signal(signal.SIGINT)
-    return key in ("\n", "\r", " ")
+    return key in ON
 
 
-def _read_key() -> str:
-    """Wait for a key; Ctrl-C is one, too, so that the terminal is as it was before anything else happens. "\\x04", which is
-    Ctrl-D, where the input ends."""
+@contextlib.contextmanager
+def _single_keys() -> Iterator[Callable[[], str]]:
+    """What waits for a key of the terminal and gives it; "\\x04", which is Ctrl-D, where the input ends. Ctrl-C is a key like
+    others meanwhile, so that the terminal is as it was before anything else happens."""
     try:
         import termios
     except ImportError:  # Windows
         import msvcrt
 
-        return str(msvcrt.getwch())  # type: ignore[attr-defined, unused-ignore]
+        yield msvcrt.getwch  # type: ignore[attr-defined, unused-ignore]
+        return
     stdin = sys.stdin.fileno()
-    before = termios.tcgetattr(stdin)
-    now = termios.tcgetattr(stdin)
+    before, now = termios.tcgetattr(stdin), termios.tcgetattr(stdin)
     now[3] &= ~(termios.ICANON | termios.ECHO | termios.ISIG)
     now[6][termios.VMIN], now[6][termios.VTIME] = 1, 0
+
+    def read() -> str:
+        try:
+            return os.read(stdin, 1).decode(errors="replace") or "\x04"
+        except OSError:  # the window was closed
+            return "\x04"
+
+    termios.tcsetattr(stdin, termios.TCSADRAIN, now)
     try:
-        termios.tcsetattr(stdin, termios.TCSADRAIN, now)
-        return os.read(stdin, 1).decode(errors="replace") or "\x04"
-    except OSError:  # the window was closed
-        return "\x04"
+        yield read
     finally:
         with contextlib.suppress(termios.error):
             termios.tcsetattr(stdin, termios.TCSADRAIN, before)
