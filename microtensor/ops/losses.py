@@ -107,5 +107,6 @@ def binary_cross_entropy_with_logits(logits: Any, target: Any, /, reduction: str
     Takes and raises what it does, but logits may have any size.
     """
     logits, target = _pair("binary_cross_entropy_with_logits", logits, target)
-    losses = times(target, softplus(-logits)) + times(1 - target, softplus(logits))
+    with np.errstate(invalid="ignore"):  # no part of an infinite loss is none
+        losses = times(target, softplus(-logits)) + times(1 - target, softplus(logits))
     return _reduced("binary_cross_entropy_with_logits", losses, reduction)
