@@ -14,15 +14,30 @@ from typing import Any as _Any
 
 from microtensor import hints as _hints
 from microtensor.autograd import grad
-from microtensor.creation import arange, full, full_like, ones, ones_like, randn, randn_like, zeros, zeros_like
+from microtensor.creation import (
+    arange,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    randn,
+    randn_like,
+    tril_indices,
+    triu_indices,
+    zeros,
+    zeros_like,
+)
 from microtensor.differentiable import differentiable, not_differentiable
 from microtensor.drawing import Drawing
 from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
 from microtensor.kernels.runtime.config import get_num_threads, set_num_threads, use_numpy_matmul
+from microtensor.ops import positions as _positions
 from microtensor.ops.activations import erf, gelu, relu, sigmoid, silu, softplus, tanh
 from microtensor.ops.arithmetic import (
     abs,
     add,
+    argwhere,
     astype,
     clip,
     cos,
@@ -41,6 +56,7 @@ from microtensor.ops.arithmetic import (
     minimum,
     multiply,
     negative,
+    nonzero,
     not_equal,
     power,
     sign,
@@ -50,6 +66,7 @@ from microtensor.ops.arithmetic import (
     unbroadcast,
     where,
 )
+from microtensor.ops.arrangement import diff, fliplr, flipud, moveaxis, ravel, roll, rot90
 from microtensor.ops.attention import (
     attention_weights,
     merge_heads,
@@ -62,12 +79,48 @@ from microtensor.ops.cross_entropy import cross_entropy
 from microtensor.ops.dropout import dropout
 from microtensor.ops.einsum import einsum
 from microtensor.ops.embedding import embedding, embedding_bag
-from microtensor.ops.indexing import getitem, one_hot, take, take_along_axis
+from microtensor.ops.indexing import getitem, one_hot, put_along_axis, take, take_along_axis
 from microtensor.ops.linear import linear
+from microtensor.ops.linear_algebra import cross, diag, diagonal, inner, kron, norm, outer, tensordot
+from microtensor.ops.logarithms import exp2, expm1, log2, log10, logaddexp2
+from microtensor.ops.logic import (
+    all,
+    allclose,
+    any,
+    array_equal,
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    invert,
+    isclose,
+    isfinite,
+    isinf,
+    isnan,
+    logical_not,
+    logical_or,
+    logical_xor,
+    signbit,
+)
 from microtensor.ops.losses import binary_cross_entropy, binary_cross_entropy_with_logits, mse_loss
 from microtensor.ops.matmul import dot, matmul
 from microtensor.ops.normalization import layer_norm, rms_norm
-from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, mean, min, prod, std, sum, var
+from microtensor.ops.products import cumprod
+from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, min, prod
+from microtensor.ops.rounding import (
+    ceil,
+    copysign,
+    floor,
+    floor_divide,
+    fmax,
+    fmin,
+    nan_to_num,
+    positive,
+    reciprocal,
+    remainder,
+    round,
+    square,
+    trunc,
+)
 from microtensor.ops.shape import (
     broadcast_to,
     concatenate,
@@ -86,6 +139,22 @@ from microtensor.ops.shape import (
     triu,
 )
 from microtensor.ops.softmax import log_softmax, softmax
+from microtensor.ops.sorting import argmin, argsort, sort
+from microtensor.ops.stacking import (
+    append,
+    array_split,
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    column_stack,
+    dstack,
+    hstack,
+    meshgrid,
+    tile,
+    vstack,
+)
+from microtensor.ops.statistics import mean, std, sum, var
+from microtensor.ops.trigonometry import arccos, arccosh, arcsin, arcsinh, arctan, arctan2, arctanh, cosh, hypot, sinh, tan
 from microtensor.recording import enable_grad, no_grad
 from microtensor.tensor import Tensor
 from microtensor.trace import Step, trace

@@ -25,7 +25,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,16 @@ from numpy import ndarray
 from microtensor import tensor as graph
 from microtensor.autograd import grad, raise_stale
 from microtensor.recording import LEAF, Node, clock, thread
-from microtensor.tensor import Tensor, as_array, wrap
+from microtensor.tensor import NUMBERS, Tensor, as_array, as_inputs, wrap
 
 #: The result of an op's function: its value, and its pullback.
 Result = tuple[Any, Any]
+#: What shapes an op wants.
+Hint = str | Callable[..., str] | Mapping[str, str]
+
+ARRAYS = frozenset({Tensor, ndarray})
+ONLY_NONE = frozenset({type(None)})
+NUMBERS_AND_NONE = frozenset({type(None), bool, int, float})
 
 new, new_node = Tensor.__new__, Node.__new__
 
@@ -50,7 +56,10 @@ def differentiable(
     linear: bool = False,
     composite: Callable[..., Any] | None = None,
     few_rows: Callable[..., Any] | None = None,
-    shape_hint: str | Callable[..., str] = "",
+    shape_hint: Hint = "",
+    integers: Sequence[str] = (),
+    numbers: bool = True,
+    unbounded: bool = False,
 ) -> Callable[..., Any]:
     """Make an op of `body`, which returns `(value, pullback)`; use it as a decorator.
 
@@ -63,7 +72,11 @@ def differentiable(
         composite: the same function of the same arguments in other ops, for gradients of gradients.
         few_rows: the same function of the same arguments in plain NumPy, which gives the value alone, or None where it leaves
             that to `body`. It is asked first where nothing is recorded, so that few rows need no compiled kernel.
-        shape_hint: what shapes the op wants, added to the error when they don't fit: a sentence, or a function of the inputs.
+        shape_hint: what shapes the op wants, added to the error when they don't fit: a sentence, a function of the inputs, or
+            sentences by the words of the errors that they belong to.
+        integers: the inputs that are indices; a list of integers given for one isn't made of floats, as others are.
+        unbounded: the derivative is infinite somewhere, so NumPy isn't to warn of that in the pullback.
+        numbers: whether the body takes numbers beside arrays; otherwise it is given arrays without axes.
 
     Raises TypeError when the op is used and the body returned no pullback.
     """
@@ -76,6 +89,9 @@ def differentiable(
             composite=composite,
             few_rows=few_rows,
             shape_hint=shape_hint,
+            integers=integers,
+            numbers=numbers,
+            unbounded=unbounded,
         )
     function = body
     name = name or function.__name__
@@ -86,22 +102,26 @@ def differentiable(
     # What microtensor's own ops give back is proven by its tests, and needn't be checked at every step.
     builtin = function.__module__.startswith("microtensor.")
     parameters = list(inspect.signature(function).parameters)
+    positions = tuple(inputs.index(given) for given in integers)
+    # The types that the function takes as they are, among arrays and without any.
+    taken = NUMBERS_AND_NONE if numbers else ONLY_NONE
+    taken_alone = ONLY_NONE if builtin else taken
 
     @functools.wraps(function)
     def op(*args: Any, **options: Any) -> Any:
         if options:
             if not names.isdisjoint(options):
                 args, options = _reorder(function, inputs, args, options)
-            if Tensor in map(type, options.values()):
-                raise TypeError(_no_gradient_for(name, parameters[count:]))
-            if ndarray in map(type, options.values()):
+            if not ARRAYS.isdisjoint(map(type, options.values())):
+                if Tensor in map(type, options.values()):
+                    raise TypeError(_no_gradient_for(name, parameters[count:]))
                 options = {k: v.copy() if type(v) is ndarray else v for k, v in options.items()}
         if Tensor not in map(type, args):
             return on_arrays(args, options)
         # Every op of every training step comes through here, so it is kept short for the machine too.
         mode = thread.mode
         recording = mode.recording
-        needed = False
+        needed = odd = False
         values: list[Any] = []
         for arg in args:
             kind = type(arg)
@@ -112,11 +132,15 @@ def differentiable(
             elif kind is ndarray:
                 # The caller could change it before backward reads it.
                 values.append(arg.copy() if recording else arg)
-            elif isinstance(arg, ndarray) or (kind is list and len(values) < limit):
-                values.append(_plain(arg, name))
+                if not arg.dtype.isnative:
+                    odd = True
             else:
                 values.append(arg)
+                if kind not in taken:
+                    odd = True
         try:
+            if odd:
+                values[:limit] = convert(values[:limit])
             value = few_rows(*values, **options) if few_rows is not None and not needed else None
             result = function(*values, **options) if value is None else (value, None)
         except (ValueError, TypeError, IndexError, AttributeError) as error:
@@ -152,13 +176,23 @@ def differentiable(
 
     def on_arrays(args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """The op without a Tensor among its inputs: just the value."""
-        if list in map(type, args):
-            args = tuple(as_array(a) if type(a) is list and i < limit else a for i, a in enumerate(args))
         try:
+            for arg in args[:limit]:
+                if arg.dtype.isnative if type(arg) is ndarray else type(arg) in taken_alone:
+                    continue
+                args = (*convert(args[:limit]), *args[limit:])
+                break
             value = few_rows(*args, **options) if few_rows is not None else None
             return function(*args, **options)[0] if value is None else value
         except (ValueError, TypeError, IndexError, AttributeError) as error:
             raise _explained(error, name, shape_hint, args[:limit]) from error
+
+    def convert(given: Sequence[Any]) -> list[Any]:
+        """The inputs as the function takes them."""
+        if not builtin:  # a tuple or a number may be what stands for an option
+            given = [as_array(x) if type(x) is list else x for x in given]
+            return [x if isinstance(x, NUMBERS) else as_inputs([x])[0] for x in given]
+        return as_inputs(given, positions, numbers)
 
     def recorded_pullback(node: Node) -> Any:
         """The pullback again, made of recorded ops."""
@@ -182,7 +216,7 @@ def differentiable(
         return through_composite
 
     op.__name__ = name
-    op.builtin = builtin  # type: ignore[attr-defined]
+    op.traits = builtin, unbounded  # type: ignore[attr-defined]
     op.recorded_pullback = recorded_pullback  # type: ignore[attr-defined]
     _register(op, function.__name__, numpy)
     return op
@@ -190,39 +224,62 @@ def differentiable(
 
 def not_differentiable(function: Callable[..., Any] | None = None, *, numpy: Any = ()) -> Callable[..., Any]:
     """Make an op of a function that has no gradient (argmax, comparisons): on Tensors it gives a Tensor, and gradients
-    stop there. `backward` says so if it is asked to start from one."""
+    stop there. `backward` says so if it is asked to start from one. Parameters before a `/` are its inputs."""
     if function is None:
         return functools.partial(not_differentiable, numpy=numpy)
     plain = function
+    inputs = _before_slash(plain)
+    count, names = len(inputs), frozenset(inputs)
 
     @functools.wraps(plain)
     def op(*args: Any, **options: Any) -> Any:
-        if not any(isinstance(a, Tensor) for a in (*args, *options.values())):
-            return plain(*args, **options)
+        if options and not names.isdisjoint(options):
+            args, options = _reorder(plain, inputs, args, options)
+        on_tensors = any(isinstance(a, Tensor) for a in (*args, *options.values()))
+        args = (*as_inputs(args[:count], numbers=True), *args[count:])
         values = [a._array if isinstance(a, Tensor) else a for a in args]
         named = {k: a._array if isinstance(a, Tensor) else a for k, a in options.items()}
         try:
-            return wrap(np.asarray(plain(*values, **named)))
+            result = plain(*values, **named)
         except (ValueError, TypeError, IndexError) as error:
             raise _explained(error, plain.__name__, "", values) from error
+        return wrap(np.asarray(result)) if on_tensors else result
 
     _register(op, plain.__name__, numpy)
     return op
 
 
-def composed(function: Callable[..., Any] | None = None, *, numpy: Any = ()) -> Callable[..., Any]:
-    """Register a function that is written in ops, and so needs no pullback of its own."""
+def composed(
+    function: Callable[..., Any] | None = None, *, numpy: Any = (), integers: Sequence[str] = ()
+) -> Callable[..., Any]:
+    """Register a function that is written in ops, and so needs no pullback of its own.
+
+    Parameters before a `/` are its inputs: it is given Tensors, arrays or None for them, whatever they were (lists, numbers).
+    `integers` names those that are indices, as in `differentiable`.
+    """
     if function is None:
-        return functools.partial(composed, numpy=numpy)
-    _register(function, function.__name__, numpy)
-    return function
+        return functools.partial(composed, numpy=numpy, integers=integers)
+    written = function
+    inputs = _before_slash(written)
+    if not inputs:
+        _register(written, written.__name__, numpy)
+        return written
+    count, names = len(inputs), frozenset(inputs)
+    positions = tuple(inputs.index(name) for name in integers)
 
+    @functools.wraps(written)
+    def op(*args: Any, **options: Any) -> Any:
+        if options and not names.isdisjoint(options):
+            args, options = _reorder(written, inputs, args, options)
+        for arg in args[:count]:
+            kind = type(arg)
+            if kind is not Tensor and (not arg.dtype.isnative if kind is ndarray else arg is not None):
+                args = (*as_inputs(args[:count], positions), *args[count:])
+                break
+        return written(*args, **options)
 
-def _plain(array: Any, name: str) -> ndarray:
-    """A list, or an array of some other class (a memory map, a matrix), as a plain array of its own."""
-    if isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{name}: a masked array's mask would be lost; use where() with the mask")
-    return np.array(array) if isinstance(array, ndarray) else as_array(array)
+    _register(op, written.__name__, numpy)
+    return op
 
 
 def _apart(value: ndarray, args: Sequence[Any]) -> ndarray:
@@ -265,8 +322,11 @@ def _inputs(body: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
     parameters = list(inspect.signature(body).parameters.values())
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return (), True
-    before_slash = tuple(p.name for p in parameters if p.kind is p.POSITIONAL_ONLY)
-    return before_slash or tuple(p.name for p in parameters), False
+    return _before_slash(body) or tuple(p.name for p in parameters), False
+
+
+def _before_slash(body: Callable[..., Any]) -> tuple[str, ...]:
+    return tuple(p.name for p in inspect.signature(body).parameters.values() if p.kind is p.POSITIONAL_ONLY)
 
 
 def _reorder(
@@ -288,16 +348,19 @@ def _reorder(
     return tuple(given), options
 
 
-def _explained(error: Exception, name: str, shape_hint: str | Callable[..., str], values: Sequence[Any]) -> Exception:
+def _explained(error: Exception, name: str, shape_hint: Hint, values: Sequence[Any]) -> Exception:
     """The same kind of error, saying which op it was, with which inputs, and what would fit."""
     if getattr(error, "explained", False):
         return error
     arrays = [v for v in values if isinstance(v, np.ndarray | np.generic)]
     shapes = " and ".join(f"{v.shape} {v.dtype}" for v in arrays) or "none"
-    advice = shape_hint(*values) if callable(shape_hint) else shape_hint
-    kind = next((kind for kind in (IndexError, ValueError) if isinstance(error, kind)), TypeError)
-    if isinstance(error, np.exceptions.AxisError):
-        kind = ValueError
+    wrong_axis = np.exceptions.AxisError
+    advice: Any = ""
+    if isinstance(error, ValueError | IndexError) and not isinstance(error, wrong_axis):  # what doesn't fit may be the shapes
+        advice = shape_hint(*values) if callable(shape_hint) else shape_hint
+        if isinstance(advice, Mapping):
+            advice = next((sentence for words, sentence in advice.items() if words in str(error)), "")
+    kind = next((kind for kind in (wrong_axis, IndexError, ValueError) if isinstance(error, kind)), TypeError)
     explained = kind(f"{name}: {error}; the inputs have shapes {shapes}{'; ' + advice if advice else ''}")
     explained.explained = True  # type: ignore[union-attr]
     return explained

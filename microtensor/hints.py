@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 _CPU = "everything is on the CPU; leave it out"
-_IN_PLACE = "nothing changes in place: write `t = t * 2`, or give a leaf new values with `t.data = array`"
+_IN_PLACE = "write `t = t * 2` for a new Tensor, or, within mt.no_grad(), `t *= 2` to change a leaf"
 _DTYPE = "write t.astype(np.float32), or whichever dtype it should be"
 _FUNCTIONS = "the functions are in microtensor itself: mt.relu(x), mt.softmax(x, axis=-1), mt.cross_entropy(logits, target)"
 _SEEDS = "chance comes from a generator that is passed on: rng=np.random.default_rng(0)"
@@ -51,18 +51,20 @@ _TABLE: dict[str, dict[str, str]] = {
         "chunk": "write mt.split(t, sections, axis)",
         "numel nelement": "write t.size",
         "dim": "write t.ndim",
-        "ravel": "write t.flatten()",
-        "norm": "write mt.sqrt((t * t).sum())",
-        "round": "write round(t, 3) for a number, np.round(t.data, 3) for many",
+        "norm": "write mt.norm(t), or mt.norm(t, axis=-1)",
         "reshape_as view_as": "write t.reshape(other.shape)",
         "new_zeros new_ones new_full": "write mt.zeros(shape), mt.ones(shape) or mt.full(shape, value)",
         **{
             name: f"write mt.{name}(t)"
-            for name in ("sin", "cos", "log1p", "erf", "gelu", "silu", "softplus", "tril", "triu", "flip", "logsumexp")
+            for name in (
+                "sin", "cos", "tan", "log1p", "log2", "log10", "expm1", "square", "reciprocal", "erf", "gelu", "silu",
+                "softplus", "tril", "triu", "flip", "roll", "tile", "diag", "floor", "ceil", "isnan", "isinf", "isfinite",
+                "logsumexp",
+            )
         },
         **{name: f"write mt.{name}(t, axis=-1)" for name in ("softmax", "log_softmax")},
-        **{name: _DATA.format(name) for name in ("any", "all", "sort", "argsort", "argmin", "median", "nonzero", "isnan")},
-        "topk": "np.argsort(t.data)[..., -k:] gives the indices",
+        **{name: _DATA.format(name) for name in ("median", "unique")},
+        "topk": "np.sort(t)[..., -k:] gives the largest, np.argsort(t)[..., -k:] their indices",
         "tobytes": "write t.numpy().tobytes()",
     },
     "Module": {
@@ -70,7 +72,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "float double half bfloat16": "layers are float32, as their parameters are: `p.astype` makes a Tensor of another dtype",
         "modules children named_children": "write model.named_modules(), which gives paths and modules",
         "register_parameter": "set an attribute: self.weight = mt.Tensor(values, requires_grad=True)",
-        "register_buffer buffers": "set an attribute: self.mask = array; only Tensors with requires_grad=True are parameters",
+        "register_buffer buffers": "set an attribute: self.mask = array; Tensors made with requires_grad=True are parameters",
         "add_module register_module": "set an attribute: self.layer = nn.Linear(2, 3)",
         "requires_grad_": "write `for p in model.parameters(): p.requires_grad = False`",
         "apply": "write `for path, module in model.named_modules():`",
@@ -90,7 +92,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "float32 float64 int64 long bool": "write np.float32 and the like",
         "device cuda backends": _CPU,
         "inference_mode set_grad_enabled": "write `with mt.no_grad():`, or mt.enable_grad() inside it",
-        "cat hstack vstack": "write mt.concatenate([x, y], axis=0)",
+        "cat": "write mt.concatenate([x, y], axis=0)",
         "mm bmm": "write x @ y",
         "clamp": "write mt.clip(x, low, high)",
         "pow": "write x ** y",
@@ -101,8 +103,8 @@ _TABLE: dict[str, dict[str, str]] = {
         "div": "write mt.divide(x, y)",
         "mul": "write mt.multiply(x, y)",
         "sub": "write mt.subtract(x, y)",
-        "eye linspace empty meshgrid": "write mt.Tensor(np.eye(3), dtype=np.float32), and so for NumPy's other arrays",
-        "eq allclose isclose array_equal": "compare the plain arrays: np.allclose(x.data, y.data)",
+        "eye empty": "write mt.Tensor(np.eye(3), dtype=np.float32), and so for NumPy's other arrays",
+        "eq": "write x == y, or mt.array_equal(x, y)",
         "save load": "model.state_dict() is a dict of arrays: microtensor.serialize.save_safetensors(path, model.state_dict())",
         "Module Linear Sequential Parameter Embedding": "it is in mt.nn",
         "SGD Adam AdamW": "it is in mt.optim",

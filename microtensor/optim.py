@@ -58,11 +58,13 @@ class Optimizer:
             for name, value in merged.items():
                 _check_option(type(self).__name__, name, value)
             for p in merged["params"]:
-                if not isinstance(p, Tensor) or not p.requires_grad or p._node is not LEAF:
+                if not isinstance(p, Tensor) or not p.is_parameter:
                     raise ValueError(f"{type(self).__name__}: parameters must be Tensors made with requires_grad=True")
                 if p in self.state:
                     raise ValueError(f"{type(self).__name__}: a parameter of shape {p.shape} is given twice")
                 self.state[p] = {}
+            if merged.get("nesterov") and not merged.get("momentum"):
+                raise ValueError(f"{type(self).__name__}: nesterov looks along the momentum, so momentum must be above 0")
             self.groups.append(merged)
         if not self.state:
             raise ValueError(f"{type(self).__name__}: there are no parameters to optimize")
@@ -144,7 +146,7 @@ class SGD(Optimizer):
         parameters: Tensors or groups.
         lr: the learning rate.
         momentum: the fraction of the last update that is kept in this one: velocity = momentum * velocity + gradient.
-        nesterov: look one step ahead along the velocity (Sutskever et al. 2013).
+        nesterov: look one step ahead along the velocity (Sutskever et al. 2013); needs momentum.
         weight_decay: adds weight_decay * p to the gradient.
     """
 

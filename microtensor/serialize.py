@@ -28,17 +28,37 @@ def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Map
 
 
 def load_safetensors(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name. Raises ValueError when it is damaged, and OSError when it can't be read."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    """The arrays of a file by name; bfloat16, which NumPy lacks, as float32.
+
+    Raises ValueError when it is damaged, or holds a type that NumPy can't hold, and OSError when it can't be read.
+    """
+    from safetensors import SafetensorError, deserialize
 
     raw = Path(path).read_bytes()
     try:
         length = int.from_bytes(raw[:8], "little")
         json.loads(raw[8 : 8 + length], object_pairs_hook=_without_duplicates)
-        return {name: np.array(array) for name, array in load(raw).items()}
+        entries = deserialize(raw)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+    unreadable = sorted({f"{entry['dtype']} ({name})" for name, entry in entries if entry["dtype"] not in _TYPES})
+    if unreadable:
+        raise ValueError(f"{path} holds a type that can't be read: {unreadable[0]}; it can be one of {', '.join(_TYPES)}")
+    return {name: _decoded(entry) for name, entry in entries}
+
+
+#: NumPy's types by the names of the format.
+_TYPES = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
+    "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
+}  # fmt: skip
+
+
+def _decoded(entry: Mapping[str, Any]) -> np.ndarray:
+    array = np.frombuffer(entry["data"], _TYPES[entry["dtype"]]).reshape(entry["shape"])
+    if entry["dtype"] == "BF16":  # the upper half of a float32
+        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -5,21 +5,22 @@ Every operation on Tensors makes a new Tensor that keeps its *node*: which op ma
 `backward` walks.
 
 A Tensor owns its memory: it copies what it is made from, and nothing outside can write into it. `t.data = array` gives
-it new values. It also moves the Tensor forward in time, so that a graph recorded with the old values is recognised as
-stale, and its backward raises an error instead of returning a wrong gradient.
+it new values, as `t += 1` does where nothing is recorded. Both also move the Tensor forward in time, so that a graph recorded
+with the old values is recognised as stale, and its backward raises an error instead of returning a wrong gradient.
 """
 
 from __future__ import annotations
 
+import operator
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from microtensor import hints
-from microtensor.recording import LEAF, Node, clock
+from microtensor.recording import LEAF, Node, clock, thread
 
 #: The differentiable functions by name, and the rules for NumPy's own functions. The files above this one fill both, so that
 #: Tensor's methods reach what is defined there.
@@ -35,14 +36,76 @@ def as_array(data: Any, dtype: Any = None) -> np.ndarray:
     """`data` as an array, with Python floats as float32 (the default everywhere); arrays keep their dtype."""
     if isinstance(data, Tensor):
         return data._array if dtype is None else data._array.astype(dtype)
-    if dtype is not None or isinstance(data, np.ndarray | np.generic):
-        return np.asarray(data, dtype=dtype)
     if isinstance(data, list | tuple) and any(isinstance(item, Tensor) for item in data):
         raise TypeError("a list of Tensors is not an array: join them with stack or concatenate")
+    if isinstance(data, np.ndarray | np.generic):
+        return np.asarray(data, dtype=dtype)
     array = np.asarray(data)
     if array.dtype == object:
         raise TypeError(f"a Tensor holds numbers, not {type(data).__name__}")
+    if dtype is not None:
+        return array.astype(dtype)
     return array.astype(np.float32) if array.dtype == np.float64 and not _holds_float64(data) else array
+
+
+def as_inputs(values: Iterable[Any], integers: Collection[int] = (), numbers: bool = False) -> list[Any]:
+    """The inputs of an op, made what its function takes: Tensors, and plain arrays in the processor's byte order.
+
+    Numbers (NumPy's scalars too) and nested lists or tuples of them take the type of the arrays beside them, so that none is
+    promoted: a type of floats where one has it. Where there is no array they become what a Tensor of them would be. None, and
+    what is no number, is left as it is.
+
+    Args:
+        values: what was given.
+        integers: the positions of indices and conditions, whose type is theirs alone.
+        numbers: leave single numbers beside arrays as Python's, which NumPy gives the type of the arrays by itself.
+
+    Raises TypeError for a masked array, and for a list of Tensors.
+    """
+    given = list(values)
+    arrays = {i: x.dtype for i, x in enumerate(given) if isinstance(x, Tensor | np.ndarray)}
+    types = [t for i, t in arrays.items() if i not in integers] or [t for t in arrays.values() if t.kind == "f"]
+    floats = [t for t in types if t.kind == "f"]
+    dtype = np.result_type(*(floats or types)) if types else None
+    return [_as_input(x, dtype, i in integers, numbers) for i, x in enumerate(given)]
+
+
+def _as_input(x: Any, dtype: Any, integer: bool, numbers: bool) -> Any:
+    """One of an op's inputs, beside arrays of a type (None: there are none)."""
+    if isinstance(x, np.ndarray):
+        if isinstance(x, np.ma.MaskedArray):
+            raise TypeError("a masked array's mask would be lost; use where() with the mask")
+        plain = x if type(x) is np.ndarray else np.array(x)
+        return plain if plain.dtype.isnative else plain.astype(plain.dtype.newbyteorder("="))
+    if not isinstance(x, NUMBERS):
+        return x
+    if dtype is None:
+        return as_array(x)
+    if isinstance(x, np.generic) and x.dtype.kind in "biuf":
+        x = float(x) if x.dtype.kind == "f" else x.item()
+    return x if numbers and not isinstance(x, list | tuple) else as_beside(x, dtype, integer)
+
+
+def as_beside(x: Any, dtype: Any, integer: bool = False) -> np.ndarray:
+    """A number, or a nested list or tuple of them, as an array of a type, if that can hold it: integers don't hold fractions,
+    nor booleans numbers, and an `integer` is kept from becoming a float. The array of a Tensor is left as it is."""
+    if isinstance(x, Tensor | np.ndarray):
+        return as_array(x)
+    if isinstance(x, list | tuple) and any(isinstance(item, Tensor) for item in x):
+        raise TypeError("a list of Tensors is not an array: join them with stack or concatenate")
+    array = np.asarray(x)
+    if array.dtype == object:
+        raise TypeError(f"numbers are needed, not {type(x).__name__}")
+    kind, wanted = array.dtype.kind, np.dtype(dtype).kind
+    if integer and (kind in "iu" or array.size == 0):
+        return array.astype(np.intp)
+    if (wanted == "f" and kind in "fiu") or (wanted in "iu" and kind in "iu" and np.all(array == array.astype(dtype))):
+        return array.astype(dtype)
+    return array
+
+
+#: What counts as a number, or as a container of numbers.
+NUMBERS = (bool, int, float, np.generic, list, tuple)
 
 
 def _holds_float64(data: Any) -> bool:
@@ -62,6 +125,14 @@ def wrap(array: np.ndarray) -> Tensor:
     return tensor
 
 
+def _leaf(array: np.ndarray, requires_grad: bool, parameter: bool) -> Tensor:
+    """A leaf; one that was frozen, if it is a parameter that doesn't require gradients."""
+    tensor = Tensor(array, requires_grad=parameter)
+    if parameter and not requires_grad:
+        tensor.requires_grad = False
+    return tensor
+
+
 class Tensor:
     """An n-dimensional array of numbers that can be differentiated.
 
@@ -73,7 +144,7 @@ class Tensor:
     Operators and NumPy's functions (`t * 2`, `np.tanh(t)`, `t.sum(axis=0)`) work as on arrays and are recorded.
     """
 
-    __slots__ = ("__weakref__", "_array", "_gradient", "_node", "_time")
+    __slots__ = ("__weakref__", "_array", "_frozen", "_gradient", "_node", "_time")
     __hash__ = object.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None) -> None:
@@ -103,7 +174,7 @@ class Tensor:
     def data(self, values: Any) -> None:
         if self._node is not None and self._node is not LEAF:
             raise RuntimeError("data: only a leaf can be given new values; this Tensor was computed from others")
-        new = as_array(values)
+        new = as_array(values, self._array.dtype)
         if new.shape != self._array.shape:
             raise ValueError(f"data: a Tensor of shape {self.shape} can't take values of shape {new.shape}")
         self._array = np.array(new, dtype=self._array.dtype, order="C")
@@ -117,7 +188,7 @@ class Tensor:
     @grad.setter
     def grad(self, gradient: Any) -> None:
         if gradient is not None:
-            gradient = np.array(as_array(gradient), dtype=self.dtype)
+            gradient = np.array(as_array(gradient, self.dtype))
             if gradient.shape != self.shape:
                 raise ValueError(f"grad: a Tensor of shape {self.shape} can't have a gradient of shape {gradient.shape}")
         self._gradient = gradient
@@ -136,7 +207,14 @@ class Tensor:
         if wanted and self._node is None:
             # Memory of its own, in one piece, which an optimizer can write to without changing another Tensor.
             self._array = np.array(self._array, order="C")
+        if self._node is LEAF and not wanted:
+            self._frozen = True
         self._node = LEAF if wanted else None
+
+    @property
+    def is_parameter(self) -> bool:
+        """True for a Tensor that is learned, or was and is frozen (by `requires_grad = False`)."""
+        return self._node is LEAF or (self._node is None and getattr(self, "_frozen", False))
 
     shape = property(lambda self: self._array.shape, doc="The length of each axis.")
     dtype = property(lambda self: self._array.dtype, doc="The element type.")
@@ -174,6 +252,9 @@ class Tensor:
     def __index__(self) -> int:
         return self._array.__index__()
 
+    def __contains__(self, value: Any) -> bool:
+        return bool(np.any(ops.equal(self, value)._array))
+
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
             raise TypeError("a Tensor without axes can't be iterated over")
@@ -198,7 +279,7 @@ class Tensor:
     def _number(self, what: str) -> Any:
         if self.size != 1:
             raise TypeError(
-                f"{what}: only a single number can be, not a Tensor of shape {self.shape}; for many use np.round(t.data, 3)"
+                f"{what}: only a single number can be, not a Tensor of shape {self.shape}; for many use np.round(t, 3)"
             )
         return self.item()
 
@@ -211,7 +292,7 @@ class Tensor:
     def __reduce__(self) -> Any:
         if self._node is not None and self._node is not LEAF:
             raise TypeError("only a leaf can be pickled; this Tensor was computed from others: use detach()")
-        return Tensor, (self._array, self.requires_grad)
+        return _leaf, (self._array, self.requires_grad, self.is_parameter)
 
     def __copy__(self) -> Tensor:
         raise TypeError("a Tensor isn't copied by copy.copy: use detach(), or Tensor(t, requires_grad=True) for a new leaf")
@@ -219,7 +300,7 @@ class Tensor:
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node is not None and self._node is not LEAF:
             raise TypeError("only a leaf can be deep-copied; this Tensor was computed from others: use detach()")
-        return Tensor(self._array, requires_grad=self.requires_grad)
+        return _leaf(self._array, self.requires_grad, self.is_parameter)
 
     # NumPy's protocols: np.tanh(t) is the op tanh, and a function without a rule is an error
 
@@ -246,8 +327,9 @@ class Tensor:
     def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
         rule = numpy_rules.get(function)
         if rule is None:
+            place = function.__module__.replace("numpy", "np", 1)
             raise TypeError(
-                f"np.{function.__name__} has no gradient rule: use .data for the plain array, "
+                f"{place}.{function.__name__} has no gradient rule: use .data for the plain array, "
                 "or write an op with differentiable"
             )
         return rule(*args, **kwargs)
@@ -284,6 +366,48 @@ class Tensor:
     def __rpow__(self, other: Any) -> Tensor:
         return ops.power(other, self)
 
+    def __floordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
+
+    def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
+        return other // self, other % self
+
+    def __and__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return ops.bitwise_and(other, self)
+
+    def __or__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return ops.bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return ops.bitwise_xor(other, self)
+
+    def __invert__(self) -> Tensor:
+        return ops.invert(self)
+
+    def __pos__(self) -> Tensor:
+        return ops.positive(self)
+
     def __matmul__(self, other: Any) -> Tensor:
         return ops.matmul(self, other)
 
@@ -317,6 +441,34 @@ class Tensor:
     def __ge__(self, other: Any) -> Tensor:
         return ops.greater_equal(self, other)
 
+    # In place: the same Tensor with new values, where nothing is recorded
+
+    def _change(self, by: Any, *given: Any) -> Tensor:
+        """Take the values that `by` makes of this Tensor's and of what is given, in memory of their own."""
+        recording = thread.mode.recording
+        if self._node is not None and self._node is not LEAF:
+            raise RuntimeError(
+                "a Tensor that was computed from others can't be changed in place, for gradients flow through its values: "
+                "write `t = t * 2` instead of `t *= 2`, and where() instead of `t[mask] = x`"
+            )
+        if recording and any(x.requires_grad for x in (self, *given) if isinstance(x, Tensor)):
+            raise RuntimeError(
+                "what requires gradients can't be changed in place while it is recorded: change it within "
+                "`with mt.no_grad():`, or write `t = t * 2` for a new Tensor"
+            )
+        self._array = by(self._array, *(x._array if isinstance(x, Tensor) else x for x in given))
+        self._time = clock()
+        return self
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        def put(values: np.ndarray, key: Any, value: Any) -> np.ndarray:
+            new = values.copy()
+            new[key] = value
+            return new
+
+        parts = tuple(k._array if isinstance(k, Tensor) else k for k in key) if isinstance(key, tuple) else key
+        self._change(put, parts, value)
+
     # The methods that NumPy's arrays have, and the commonest of PyTorch's; each is documented at the op of the same name
 
     @property
@@ -327,17 +479,23 @@ class Tensor:
     def dot(self, other: Any) -> Tensor:
         return ops.dot(self, other)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.sum(self, axis=axis, keepdims=keepdims)
+    def sum(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
+        return ops.sum(self, axis=axis, keepdims=keepdims, **options)
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        return ops.mean(self, axis=axis, keepdims=keepdims)
+    def mean(self, axis: Any = None, keepdims: bool = False, **options: Any) -> Tensor:
+        return ops.mean(self, axis=axis, keepdims=keepdims, **options)
 
-    def var(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        return ops.var(self, axis, ddof=ddof, keepdims=keepdims)
+    def var(self, axis: Any = None, ddof: float = 0, keepdims: bool = False, **options: Any) -> Tensor:
+        return ops.var(self, axis, ddof=ddof, keepdims=keepdims, **options)
 
-    def std(self, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        return ops.std(self, axis, ddof=ddof, keepdims=keepdims)
+    def std(self, axis: Any = None, ddof: float = 0, keepdims: bool = False, **options: Any) -> Tensor:
+        return ops.std(self, axis, ddof=ddof, keepdims=keepdims, **options)
+
+    def any(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.any(self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.all(self, axis=axis, keepdims=keepdims)
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.max(self, axis=axis, keepdims=keepdims)
@@ -351,8 +509,26 @@ class Tensor:
     def cumsum(self, axis: Any = None) -> Tensor:
         return ops.cumsum(self, axis)
 
+    def cumprod(self, axis: Any = None) -> Tensor:
+        return ops.cumprod(self, axis)
+
     def argmax(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         return ops.argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return ops.argmin(self, axis=axis, keepdims=keepdims)
+
+    def argsort(self, axis: int | None = -1, **options: Any) -> Tensor:
+        return ops.argsort(self, axis=axis, **options)
+
+    def sort(self, axis: int | None = -1, **options: Any) -> Tensor:
+        return ops.sort(self, axis, **options)
+
+    def nonzero(self) -> tuple[Tensor, ...]:
+        return ops.nonzero(self)
+
+    def round(self, decimals: int = 0) -> Tensor:
+        return ops.round(self, decimals)
 
     def exp(self) -> Tensor:
         return ops.exp(self)
@@ -378,13 +554,22 @@ class Tensor:
     def astype(self, dtype: Any) -> Tensor:
         return ops.astype(self, dtype)
 
-    def reshape(self, *shape: Any) -> Tensor:
-        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)
+    def reshape(self, *shape: Any, order: str = "C") -> Tensor:
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape, order)
 
     view = reshape
 
     def flatten(self, start: int = 0, end: int = -1) -> Tensor:
         return ops.flatten(self, start, end)
+
+    def ravel(self, order: str = "C") -> Tensor:
+        return ops.ravel(self, order)
+
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return ops.diagonal(self, offset, axis1, axis2)
+
+    def trace(self, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None) -> Tensor:
+        return ops.trace(self, offset, axis1, axis2, dtype)
 
     def transpose(self, *axes: Any) -> Tensor:
         return ops.transpose(self, axes[0] if len(axes) == 1 else axes or None)
@@ -426,6 +611,29 @@ class Tensor:
         """
         return ops.graph(self, format, names)
 
+
+def _in_place(name: str) -> Callable[[Tensor, Any], Tensor]:
+    """The operator that changes a leaf, `t += x`, from the one that makes a new Tensor."""
+    compute = getattr(operator, name)
+
+    def change(self: Tensor, other: Any) -> Tensor:
+        def by(values: np.ndarray, other: Any) -> np.ndarray:
+            new = compute(wrap(values), other)
+            if not isinstance(new, Tensor):
+                raise TypeError(f"{name}: gave {type(new).__name__} where a Tensor was expected")
+            if new.shape != values.shape:
+                raise ValueError(f"a Tensor of shape {values.shape} can't take a result of shape {new.shape} in place")
+            if not np.can_cast(new.dtype, values.dtype, "same_kind"):
+                raise TypeError(f"a Tensor of {values.dtype} can't take a result of {new.dtype} in place")
+            return np.array(new._array, dtype=values.dtype, order="C")
+
+        return self._change(by, other)
+
+    return change
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor"):
+    setattr(Tensor, f"__i{_name}__", _in_place(f"__{_name}__"))
 
 hints.explain_missing(Tensor)
 sys.modules[__name__].__class__ = hints.NotCallable

@@ -1,7 +1,8 @@
 """The module, base of all layers and models: Tensors to be learned, and the function that uses them.
 
-A Module's parameters are its attributes that are Tensors with requires_grad=True, and those of the Modules (and the lists
-and dicts of Modules) among its attributes. Their names are the path to them: `blocks.0.attention.weight`.
+A Module's parameters are its attributes that are Tensors made with requires_grad=True, and those of the Modules (and the lists
+and dicts of Modules) among its attributes. Their names are the path to them: `blocks.0.attention.weight`. One that was frozen,
+by `requires_grad = False`, remains a parameter, though it isn't trained: it is saved and loaded with the others.
 """
 
 from __future__ import annotations
@@ -13,23 +14,28 @@ import numpy as np
 
 from microtensor import hints
 from microtensor.nn import tree
-from microtensor.recording import LEAF, thread
+from microtensor.recording import thread
 from microtensor.tensor import Tensor
 
 
 class _ParameterType(type):
-    """Lets `isinstance(t, Parameter)` tell if a Tensor is to be learned."""
+    """Lets `isinstance(t, Parameter)` tell if a Tensor is to be learned, or was and is frozen."""
 
     def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance._node is LEAF
+        return isinstance(instance, Tensor) and instance.is_parameter
 
 
 class Parameter(metaclass=_ParameterType):
-    """`Parameter(data)` is `Tensor(data, requires_grad=True)`: a Tensor to be learned. Any such Tensor will do in its place."""
+    """`Parameter(data)` is `Tensor(data, requires_grad=True)`: a Tensor to be learned. Any such Tensor will do in its place.
+
+    With requires_grad=False it is frozen from the start.
+    """
 
     def __new__(cls, data: Any, requires_grad: bool = True) -> Tensor:  # type: ignore[misc]
         """The Tensor."""
-        return Tensor(data, requires_grad=requires_grad)
+        parameter = Tensor(data, requires_grad=True)
+        parameter.requires_grad = requires_grad
+        return parameter
 
 
 class Module:
@@ -60,19 +66,19 @@ class Module:
                 yield path, value
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """Every parameter with its name, in the order of assignment; one that is used twice comes once."""
+        """Every parameter with its name, frozen ones too, in the order of assignment; one that is used twice comes once."""
         seen: set[Tensor] = set()
         for name, value in self._walk():
-            if isinstance(value, Tensor) and value._node is LEAF and value not in seen:
+            if isinstance(value, Tensor) and value.is_parameter and value not in seen:
                 seen.add(value)
                 yield name, value
 
     def parameters(self) -> list[Tensor]:
-        """Every parameter."""
+        """Every parameter. An optimizer leaves alone what is frozen among them."""
         return [p for _, p in self.named_parameters()]
 
     def num_parameters(self) -> int:
-        """The number of numbers that are learned."""
+        """The number of numbers in all parameters, frozen or not."""
         return sum(p.size for p in self.parameters())
 
     def zero_grad(self) -> None:

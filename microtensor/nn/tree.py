@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from microtensor.recording import LEAF
 from microtensor.tensor import Tensor
 
 #: Modules that lie deeper than this aren't shown.
@@ -23,7 +22,7 @@ class Row:
     kind: str
     #: The number of the row of the module around it.
     parent: int
-    #: How many numbers are learned in it.
+    #: How many numbers its parameters have.
     count: int = 0
     shapes: list[str] = field(default_factory=list)
     options: list[str] = field(default_factory=list)
@@ -43,7 +42,7 @@ class Row:
 
     @property
     def parameters(self) -> str:
-        """How many numbers are learned in it, in words."""
+        """How many numbers its parameters have, in words."""
         if not self.count:
             return ""
         return f"{self.times} x {self.count:,}" if self.times > 1 else f"{self.count:,}"
@@ -97,9 +96,10 @@ def _rows(walk: Iterable[tuple[str, Any]]) -> list[Row]:
             around.append(len(rows))
             paths.append(path)
             rows.append(Row(len(around) - 1, name, type(value).__name__, parent, options=[again] if again else _options(value)))
-        elif value._node is LEAF:
+        elif value.is_parameter:
             shape = "x".join(map(str, value.shape)) or "number"
-            rows[parent].shapes.append(f"{name} {shape}" + f" ({again})" * bool(again))
+            notes = ", ".join(["frozen"] * (not value.requires_grad) + [again] * bool(again))
+            rows[parent].shapes.append(f"{name} {shape}" + f" ({notes})" * bool(notes))
             rows[parent].count += 0 if again else value.size
     for row in reversed(rows[1:]):
         rows[row.parent].count += row.count

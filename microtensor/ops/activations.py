@@ -11,7 +11,7 @@ import numpy as np
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.kernels.runtime import config
-from microtensor.ops.arithmetic import logaddexp, logistic
+from microtensor.ops.arithmetic import abs, logaddexp, logistic, sigmoid, where
 from microtensor.tensor import as_array
 
 
@@ -30,20 +30,13 @@ def tanh(x: Any, /) -> Result:
 
 
 @differentiable
-def sigmoid(x: Any, /) -> Result:
-    """1 / (1 + e^-x): an S-shaped curve from 0 to 1."""
-    y, e = logistic(x)
-    return y, lambda g: (g * e / ((1 + e) * (1 + e)),)
-
-
-@differentiable
 def relu(x: Any, /) -> Result:
     """x where it is positive, else 0; the derivative at 0 is taken as 0."""
     return np.maximum(x, 0), lambda g: (np.where(x > 0, g, 0),)
 
 
 @composed
-def softplus(x: Any) -> Any:
+def softplus(x: Any, /) -> Any:
     """log(1 + e^x): relu with the corner rounded."""
     return logaddexp(x, 0.0)
 
@@ -55,7 +48,7 @@ def _erf_of_few_rows(x: Any) -> Any:
     return np.array([math.erf(v) for v in x.reshape(-1).tolist()], dtype).reshape(x.shape)
 
 
-@differentiable(few_rows=_erf_of_few_rows)
+@differentiable(few_rows=_erf_of_few_rows, unbounded=True)
 def erf(x: Any, /) -> Result:
     """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x: how a bell curve adds up."""
     flat = np.ascontiguousarray(as_array(x)).reshape(-1)
@@ -129,7 +122,10 @@ def _activate_few_rows(x: Any, name: str) -> Any:
 
 
 def _activate_in_ops(x: Any, name: str) -> Any:
-    """The activations in other ops."""
+    """The activations in other ops. Far from 0 they are relu."""
+    far = as_array(abs(x)) > (700 if name == "silu" else 40)
+    if far.any():
+        return where(far, relu(x), _activate_in_ops(where(far, 0, x), name))
     if name == "silu":
         return x * sigmoid(x)
     if name == "gelu":
@@ -149,13 +145,13 @@ def _activation(x: Any, name: str) -> Any:
 
 
 @composed
-def silu(x: Any) -> Any:
+def silu(x: Any, /) -> Any:
     """x * sigmoid(x), also called swish (Elfwing et al. 2017, arXiv:1702.03118)."""
     return _activation(x, "silu")
 
 
 @composed
-def gelu(x: Any, approximate: str = "none") -> Any:
+def gelu(x: Any, /, approximate: str = "none") -> Any:
     """x times the chance that a standard normal number is below x (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
     `approximate` is "none" (exact, by erf) or "tanh" (the approximation that GPT-2 used; it differs by at most 0.0005). Raises

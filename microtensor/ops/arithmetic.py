@@ -1,18 +1,20 @@
 """Arithmetic and elementary functions, one number at a time. Shapes broadcast as in NumPy.
 
-Where a derivative is infinite (sqrt and log at 0, division by 0), a gradient of exactly 0 stays 0 instead of becoming
-0 times infinity, which is NaN: `where(x > 0, sqrt(x), 0)` has the gradient one expects.
+Where a derivative is infinite (sqrt and log at 0, division by 0, what overflows), a gradient of exactly 0 stays 0 instead of
+becoming 0 times infinity, which is NaN: `where(x > 0, sqrt(x), 0)` has the gradient one expects.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from microtensor import kernels
-from microtensor.differentiable import Result, differentiable, not_differentiable
+from microtensor.differentiable import Result, composed, differentiable, not_differentiable
 from microtensor.kernels.runtime import config
+from microtensor.tensor import Tensor, as_array, as_beside
 
 
 def unbroadcast(g: Any, like: Any) -> Any:
@@ -25,12 +27,50 @@ def unbroadcast(g: Any, like: Any) -> Any:
     return g.sum(axis=tuple(range(extra)) + stretched).reshape(shape)
 
 
-def _over(g: Any, denominator: Any) -> Any:
-    """g / denominator, but 0 / 0 is 0: no gradient arrives, so none goes on."""
-    if isinstance(denominator, int | float):
-        return g / denominator
-    neither = np.logical_and(np.equal(denominator, 0), np.equal(g, 0))
-    return g / np.where(neither, 1, denominator)
+# A gradient that is exactly 0 stays 0, whatever it meets on its way back: no gradient arrives, so none goes on. These two are
+# the product and the quotient in which that holds. They are ops of their own, so that what is differentiated again is the
+# product, and not the exception made for it.
+
+
+def times(g: Any, factor: Any) -> Any:
+    """g * factor, and 0 where g is 0, even if the factor is infinite or NaN."""
+    if type(g) is Tensor or type(factor) is Tensor:
+        return _product(g, factor)
+    y = g * factor
+    return y if _is_finite(y) else np.where(np.equal(g, 0), y.dtype.type(0), y)
+
+
+def over(g: Any, denominator: Any) -> Any:
+    """g / denominator, and 0 where g is 0, even if the denominator is 0 or NaN."""
+    if type(g) is Tensor or type(denominator) is Tensor:
+        return _quotient(g, denominator)
+    y = np.true_divide(g, denominator)
+    return y if _is_finite(y) else np.where(np.equal(g, 0), y.dtype.type(0), y)
+
+
+def _is_finite(y: Any) -> bool:
+    """Tell if no number is infinite or NaN; never wrongly yes. (A sum of squares is the quickest way to see that of few
+    numbers; of many it might wake NumPy's threads.)"""
+    flat = y.reshape(-1)
+    return math.isfinite(flat.dot(flat) if flat.size < 2**12 else np.add.reduce(flat))
+
+
+@differentiable(unbounded=True)
+def _product(g: Any, factor: Any, /) -> Result:
+    """`times`."""
+    return times(g, factor), (
+        lambda h: unbroadcast(times(h, factor), g),
+        lambda h: unbroadcast(times(h, g), factor),
+    )
+
+
+@differentiable(unbounded=True)
+def _quotient(g: Any, denominator: Any, /) -> Result:
+    """`over`."""
+    return over(g, denominator), (
+        lambda h: unbroadcast(over(h, denominator), g),
+        lambda h: unbroadcast(over(over(times(-h, g), denominator), denominator), denominator),
+    )
 
 
 def _shapes_match(*inputs: Any) -> str:
@@ -75,35 +115,61 @@ def subtract(x: Any, y: Any, /) -> Result:
     return x - y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(-g, y))
 
 
-@differentiable(numpy=np.multiply, shape_hint=_shapes_match)
+@differentiable(numpy=np.multiply, unbounded=True, shape_hint=_shapes_match)
 def multiply(x: Any, y: Any, /) -> Result:
     """x * y."""
-    return x * y, (lambda g: unbroadcast(g * y, x), lambda g: unbroadcast(g * x, y))
+    return x * y, (lambda g: unbroadcast(times(g, y), x), lambda g: unbroadcast(times(g, x), y))
 
 
-@differentiable(numpy=np.true_divide, shape_hint=_shapes_match)
+@differentiable(numpy=np.true_divide, unbounded=True, shape_hint=_shapes_match)
 def divide(x: Any, y: Any, /) -> Result:
     """x / y."""
     return x / y, (
-        lambda g: unbroadcast(_over(g, y), x),
-        lambda g: unbroadcast(_over(_over(-g * x, y), y), y),
+        lambda g: unbroadcast(over(g, y), x),
+        lambda g: unbroadcast(over(over(times(-g, x), y), y), y),
     )
 
 
-@differentiable(numpy=np.power, shape_hint=_shapes_match)
+@differentiable(numpy=np.power, unbounded=True, shape_hint=_shapes_match)
 def power(x: Any, y: Any, /) -> Result:
-    """x to the power y. At x = 0 the derivative in y is taken as 0, its limit from above for y > 0."""
+    """x to the power y.
+
+    At x = 0 the derivative in y is taken as 0 for y >= 0, its limit from above for y > 0; for y < 0 it is -inf.
+    """
+    return _power_with_logs(x, y, 0)
+
+
+def _power_with_logs(x: Any, y: Any, logs: int) -> Result:
+    """x^y log(x)^logs: the derivative of x^y in y, so many times. Its own derivatives are of the same kind."""
 
     def pull_x(g: Any) -> Any:
-        base = np.where(np.logical_and(np.equal(x, 0), np.equal(g, 0)), 1, x)
-        return unbroadcast(g * y * np.power(base, np.where(np.equal(y, 0), 1, y - 1)), x)
+        slope = times(y, _derivative(x, y - 1, logs))
+        if logs:
+            slope = slope + logs * _derivative(x, y - 1, logs - 1)
+        return unbroadcast(times(g, slope), x)
 
-    def pull_y(g: Any) -> Any:
-        zero = np.equal(x, 0)
-        base = np.where(zero, 1, x)
-        return unbroadcast(np.where(zero, 0, g * np.log(base) * np.power(base, y)), y)
+    return _power_value(x, y, logs), (pull_x, lambda g: unbroadcast(times(g, _derivative(x, y, logs + 1)), y))
 
-    return np.power(x, y), (pull_x, pull_y)
+
+_power_op = differentiable(_power_with_logs, name="power", unbounded=True)
+
+
+def _derivative(x: Any, y: Any, logs: int) -> Any:
+    if type(x) is Tensor or type(y) is Tensor:
+        return _power_op(x, y, logs=logs)
+    return _power_value(x, y, logs)
+
+
+def _power_value(x: Any, y: Any, logs: int) -> Any:
+    if type(x) is Tensor or type(y) is Tensor:
+        return None  # only the pullback is wanted
+    p = np.power(x, y)
+    if logs == 0:
+        return p
+    zero = np.equal(x, 0)
+    log = np.log(np.where(zero, p.dtype.type(1), x), dtype=p.dtype)
+    at_zero = np.where(np.less(y, 0), (-1) ** logs * math.inf, 0).astype(p.dtype)
+    return np.where(zero, at_zero, times(p, log**logs))
 
 
 @differentiable(numpy=np.negative)
@@ -119,35 +185,35 @@ def abs(x: Any, /) -> Result:
 
 
 @not_differentiable(numpy=np.sign)
-def sign(x):
+def sign(x, /):
     """-1, 0 or 1."""
     return np.sign(x)
 
 
-@differentiable(numpy=np.exp)
+@differentiable(numpy=np.exp, unbounded=True)
 def exp(x: Any, /) -> Result:
     """e to the power x."""
     y = np.exp(x)
-    return y, lambda g: (g * y,)
+    return y, lambda g: (times(g, y),)
 
 
-@differentiable(numpy=np.log)
+@differentiable(numpy=np.log, unbounded=True)
 def log(x: Any, /) -> Result:
     """The natural logarithm."""
-    return np.log(x), lambda g: (_over(g, x),)
+    return np.log(x), lambda g: (over(g, x),)
 
 
-@differentiable(numpy=np.log1p)
+@differentiable(numpy=np.log1p, unbounded=True)
 def log1p(x: Any, /) -> Result:
     """log(1 + x), exact for x near 0."""
-    return np.log1p(x), lambda g: (_over(g, 1 + x),)
+    return np.log1p(x), lambda g: (over(g, 1 + x),)
 
 
-@differentiable(numpy=np.sqrt)
+@differentiable(numpy=np.sqrt, unbounded=True)
 def sqrt(x: Any, /) -> Result:
     """The square root."""
     y = np.sqrt(x)
-    return y, lambda g: (_over(0.5 * g, y),)
+    return y, lambda g: (over(0.5 * g, y),)
 
 
 @differentiable(numpy=np.sin)
@@ -163,17 +229,34 @@ def cos(x: Any, /) -> Result:
 
 
 def logistic(x: Any) -> tuple[Any, Any]:
-    """(1 / (1 + e^-x), e^-|x|). Only powers of e below 1 are taken, so none overflows, and small results keep their digits."""
+    """(1 / (1 + e^-x), e^-|x|), of an array. Only powers of e below 1 are taken, so none overflows, and small results keep
+    their digits."""
     e = np.exp(-np.absolute(x))
     return np.where(x >= 0, 1, e) / (1 + e), e
 
 
-@differentiable(numpy=np.logaddexp, shape_hint=_shapes_match)
+@differentiable
+def sigmoid(x: Any, /) -> Result:
+    """1 / (1 + e^-x): an S-shaped curve from 0 to 1."""
+    if type(x) is Tensor:  # e^-|x| has a corner, where this has none
+        return x, lambda g: (g * (sigmoid(x) * sigmoid(-x)),)
+    y, e = logistic(x)
+    return y, lambda g: (g * e / ((1 + e) * (1 + e)),)
+
+
+def _share(x: Any, y: Any) -> Any:
+    """e^x / (e^x + e^y): a half where both are inf, 0 where both are -inf."""
+    same = np.logical_and(np.equal(x, y), np.isinf(as_array(x)))
+    share = sigmoid(np.where(same, 0, x) - np.where(same, 0, y))
+    return np.where(np.logical_and(same, np.less(x, 0)), 0, share)
+
+
+@differentiable(numpy=np.logaddexp, unbounded=True, shape_hint=_shapes_match, numbers=False)
 def logaddexp(x: Any, y: Any, /) -> Result:
-    """log(e^x + e^y), without overflow."""
+    """log(e^x + e^y), without overflow; -inf where both are -inf, with a gradient of 0."""
     return np.logaddexp(x, y), (
-        lambda g: unbroadcast(g * logistic(x - y)[0], x),
-        lambda g: unbroadcast(g * logistic(y - x)[0], y),
+        lambda g: unbroadcast(g * _share(x, y), x),
+        lambda g: unbroadcast(g * _share(y, x), y),
     )
 
 
@@ -200,8 +283,34 @@ def minimum(x: Any, y: Any, /) -> Result:
     )
 
 
-@differentiable(numpy=np.where, shape_hint=_shapes_match)
-def where(condition: Any, x: Any, y: Any, /) -> Result:
+@not_differentiable(numpy=np.argwhere)
+def argwhere(x: Any, /) -> Any:
+    """The indices of the elements that aren't 0, one row for each: shape (count, axes)."""
+    return np.argwhere(x)
+
+
+@composed(numpy=np.nonzero)
+def nonzero(x: Any, /) -> tuple[Any, ...]:
+    """The indices of the elements that aren't 0, an array for each axis: x[nonzero(x)] are those elements."""
+    return tuple(argwhere(x).T)
+
+
+@composed(numpy=np.where)
+def where(condition: Any, x: Any = None, y: Any = None) -> Any:
+    """x where the condition holds, else y. The gradient goes to the one that was chosen.
+
+    With a condition alone: the indices of the elements where it holds, an array for each axis, so that z[where(z > 0)] are z's
+    positive elements. Raises ValueError when only one of x and y is given.
+    """
+    if x is not None and y is not None:
+        return _choose(condition, x, y)
+    if x is not None or y is not None:
+        raise ValueError("where: takes both x and y, or neither")
+    return nonzero(condition)
+
+
+@differentiable(name="where", shape_hint=_shapes_match, integers=("condition",))
+def _choose(condition: Any, x: Any, y: Any, /) -> Result:
     """x where the condition holds, else y. The gradient goes to the one that was chosen."""
     return np.where(condition, x, y), (
         None,
@@ -210,25 +319,30 @@ def where(condition: Any, x: Any, y: Any, /) -> Result:
     )
 
 
-@differentiable(numpy=np.clip)
+@differentiable(numpy=np.clip, shape_hint=_shapes_match)
 def clip(x: Any, /, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Result:
-    """x, held between two bounds (either may be None); outside them the gradient is 0."""
-    low, high = a_min if min is None else min, a_max if max is None else max
-    inside = True
+    """x, held between two bounds (either may be None); outside them the gradient is 0.
+
+    The bounds are numbers or arrays, called `a_min` and `a_max` or `min` and `max`. Raises ValueError for both at once.
+    """
+    if (a_min is not None or a_max is not None) and (min is not None or max is not None):
+        raise ValueError("the bounds are a_min and a_max, or min and max, not both")
+    plain = as_array(x)
+    low, high = (
+        # (NumPy lets an integer be outside of what x can hold.)
+        bound if bound is None else int(bound) if isinstance(bound, int | np.integer) else as_beside(bound, plain.dtype)
+        for bound in (a_min if min is None else min, a_max if max is None else max)
+    )
+    inside: Any = True
     if low is not None:
-        inside = x >= low
+        inside = plain >= low
     if high is not None:
-        inside = np.logical_and(inside, x <= high)
-    y = x
-    if low is not None:
-        y = np.maximum(y, low)
-    if high is not None:
-        y = np.minimum(y, high)
-    return y, lambda g: (unbroadcast(np.where(inside, g, 0), x),)
+        inside = np.logical_and(inside, plain <= high)
+    return np.clip(plain, low, high), lambda g: (unbroadcast(np.where(inside, g, 0), x),)
 
 
 def _comparison(ufunc: np.ufunc, meaning: str) -> Any:
-    def compare(x: Any, y: Any) -> Any:
+    def compare(x: Any, y: Any, /) -> Any:
         return ufunc(x, y)
 
     compare.__name__ = ufunc.__name__

@@ -37,8 +37,8 @@ def _masked(scores: Any, mask: Any, causal: bool) -> Any:
     return scores
 
 
-@composed
-def attention_weights(query: Any, key: Any, mask: Any = None, causal: bool = False, scale: float | None = None) -> Any:
+@composed(integers=("mask",))
+def attention_weights(query: Any, key: Any, mask: Any = None, /, causal: bool = False, scale: float | None = None) -> Any:
     """The weight that each query gives to each key: softmax(query . key * scale) (Vaswani et al. 2017, arXiv:1706.03762).
 
     Args:
@@ -79,9 +79,9 @@ def _attention(query: Any, key: Any, value: Any, /, causal: bool, scale: float) 
     return y, lambda g: kernels.attention.attention_backward(query, key, value, g, logs, causal, scale)
 
 
-@composed
+@composed(integers=("mask",))
 def scaled_dot_product_attention(
-    query: Any, key: Any, value: Any, mask: Any = None, causal: bool = False, scale: float | None = None
+    query: Any, key: Any, value: Any, mask: Any = None, /, causal: bool = False, scale: float | None = None
 ) -> Any:
     """For each query, the mean of the values, weighted by `attention_weights(query, key, mask, causal, scale)`.
 
@@ -108,7 +108,7 @@ def scaled_dot_product_attention(
 
 
 @composed
-def split_heads(packed: Any, heads: int, parts: int = 3) -> tuple[Any, ...]:
+def split_heads(packed: Any, /, heads: int, parts: int = 3) -> tuple[Any, ...]:
     """Take a packed array apart: (..., time, parts * width) to `parts` arrays (..., heads, time, head_width).
 
     Three parts are queries, keys and values side by side, as one linear layer makes them; head_width is width / heads. Raises
@@ -128,7 +128,7 @@ def _parts(packed: Any, heads: int, parts: int = 3) -> list[Any]:
 
 
 @composed
-def merge_heads(x: Any) -> Any:
+def merge_heads(x: Any, /) -> Any:
     """Lay the heads' features side by side: (..., heads, time, head_width) to (..., time, heads * head_width).
 
     Raises ValueError for fewer than three axes.
@@ -185,7 +185,7 @@ def _multi_head_with_cache(packed: Any, heads: int, causal: bool, cache: Any) ->
 
 
 @composed
-def multi_head_attention(packed: Any, heads: int, causal: bool = False, cache: Any = None) -> Any:
+def multi_head_attention(packed: Any, /, heads: int, causal: bool = False, cache: Any = None) -> Any:
     """Attention of several heads, each with features of its own: (..., time, 3 width) to (..., time, width).
 
     It is `scaled_dot_product_attention` of the parts of `packed`, without taking them apart and joining their gradients.

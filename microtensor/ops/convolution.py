@@ -38,7 +38,9 @@ def _added_up(g: Any, /, length: int, stride: int, dilation: int) -> Result:
 
 
 @composed
-def conv1d(x: Any, weight: Any, bias: Any = None, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1) -> Any:
+def conv1d(
+    x: Any, weight: Any, bias: Any = None, /, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1
+) -> Any:
     """The weight, moved along the last axis of x; shapes and options are PyTorch's.
 
     Args:

@@ -17,7 +17,7 @@ def _dropout(x: Any, /, p: float, key: int) -> Result:
 
 
 @composed
-def dropout(x: Any, p: float = 0.5, rng: np.random.Generator | None = None) -> Any:
+def dropout(x: Any, /, p: float = 0.5, rng: np.random.Generator | None = None) -> Any:
     """x with each element set to 0 with chance p and the others scaled by 1 / (1 - p), which keeps the mean (Srivastava et
     al. 2014). `rng` draws a number that chooses the elements; a fresh one is made when None."""
     if not 0 <= p < 1:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import numpy as np
 
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.ops.arithmetic import unbroadcast
+from microtensor.tensor import as_inputs
 
 
-@differentiable(name="einsum")
+@differentiable(name="einsum", numbers=False)
 def _contract(*operands: Any, terms: tuple[str, ...], result: str) -> Result:
     """einsum with its subscripts parsed: a string of labels for each operand and for the result."""
     sizes: dict[str, int] = {}
@@ -45,14 +47,17 @@ def _contract(*operands: Any, terms: tuple[str, ...], result: str) -> Result:
 
 
 @composed(numpy=np.einsum)
-def einsum(subscripts: str, *operands: Any) -> Any:
+def einsum(subscripts: Any, *operands: Any, optimize: Any = None) -> Any:
     """Sums of products by Einstein's convention: `einsum("ij,jk->ik", a, b)` is a @ b. Labels that are missing on the right
-    are summed over; a label twice in one operand takes its diagonal; `...` stands for axes that broadcast.
+    are summed over; a label twice in one operand takes its diagonal; `...` stands for axes that broadcast. Labels may be
+    numbers, in a list after each operand: `einsum(a, [0, 1], b, [1, 2], [0, 2])`. `optimize`, NumPy's option, changes nothing:
+    a good order of contraction is taken in any case.
 
     Raises ValueError when the subscripts don't fit the operands.
     """
     if not isinstance(subscripts, str):
-        raise TypeError("einsum: the first argument is a string of subscripts, as in 'ij,jk->ik'")
+        subscripts, operands = _by_numbers((subscripts, *operands))
+    operands = tuple(as_inputs(operands))
     left, arrow, right = subscripts.replace(" ", "").partition("->")
     terms = left.split(",")
     shapes = [np.shape(x) for x in operands]
@@ -81,3 +86,19 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     if unknown or len(set(result)) < len(result):
         raise ValueError(f"einsum: the result {right!r} of {subscripts!r} must name labels of the operands, each once")
     return _contract(*operands, terms=tuple(terms), result=result)
+
+
+def _by_numbers(arguments: tuple[Any, ...]) -> tuple[str, tuple[Any, ...]]:
+    """The subscripts and the operands of the form that names axes by numbers."""
+    pairs, rest = arguments[: len(arguments) // 2 * 2], arguments[len(arguments) // 2 * 2 :]
+    letters = string.ascii_uppercase + string.ascii_lowercase
+
+    def labels(numbers: Any) -> str:
+        if not isinstance(numbers, list | tuple) or not all(n is Ellipsis or 0 <= n < len(letters) for n in numbers):
+            raise TypeError(
+                "einsum: takes a string of subscripts first, as in 'ij,jk->ik', or after each operand a list of numbers from 0 "
+                f"to {len(letters) - 1}, not {type(numbers).__name__}"
+            )
+        return "".join("..." if n is Ellipsis else letters[n] for n in numbers)
+
+    return ",".join(map(labels, pairs[1::2])) + "".join(f"->{labels(r)}" for r in rest), pairs[::2]

@@ -8,12 +8,12 @@ import numpy as np
 
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.ops.activations import softplus
+from microtensor.ops.arithmetic import times
 from microtensor.tensor import as_array
 
 
 def _pair(name: str, prediction: Any, target: Any) -> tuple[Any, Any]:
     """Both, checked: floats, and a target of the same shape, so that nothing broadcasts by mistake, and of the same type."""
-    prediction, target = (x if hasattr(x, "dtype") else as_array(x) for x in (prediction, target))
     if prediction.dtype.kind != "f":
         raise TypeError(f"{name}: a prediction is made of floats, not {prediction.dtype}")
     if prediction.shape != target.shape:
@@ -38,7 +38,7 @@ def _reduced(name: str, losses: Any, reduction: str) -> Any:
 
 
 @composed
-def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Any:
+def mse_loss(prediction: Any, target: Any, /, reduction: str = "mean") -> Any:
     """The squared error: (prediction - target)^2, of two Tensors or arrays of one shape.
 
     `reduction` is "mean" over all numbers (0 when there are none), "sum", or "none", which keeps the shape. Raises ValueError
@@ -49,19 +49,37 @@ def mse_loss(prediction: Any, target: Any, reduction: str = "mean") -> Any:
     return _reduced("mse_loss", difference * difference, reduction)
 
 
+def _variance(p: Any) -> Any:
+    """p (1 - p), the denominator of the gradients, held at 1e-12."""
+    return np.maximum(p * (1 - p), 1e-12)
+
+
+def _logarithms(p: Any) -> tuple[Any, Any]:
+    """log(p) and log(1 - p), of at least -100."""
+    with np.errstate(divide="ignore"):
+        return np.maximum(np.log(as_array(p)), -100), np.maximum(np.log1p(-as_array(p)), -100)
+
+
+@differentiable(name="binary_cross_entropy")
+def _log_odds(p: Any, /) -> Result:
+    """log(p) - log(1 - p), with logarithms of at least -100."""
+    log_p, log_q = _logarithms(p)
+    return log_p - log_q, lambda g: (g / _variance(p),)
+
+
 @differentiable(name="binary_cross_entropy")
 def _surprise(p: Any, target: Any, /) -> Result:
     """-target * log(p) - (1 - target) * log(1 - p), with logarithms of at least -100."""
-    with np.errstate(divide="ignore"):
-        log_p, log_q = np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
-    return -(target * log_p + (1 - target) * log_q), (
-        lambda g: g * (p - target) / np.maximum(p * (1 - p), 1e-12),
-        lambda g: g * (log_q - log_p),
+    log_p, log_q = _logarithms(p)
+    certain = as_array(target)
+    return -(certain * log_p + (1 - certain) * log_q), (
+        lambda g: g * (p - target) / _variance(p),
+        lambda g: -g * _log_odds(p),
     )
 
 
 @composed
-def binary_cross_entropy(probability: Any, target: Any, reduction: str = "mean") -> Any:
+def binary_cross_entropy(probability: Any, target: Any, /, reduction: str = "mean") -> Any:
     """The surprise of a model that gave each yes a probability: -log(p) where the target is 1, -log(1 - p) where it is 0.
 
     Args:
@@ -83,11 +101,12 @@ def binary_cross_entropy(probability: Any, target: Any, reduction: str = "mean")
 
 
 @composed
-def binary_cross_entropy_with_logits(logits: Any, target: Any, reduction: str = "mean") -> Any:
+def binary_cross_entropy_with_logits(logits: Any, target: Any, /, reduction: str = "mean") -> Any:
     """`binary_cross_entropy` of sigmoid(logits), without overflow and exact for probabilities near 0 and 1.
 
     Takes and raises what it does, but logits may have any size.
     """
     logits, target = _pair("binary_cross_entropy_with_logits", logits, target)
-    losses = target * softplus(-logits) + (1 - target) * softplus(logits)
+    with np.errstate(invalid="ignore"):  # no part of an infinite loss is none
+        losses = times(target, softplus(-logits)) + times(1 - target, softplus(logits))
     return _reduced("binary_cross_entropy_with_logits", losses, reduction)

@@ -19,7 +19,11 @@ def _matmul_shapes(x: Any, y: Any) -> str:
     inner = y[-2] if len(y) > 1 else y[0]
     if x[-1] != inner:
         return f"the rows of the first have {x[-1]} elements and the columns of the second {inner}, which must be equal"
-    return "the axes before the last two must be equal, or one of them 1"
+    try:
+        np.broadcast_shapes(x[:-2], y[:-2])
+    except ValueError:
+        return "the axes before the last two must be equal, or one of them 1"
+    return ""
 
 
 def _product(x: Any, y: Any) -> Any:
@@ -33,7 +37,7 @@ def _matmul_of_few_rows(x: Any, y: Any) -> Any:
     return np.matmul(x, y) if config.few_rows(x) else None
 
 
-@differentiable(numpy=np.matmul, shape_hint=_matmul_shapes, few_rows=_matmul_of_few_rows)
+@differentiable(numpy=np.matmul, numbers=False, shape_hint=_matmul_shapes, few_rows=_matmul_of_few_rows)
 def matmul(x: Any, y: Any, /) -> Result:
     """The matrix product x @ y, over the last two axes; the axes before them broadcast. A vector is a row on the left and
     a column on the right."""
@@ -60,7 +64,7 @@ def matmul(x: Any, y: Any, /) -> Result:
 
 
 @composed(numpy=np.dot)
-def dot(x: Any, y: Any) -> Any:
+def dot(x: Any, y: Any, /) -> Any:
     """matmul of vectors and matrices, by NumPy's other name for it; more axes are refused, as NumPy treats them otherwise.
 
     Raises ValueError for arrays with more than two axes.

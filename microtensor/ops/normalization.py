@@ -62,14 +62,14 @@ def _normalise(name: str, x: Any, weight: Any, bias: Any, centre: bool, eps: flo
 
 
 @composed
-def layer_norm(x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(x: Any, weight: Any = None, bias: Any = None, /, eps: float = 1e-5) -> Any:
     """Each row of x (..., features) shifted to mean 0 and scaled to variance 1, then scaled by weight and shifted by
     bias, both (features,) or None (Ba et al. 2016, arXiv:1607.06450). `eps` keeps a constant row finite."""
     return _normalise("layer_norm", x, weight, bias, True, eps)
 
 
 @composed
-def rms_norm(x: Any, weight: Any = None, eps: float = 1e-6) -> Any:
+def rms_norm(x: Any, weight: Any = None, /, eps: float = 1e-6) -> Any:
     """Each row of x (..., features) divided by its root mean square, then scaled by weight (features,) or None (Zhang and
     Sennrich 2019, arXiv:1910.07467)."""
     return _normalise("rms_norm", x, weight, None, False, eps)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from microtensor.differentiable import Result, differentiable, not_differentiable
+from microtensor.ops.arithmetic import times
 from microtensor.ops.shape import broadcast_to
 from microtensor.tensor import Tensor, as_array
 
@@ -43,15 +44,15 @@ def _count(shape: tuple[int, ...], axis: Any) -> int:
     return math.prod(shape[a] for a in _axes(axis, len(shape)))
 
 
-@differentiable(linear=True, numpy=(np.sum, (np.add, "reduce")))
-def sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
+@differentiable(linear=True, name="sum")
+def _sum(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The sum."""
     shape = x.shape
     return np.add.reduce(x, axis=axis, keepdims=keepdims), lambda g: (_spread(g, shape, axis),)
 
 
-@differentiable(linear=True, numpy=np.mean)
-def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
+@differentiable(linear=True, name="mean")
+def _mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The sum divided by the number of elements; NaN when there are none."""
     shape = x.shape
     total = np.add.reduce(x, axis=axis, keepdims=keepdims)
@@ -59,8 +60,8 @@ def mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     return total / n if n else total * np.nan, lambda g: (_spread(g / n if n else g, shape, axis),)
 
 
-@differentiable(numpy=np.var)
-def var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
+@differentiable(name="var", unbounded=True)
+def _var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
     """The mean squared distance from the mean, dividing by n - ddof."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
     degrees = builtins.max(_count(x.shape, axis) - ddof, 0)
@@ -68,56 +69,72 @@ def var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> R
     return y, lambda g: (_kept(g, x.shape, axis) * (2 / degrees if degrees else np.nan) * spread,)
 
 
-@differentiable(numpy=np.std)
-def std(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
+@differentiable(name="std", unbounded=True)
+def _std(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
     """The square root of the variance. Where all elements are equal the gradient is taken as 0."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
     y = np.sqrt(np.var(x, axis=axis, ddof=ddof, keepdims=True))
     degrees = builtins.max(_count(x.shape, axis) - ddof, 0)
     value = y if keepdims else y.reshape(np.add.reduce(as_array(x), axis=axis).shape)
-    return value, lambda g: (_kept(g, x.shape, axis) * spread / (degrees * np.where(y == 0, 1, y)),)
+    equal = as_array(y) == 0
+
+    def pullback(g: Any) -> tuple[Any]:
+        slope = spread / (degrees * np.where(equal, 1, y))
+        return (np.where(equal, 0, _kept(g, x.shape, axis) * slope),)
+
+    return value, pullback
 
 
 def _extreme(x: Any, y: Any, axis: Any, keepdims: bool) -> Any:
     """The value and pullback of max or min: those elements that reach it share the gradient equally."""
 
     def pullback(g: Any) -> tuple[Any]:
-        reached = np.equal(x, _kept(y, x.shape, axis))
+        values, extreme = as_array(x), _kept(as_array(y), x.shape, axis)
+        reached = (values == extreme) | (np.isnan(values) & np.isnan(extreme))
         weight = reached.astype(g.dtype)
         return (weight * (_kept(g, x.shape, axis) / weight.sum(axis=axis, keepdims=True)),)
 
     return y, pullback
 
 
-@differentiable(numpy=(np.max, (np.maximum, "reduce")), shape_hint="an empty axis has no largest element")
+@differentiable(numpy=(np.max, (np.maximum, "reduce")), shape_hint={"zero-size": "an empty axis has no largest element"})
 def max(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The largest element; equal ones share the gradient."""
     return _extreme(x, np.maximum.reduce(x, axis=axis, keepdims=keepdims), axis, keepdims)
 
 
-@differentiable(numpy=(np.min, (np.minimum, "reduce")), shape_hint="an empty axis has no smallest element")
+@differentiable(numpy=(np.min, (np.minimum, "reduce")), shape_hint={"zero-size": "an empty axis has no smallest element"})
 def min(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The smallest element; equal ones share the gradient."""
     return _extreme(x, np.minimum.reduce(x, axis=axis, keepdims=keepdims), axis, keepdims)
 
 
-@differentiable(numpy=(np.prod, (np.multiply, "reduce")))
+def _product_of_others(rows: Any) -> Any:
+    """For each element of a row the product of the others. (To divide the whole product by it would lose what the product can't
+    hold: zeros, and numbers too small or too large.)"""
+    if isinstance(rows, Tensor):
+        # Each element has a row of its own that leaves it out; products of that can be differentiated again.
+        return np.multiply.reduce(np.where(np.eye(rows.shape[-1], dtype=bool), 1, rows[..., None, :]), axis=-1)
+    left, right = (np.ones(rows.shape, np.float64) for _ in range(2))
+    np.multiply.accumulate(rows[..., :-1], axis=-1, out=left[..., 1:])
+    np.multiply.accumulate(rows[..., :0:-1], axis=-1, out=right[..., -2::-1])
+    return (left * right).astype(rows.dtype)
+
+
+@differentiable(numpy=(np.prod, (np.multiply, "reduce")), unbounded=True)
 def prod(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The product. Its derivative in one element is the product of the others, also where an element is 0."""
     y = np.multiply.reduce(x, axis=axis, keepdims=keepdims)
 
     def pullback(g: Any) -> tuple[Any]:
-        g = _kept(g, x.shape, axis)
-        if np.all(as_array(x)):
-            return (g * (_kept(y, x.shape, axis) / x),)
-        # Lay the folded axes out as one, last; then give each element a row of its own that leaves it out.
+        # Lay the folded axes out as one, last.
         folded = _axes(axis, x.ndim)
         order = [i for i in range(x.ndim) if i not in folded] + list(folded)
         moved = x.transpose(order)
         n = _count(x.shape, axis)
-        rows = moved.reshape((*moved.shape[: x.ndim - len(folded)], 1, n))
-        others = np.multiply.reduce(np.where(np.eye(n, dtype=bool), 1, rows), axis=-1)
-        return (g * others.reshape(moved.shape).transpose(np.argsort(order).tolist()),)
+        rows = moved.reshape((*moved.shape[: x.ndim - len(folded)], n))
+        others = _product_of_others(rows).reshape(moved.shape).transpose(np.argsort(order).tolist())
+        return (times(_kept(g, x.shape, axis), others),)
 
     return y, pullback
 
@@ -142,22 +159,33 @@ def largest_or_zero(x: Any, axis: Any) -> np.ndarray:
     """
     if x.dtype.kind != "f":
         raise TypeError(f"needs floats, not {x.dtype}")
-    largest = np.maximum.reduce(as_array(x), axis=axis, keepdims=True, initial=-np.inf)
+    largest: Any = np.maximum.reduce(as_array(x), axis=axis, keepdims=True, initial=-np.inf)
     return np.where(largest == -np.inf, 0, largest).astype(x.dtype)
 
 
-@differentiable
+@differentiable(unbounded=True)
 def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
-    """log(sum(e^x)), without overflow; -inf where all elements are -inf, with a gradient of 0."""
+    """log(sum(e^x)), without overflow; -inf where all elements are -inf, with a gradient of 0. Elements that are inf share
+    the gradient."""
     shift = largest_or_zero(x, axis)
-    shift = np.where(shift == np.inf, 0, shift)
-    y = np.log(np.add.reduce(np.exp(x - shift), axis=axis, keepdims=True)) + shift
+    infinite = shift == np.inf
+    total = np.add.reduce(np.exp(np.where(infinite, 0, x - np.where(infinite, 0, shift))), axis=axis, keepdims=True)
+    nothing = as_array(total) == 0
+    log = np.log(np.where(nothing, 1, total)) + shift
+    y = np.where(nothing, -np.inf, log)
     value = y if keepdims else y.reshape(np.add.reduce(as_array(x), axis=axis).shape)
-    total = np.where(as_array(y) == -np.inf, 0, y)
-    return value, lambda g: (_kept(g, x.shape, axis) * np.exp(x - total),)
+
+    def pullback(g: Any) -> tuple[Any]:
+        share = np.exp(np.where(infinite, 0, x - np.where(infinite, 0, log)))
+        if np.any(infinite):
+            largest = (as_array(x) == np.inf).astype(x.dtype)
+            share = np.where(infinite, largest / np.maximum(largest.sum(axis=axis, keepdims=True), 1), share)
+        return (_kept(g, x.shape, axis) * share,)
+
+    return value, pullback
 
 
 @not_differentiable(numpy=np.argmax)
-def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def argmax(x: Any, /, axis: Any = None, keepdims: bool = False) -> Any:
     """The index of the (first) largest element, along an axis or in the flattened array."""
     return np.argmax(x, axis=axis, keepdims=keepdims)

@@ -11,17 +11,28 @@ from typing import Any
 import numpy as np
 
 from microtensor.differentiable import Result, composed, differentiable
+from microtensor.tensor import as_inputs
 
 
-@differentiable(linear=True, numpy=np.reshape, shape_hint="the new shape must hold as many elements as the old one")
-def reshape(x: Any, /, shape: Any) -> Result:
-    """x with another shape and the same elements in the same (row-major) order; one length may be -1."""
+@differentiable(
+    linear=True, numpy=np.reshape, shape_hint={"cannot reshape": "the new shape must hold as many elements as the old one"}
+)
+def reshape(x: Any, /, shape: Any, order: str = "C") -> Result:
+    """x with another shape and the same elements in the same order; one length may be -1.
+
+    The order is "C", row after row, or "F", column after column (the first index runs fastest). Raises ValueError for another.
+    """
     before = x.shape
-    return x.reshape(shape), lambda g: (g.reshape(before),)
+    if order == "C":
+        return x.reshape(shape), lambda g: (g.reshape(before),)
+    if order != "F":
+        raise ValueError(f'the order of the elements is "C" or "F", not {order!r}')
+    backwards = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)[::-1]
+    return x.transpose().reshape(backwards).transpose(), lambda g: (g.transpose().reshape(before[::-1]).transpose(),)
 
 
 @composed
-def flatten(x: Any, start: int = 0, end: int = -1) -> Any:
+def flatten(x: Any, /, start: int = 0, end: int = -1) -> Any:
     """x with its axes from `start` to `end`, both included, joined to one: all of them, unless told otherwise."""
     if x.ndim == 0:
         return reshape(x, (1,))
@@ -34,28 +45,29 @@ def flatten(x: Any, start: int = 0, end: int = -1) -> Any:
 @differentiable(linear=True, numpy=np.transpose, shape_hint="axes= must name each axis once")
 def transpose(x: Any, /, axes: Any = None) -> Result:
     """x with its axes in another order; reversed when `axes` is None."""
+    y = x.transpose(axes)
     back = None if axes is None else tuple(np.argsort([axis % x.ndim for axis in axes]).tolist())
-    return x.transpose(axes), lambda g: (g.transpose() if back is None else g.transpose(back),)
+    return y, lambda g: (g.transpose() if back is None else g.transpose(back),)
 
 
 @composed(numpy=np.swapaxes)
-def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
+def swapaxes(x: Any, /, axis1: int, axis2: int) -> Any:
     """x with two axes exchanged."""
     axes = list(range(x.ndim))
-    try:
-        axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
-    except IndexError:
-        raise ValueError(f"swapaxes: an array of shape {x.shape} has no axes {axis1} and {axis2}") from None
+    (first,), (second,) = _normalized(axis1, x.ndim, "swapaxes"), _normalized(axis2, x.ndim, "swapaxes")
+    axes[first], axes[second] = second, first
     return transpose(x, axes)
 
 
-@differentiable(linear=True, numpy=np.broadcast_to, shape_hint="each axis must have the wanted length or 1, from the right")
+@differentiable(
+    linear=True, numpy=np.broadcast_to, shape_hint={"broadcast": "each axis must have the wanted length or 1, from the right"}
+)
 def broadcast_to(x: Any, /, shape: Any) -> Result:
     """x repeated along its axes of length 1 (and along new axes on the left) to the given shape, in memory of its own."""
-    x = np.asarray(x)
+    shape = (shape,) if isinstance(shape, int | np.integer) else tuple(shape)
     extra = len(shape) - x.ndim
     if extra < 0:
-        raise ValueError(f"an array with {x.ndim} axes can't be broadcast to {tuple(shape)}")
+        raise ValueError(f"an array with {x.ndim} axes can't be broadcast to {shape}")
     before = x.shape
     y = np.empty(shape, x.dtype)
     y[...] = x
@@ -65,15 +77,18 @@ def broadcast_to(x: Any, /, shape: Any) -> Result:
 
 def _normalized(axis: int | Sequence[int], ndim: int, name: str) -> tuple[int, ...]:
     """Axes counted from the left, checked."""
-    axes = (axis,) if isinstance(axis, int | np.integer) else tuple(axis)
+    axes = tuple(map(operator.index, axis)) if isinstance(axis, list | tuple) else (operator.index(axis),)  # type: ignore[arg-type]
     for a in axes:
         if not -ndim <= a < ndim:
-            raise ValueError(f"{name}: axis {a} is out of range for {ndim} axes")
-    return tuple(operator.index(a) % ndim for a in axes)
+            raise np.exceptions.AxisError(f"{name}: axis {a} is out of range for {ndim} axes")
+    found = tuple(a % ndim for a in axes)
+    if len(set(found)) < len(found):
+        raise ValueError(f"{name}: an axis is named twice in {axis}")
+    return found
 
 
 @composed(numpy=np.squeeze)
-def squeeze(x: Any, axis: Any = None) -> Any:
+def squeeze(x: Any, /, axis: Any = None) -> Any:
     """x without its axes of length 1, or without those named, which must have length 1."""
     named = [i for i, n in enumerate(x.shape) if n == 1] if axis is None else _normalized(axis, x.ndim, "squeeze")
     for i in named:
@@ -83,17 +98,20 @@ def squeeze(x: Any, axis: Any = None) -> Any:
 
 
 @composed(numpy=np.expand_dims)
-def expand_dims(x: Any, axis: Any) -> Any:
+def expand_dims(x: Any, /, axis: Any) -> Any:
     """x with new axes of length 1 at the given positions of the result."""
-    count = 1 if isinstance(axis, int | np.integer) else len(axis)
+    count = len(axis) if isinstance(axis, list | tuple) else 1
     new = _normalized(axis, x.ndim + count, "expand_dims")
-    if len(set(new)) < count:
-        raise ValueError(f"expand_dims: an axis is named twice in {axis}")
     lengths = iter(x.shape)
     return reshape(x, tuple(1 if i in new else next(lengths) for i in range(x.ndim + count)))
 
 
-@differentiable(linear=True, name="concatenate", shape_hint="all axes but the joined one must be equal")
+@differentiable(
+    linear=True,
+    name="concatenate",
+    numbers=False,
+    shape_hint={"must match exactly": "all axes but the joined one must be equal"},
+)
 def _join(*arrays: Any, axis: Any) -> Result:
     """Arrays end to end along an axis."""
     y = np.concatenate(arrays, axis)
@@ -107,25 +125,34 @@ def _join(*arrays: Any, axis: Any) -> Result:
 
 
 @composed(numpy=np.concatenate)
-def concatenate(arrays: Sequence[Any], axis: int | None = 0) -> Any:
-    """Arrays joined end to end along an axis; flattened first when it is None."""
-    if axis is None:
-        return _join(*(a.reshape((-1,)) for a in arrays), axis=0)
-    return _join(*arrays, axis=axis)
+def concatenate(arrays: Sequence[Any], axis: int | None = 0, *, dtype: Any = None, casting: str = "same_kind") -> Any:
+    """Arrays joined end to end along an axis; flattened first when it is None.
+
+    `dtype` is the result's type, if another is wanted. Raises TypeError where `casting` (NumPy's rule) doesn't allow it.
+    """
+    parts = as_inputs(arrays)
+    y = _join(*(a.reshape((-1,)) for a in parts), axis=0) if axis is None else _join(*parts, axis=axis)
+    if dtype is None or y.dtype == dtype:
+        return y
+    if not np.can_cast(y.dtype, dtype, casting):  # type: ignore[arg-type]
+        raise TypeError(f"concatenate: casting={casting!r} doesn't allow {y.dtype} to become {np.dtype(dtype)}")
+    return y.astype(dtype)
 
 
 @composed(numpy=np.stack)
-def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
+def stack(arrays: Sequence[Any], axis: int = 0, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     """Arrays of one shape joined along a new axis."""
-    shapes = {np.shape(a) for a in arrays}
+    parts = as_inputs(arrays)
+    shapes = {a.shape for a in parts}
     if len(shapes) != 1:
         listed = " and ".join(map(str, sorted(shapes))) or "none given"
         raise ValueError(f"stack: all arrays must have the same shape, but the shapes are {listed}")
-    return _join(*(expand_dims(a, axis) for a in arrays), axis=axis)
+    _normalized(axis, parts[0].ndim + 1, "stack")
+    return concatenate([expand_dims(a, axis) for a in parts], axis, dtype=dtype, casting=casting)
 
 
 @composed(numpy=np.split)
-def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
+def split(x: Any, /, indices_or_sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     """x cut along an axis: into that many equal pieces, or at the given positions."""
     (axis,) = _normalized(axis, x.ndim, "split")
     length = x.shape[axis]
@@ -140,25 +167,43 @@ def split(x: Any, indices_or_sections: int | Sequence[int], axis: int = 0) -> li
     return [x[(*before, slice(a, b))] for a, b in itertools.pairwise(cuts)]
 
 
-@differentiable(linear=True, numpy=np.pad, shape_hint="pad_width is a number, (before, after), or a pair for each axis")
-def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: float = 0) -> Result:
-    """x with a border of a constant: `pad_width` wide, or (before, after), or such a pair for each axis."""
-    if mode != "constant":
-        raise ValueError(f'only mode="constant" can be differentiated, not {mode!r}')
-    widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
+@composed(numpy=np.pad)
+def pad(x: Any, /, pad_width: Any, mode: str = "constant", constant_values: Any = 0) -> Any:
+    """x with a border: `pad_width` wide, or (before, after), or such a pair for each axis.
+
+    The mode says what it is made of: "constant" of a constant, "edge" of the outermost elements, "reflect" of those that a
+    mirror on the outermost ones shows, "symmetric" of those that a mirror beyond them shows, "wrap" of the other end's. Raises
+    ValueError for another.
+    """
+    if mode == "constant":
+        return _pad_with_constant(x, pad_width, constant_values)
+    if mode not in ("edge", "reflect", "symmetric", "wrap"):
+        raise ValueError(f'pad: the mode is "constant", "edge", "reflect", "symmetric" or "wrap", not {mode!r}')
+    for axis, widths in enumerate(np.broadcast_to(pad_width, (x.ndim, 2)).tolist() if x.ndim else []):
+        x = x[(slice(None),) * axis + (np.pad(np.arange(x.shape[axis]), widths, mode=mode),)]
+    return x
+
+
+@differentiable(
+    linear=True, name="pad", shape_hint={"broadcast": "pad_width is a number, (before, after), or a pair for each axis"}
+)
+def _pad_with_constant(x: Any, /, pad_width: Any, constant_values: Any) -> Result:
+    """x with a border of a constant."""
+    widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist() if x.ndim else []
     inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, x.shape, strict=True))
-    return np.pad(x, widths, constant_values=constant_values), lambda g: (g[inner],)
+    y = np.pad(x, widths, constant_values=constant_values) if x.ndim else x
+    return y, lambda g: (g[inner],)
 
 
 @composed(numpy=np.flip)
-def flip(x: Any, axis: Any = None) -> Any:
+def flip(x: Any, /, axis: Any = None) -> Any:
     """x in reverse order along the named axes, or along all."""
     reverse = range(x.ndim) if axis is None else _normalized(axis, x.ndim, "flip")
     return x[tuple(slice(None, None, -1) if i in reverse else slice(None) for i in range(x.ndim))]
 
 
 @composed(numpy=np.repeat)
-def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
+def repeat(x: Any, /, repeats: Any, axis: int | None = None) -> Any:
     """Each element (or each slice along the axis) repeated in place; x is flattened when the axis is None."""
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
@@ -167,15 +212,15 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
 
 
 @composed(numpy=np.tril)
-def tril(x: Any, k: int = 0) -> Any:
+def tril(x: Any, /, k: int = 0) -> Any:
     """The lower triangle of the last two axes, up to the k-th diagonal; 0 above it."""
-    return np.where(np.tri(*_matrix(x, "tril"), k=k, dtype=bool), x, 0)
+    return np.where(np.tri(*_matrix(x, "tril"), k=k, dtype=bool), x, x.dtype.type(0))
 
 
 @composed(numpy=np.triu)
-def triu(x: Any, k: int = 0) -> Any:
+def triu(x: Any, /, k: int = 0) -> Any:
     """The upper triangle of the last two axes, from the k-th diagonal on; 0 below it."""
-    return np.where(np.tri(*_matrix(x, "triu"), k=k - 1, dtype=bool), 0, x)
+    return np.where(np.tri(*_matrix(x, "triu"), k=k - 1, dtype=bool), x.dtype.type(0), x)
 
 
 def _matrix(x: Any, name: str) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from microtensor.ops.reduction import largest_or_zero
 
 def _by_kernel(x: Any, axis: Any) -> bool:
     """Tell if the softmax of x is the kernel's: rows of an array of floats."""
-    return config.is_float_array(x) and x.size > 0 and axis in (-1, x.ndim - 1)
+    return config.is_float_array(x) and x.size > 0 and x.ndim > 0 and axis in (-1, x.ndim - 1)
 
 
 #: The lowest number and 1 in each type. (NumPy takes an array without axes in half the time of a Python number.)

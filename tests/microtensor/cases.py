@@ -6,12 +6,18 @@ from typing import Any
 
 import numpy as np
 from drawing import (
+    appended,
+    arrowed,
     attended,
     bordered,
     broadcast,
     classified,
     compared,
+    contracted,
     convolved,
+    corrected,
+    diagonals,
+    differences,
     einsums,
     filled,
     folded,
@@ -21,26 +27,40 @@ from drawing import (
     last_axis,
     looked_up,
     many_heads,
+    masked,
     matrices,
+    mirrored,
+    moved,
     new_axes,
     normalised,
+    normed,
     one,
     ones,
     packed,
+    pairs,
     pieces,
+    placed,
     projected,
     reshaped,
+    rolled,
+    running,
     several_axes,
+    stacked,
     taken,
+    tiles,
     times,
     transposed,
+    turned,
     two_axes,
+    uneven_pieces,
+    vectors,
     wider,
     with_zeros,
 )  # fmt: skip
 from hypothesis import strategies as st
 
 import microtensor as mt
+from microtensor.ops.linear_algebra import trace
 
 # What the ops that NumPy doesn't have should give
 
@@ -64,18 +84,20 @@ def gelu(x, approximate="none"):
     return x * normal_cdf(x)
 
 
-def cross_entropy(logits, target, ignore_index=-100, label_smoothing=0.0, reduction="mean"):
+def cross_entropy(logits, target, ignore_index=-100, label_smoothing=0.0, reduction="mean", weight=1.0):
     log_p = np.log(softmax(logits))
     classes = logits.shape[-1]
+    weight = np.broadcast_to(weight, classes)
     if target.dtype.kind == "f":
         counts, p = np.ones(target.shape[:-1], bool), target
     else:
         counts = target != ignore_index
         p = np.eye(classes)[np.where(counts, target, 0)]
-    losses = -np.sum(((1 - label_smoothing) * p + label_smoothing / classes) * log_p, axis=-1) * counts
+    losses = -np.sum(((1 - label_smoothing) * p + label_smoothing / classes) * weight * log_p, axis=-1) * counts
     if reduction == "none":
         return losses
-    return losses.sum() / max(counts.sum(), 1) if reduction == "mean" else losses.sum()
+    total = (counts if target.dtype.kind == "f" else weight[np.where(counts, target, 0)] * counts).sum()
+    return losses.sum() / (total or 1) if reduction == "mean" else losses.sum()
 
 
 def reduced(losses, reduction):
@@ -198,6 +220,26 @@ def joined_pieces(f):
     return lambda x, **options: (np.concatenate)(f(x, **options)[::-1], axis=options["axis"])
 
 
+def joined_flat(f):
+    """One array of all that a function of several arrays gives."""
+    return lambda *xs, **options: np.concatenate([x.reshape(-1) for x in f(*xs, **options)])
+
+
+def put_along_axis(x, values, indices, axis):
+    y = x.copy()
+    np.put_along_axis(y, indices, values, axis)
+    return y
+
+
+def by_numbers(f):
+    return lambda x, y: f(x, [0, 3, ...], y, [3, 1, ...], [1, 0, ...])
+
+
+def elementwise(name, low=-2.0, high=2.0):
+    """The case of a function of one number, within those bounds."""
+    return Case(name, one(low=low, high=high), getattr(np, name))
+
+
 SMOOTH = one()
 POSITIVE = one(low=0.3, high=2.0)
 CASES = [
@@ -217,6 +259,19 @@ CASES = [
     Case("sin", SMOOTH, np.sin),
     Case("cos", SMOOTH, np.cos),
     Case("tanh", SMOOTH, np.tanh),
+    *(elementwise(name) for name in ("sinh", "cosh", "arctan", "arcsinh", "exp2", "expm1", "square", "positive", "nan_to_num")),
+    *(elementwise(name, -0.9, 0.9) for name in ("arcsin", "arccos", "arctanh")),
+    *(elementwise(name, 0.3) for name in ("log2", "log10", "reciprocal")),
+    elementwise("tan", -1.2, 1.2),
+    elementwise("arccosh", 1.2, 3.0),
+    Case("arctan2", broadcast(2), np.arctan2),
+    Case("hypot", broadcast(2), np.hypot),
+    Case("copysign", broadcast(2), np.copysign),
+    Case("remainder", broadcast(2, 2.1, 3.9), np.remainder),
+    Case("remainder", SMOOTH, None, lambda x: mt.remainder(x, 2.2), lambda x: np.remainder(x, 2.2)),
+    Case("fmax", broadcast(2), np.fmax),
+    Case("fmin", broadcast(2), np.fmin),
+    Case("logaddexp2", broadcast(2), np.logaddexp2),
     Case("sigmoid", SMOOTH, lambda x: 1 / (1 + np.exp(-x))),
     Case("relu", SMOOTH, lambda x: np.maximum(x, 0)),
     Case("silu", SMOOTH, lambda x: x / (1 + np.exp(-x))),
@@ -231,7 +286,13 @@ CASES = [
     Case("clip", one(lambda draw, _: {"min": -0.5, "max": np.array(0.7)}), None, None, lambda x, min, max: np.clip(x, min, max)),
     Case("astype", SMOOTH, None, lambda x: mt.astype(x, np.float64), lambda x: x.astype(np.float64)),
     Case("sum", one(folded), np.sum),
+    Case("sum", one(masked), np.sum, lambda x, **o: mt.sum(x, initial=2.0, **o), lambda x, **o: np.sum(x, initial=2.0, **o)),
     Case("mean", filled(one(folded)), np.mean),
+    Case("mean", one(masked, min_dims=1, min_side=2), np.mean),
+    Case("var", one(masked, min_dims=1, min_side=2), np.var),
+    Case("std", one(masked, min_dims=1, min_side=2), np.std),
+    Case("var", one(corrected, min_dims=1, min_side=3), np.var),
+    Case("std", one(corrected, min_dims=1, min_side=3), np.std),
     Case("var", filled(one(folded), 2), np.var),
     Case("var", filled(one(folded), 2), np.var, lambda x, **o: x.var(ddof=1, **o), lambda x, **o: x.var(ddof=1, **o)),
     Case("std", filled(one(folded), 2), np.std),
@@ -240,11 +301,32 @@ CASES = [
     Case("prod", one(folded), np.prod),
     Case("prod", one(folded).map(with_zeros), np.prod),
     Case("cumsum", one(lambda draw, shape: {"axis": draw(st.none() | st.integers(-len(shape), len(shape) - 1)) if shape else None}), np.cumsum),
+    Case("cumprod", one(running), np.cumprod),
+    Case("cumprod", one(running).map(with_zeros), np.cumprod),
+    Case("sort", one(running, min_dims=1), np.sort),
     Case("logsumexp", filled(one(folded)), logsumexp),
     Case("matmul", matrices(), np.matmul),
     Case("dot", matrices().filter(lambda case: max(x.ndim for x in case[0]) <= 2), np.dot),
     Case("einsum", einsums(), None, lambda *xs, subscripts: mt.einsum(subscripts, *xs), lambda *xs, subscripts: np.einsum(subscripts, *xs)),
+    Case("einsum", pairs((2, 3), (3, 2)), None, by_numbers(mt.einsum), by_numbers(np.einsum)),
+    Case("einsum", pairs((2, 3), (3, 2)), None, lambda x, y: mt.einsum("ij,jk", x, y, optimize=True), np.dot),
+    Case("tensordot", contracted(), np.tensordot),
+    Case("inner", pairs((2, 3), (4, 3)), np.inner),
+    Case("inner", pairs((3,), (3,)), np.inner),
+    Case("inner", pairs((), (2, 3)), np.inner),
+    Case("outer", pairs((2, 2), (3,)), np.outer),
+    Case("outer", pairs((), (0,)), np.outer),
+    Case("kron", pairs((2, 3), (3, 1)), np.kron),
+    Case("kron", pairs((2,), (3, 1, 2)), np.kron),
+    Case("cross", vectors(), np.cross),
+    Case("cross", pairs((3, 2), (2, 3)), None, lambda x, y: mt.cross(x, y, 0, 1, 0), lambda x, y: np.cross(x, y, 0, 1, 0)),
+    Case("diag", one(lambda draw, _: {"k": draw(st.integers(-2, 2))}, min_dims=1, max_dims=2), np.diag),
+    Case("diagonal", one(diagonals, min_dims=2), np.diagonal),
+    Case("trace", one(diagonals, min_dims=2), np.trace, trace),
+    Case("norm", normed(), np.linalg.norm),
     Case("reshape", reshaped(), np.reshape),
+    Case("reshape", reshaped(), None, lambda x, shape: mt.reshape(x, shape, order="F"), lambda x, shape: x.reshape(shape, order="F")),
+    Case("ravel", one(lambda draw, _: {"order": draw(st.sampled_from("CF"))}), np.ravel),
     Case("flatten", one(joined_axes), flatten),
     Case("transpose", one(transposed), np.transpose),
     Case("swapaxes", one(two_axes, min_dims=1), np.swapaxes),
@@ -252,9 +334,28 @@ CASES = [
     Case("squeeze", one(ones), np.squeeze),
     Case("expand_dims", one(new_axes), np.expand_dims),
     Case("concatenate", joined(), np.concatenate, with_list(mt.concatenate), with_list(np.concatenate)),
+    Case("append", appended(), np.append),
+    Case("vstack", stacked(0), np.vstack, with_list(mt.vstack), with_list(np.vstack)),
+    Case("hstack", stacked(1), np.hstack, with_list(mt.hstack), with_list(np.hstack)),
+    Case("dstack", stacked(2), np.dstack, with_list(mt.dstack), with_list(np.dstack)),
+    Case("column_stack", stacked(1, 2), np.column_stack, with_list(mt.column_stack), with_list(np.column_stack)),
+    *(Case(name, SMOOTH, getattr(np, name)) for name in ("atleast_1d", "atleast_2d", "atleast_3d")),
+    Case("atleast_2d", pairs((), (3,)), None, joined_flat(mt.atleast_2d), joined_flat(np.atleast_2d)),
+    Case("meshgrid", arrowed(), None, joined_flat(mt.meshgrid), joined_flat(np.meshgrid)),
+    Case("tile", one(tiles), np.tile),
+    Case("roll", one(rolled), np.roll),
+    Case("moveaxis", one(moved, min_dims=1), np.moveaxis),
+    Case("diff", one(differences, min_dims=1), np.diff),
+    Case("diff", pairs((2, 3), (2, 1)), None, lambda x, y: mt.diff(x, prepend=y, append=0.5), lambda x, y: np.diff(x, prepend=y, append=0.5)),
+    Case("fliplr", one(min_dims=2), np.fliplr),
+    Case("flipud", one(min_dims=1), np.flipud),
+    Case("rot90", one(turned, min_dims=2), np.rot90),
+    Case("array_split", one(uneven_pieces, min_dims=1), np.array_split, joined_pieces(mt.array_split), joined_pieces(np.array_split)),
+    Case("put_along_axis", placed(), None, lambda x, values, indices, axis: mt.put_along_axis(x, indices, values, axis), put_along_axis),
     Case("stack", joined(same=True), np.stack, with_list(mt.stack), with_list(np.stack)),
     Case("split", one(pieces, min_dims=1), np.split, joined_pieces(mt.split), joined_pieces(np.split)),
     Case("pad", one(bordered, min_dims=1), np.pad),
+    Case("pad", one(mirrored, min_dims=1, min_side=1), np.pad),
     Case("flip", one(several_axes, min_dims=1), np.flip),
     Case("repeat", one(times, min_dims=1), np.repeat),
     Case("tril", one(lambda draw, _: {"k": draw(st.integers(-2, 2))}, min_dims=2), np.tril),
@@ -266,6 +367,8 @@ CASES = [
     Case("log_softmax", one(last_axis, min_dims=1), lambda x, axis: np.log(softmax(x, axis))),
     Case("cross_entropy", classified(), cross_entropy),
     Case("cross_entropy", classified(soft=True), cross_entropy),
+    Case("cross_entropy", classified(weighted=True), cross_entropy),
+    Case("cross_entropy", classified(soft=True, weighted=True), cross_entropy),
     Case("mse_loss", compared(), lambda x, y, reduction: reduced((x - y) ** 2, reduction)),
     Case("binary_cross_entropy", compared(0.1, 0.9), binary_cross_entropy),
     Case("binary_cross_entropy_with_logits", compared(), lambda x, y, reduction: binary_cross_entropy(1 / (1 + np.exp(-x)), y, reduction)),

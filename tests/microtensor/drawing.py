@@ -167,7 +167,7 @@ def taken(draw, along=False):
 
 
 @st.composite
-def classified(draw, soft=False):
+def classified(draw, soft=False, weighted=False):
     """Logits and targets, some of them ignored."""
     shape = draw(shapes(min_dims=1, max_dims=3))
     shape = (*shape[:-1], draw(st.integers(1, 5)))
@@ -176,6 +176,8 @@ def classified(draw, soft=False):
         "reduction": draw(st.sampled_from(["mean", "sum", "none"])),
         "label_smoothing": draw(st.sampled_from([0.0, 0.1, 1.0])),
     }
+    if weighted:
+        options["weight"] = rng.uniform(0, 2, shape[-1])
     if soft:
         return [*distinct(rng, [shape]), rng.dirichlet(np.ones(shape[-1]), shape[:-1])], options
     target = rng.integers(0, shape[-1], shape[:-1])
@@ -267,7 +269,154 @@ def convolved(draw):
     return distinct(np.random.default_rng(draw(SEEDS)), parts), options
 
 
+@st.composite
+def pairs(draw, *shapes):
+    """An array of each shape."""
+    return distinct(np.random.default_rng(draw(SEEDS)), list(shapes)), {}
+
+
+@st.composite
+def contracted(draw):
+    """Two arrays for tensordot, and the axes to sum over."""
+    shape = draw(shapes(max_dims=2))
+    rest, more = draw(shapes(max_dims=2)), draw(shapes(max_dims=1))
+    rng = np.random.default_rng(draw(SEEDS))
+    if draw(st.booleans()):
+        return distinct(rng, [rest + shape, shape + more]), {"axes": len(shape)}
+    order = draw(st.permutations(range(len(shape))))
+    axes = [-(i + 1) for i in order], [len(shape) - 1 - i for i in order]
+    return distinct(rng, [rest + shape, shape + more]), {"axes": (axes[0][0], axes[1][0]) if len(shape) == 1 else axes}
+
+
+@st.composite
+def vectors(draw):
+    """Two arrays of vectors with three elements, which broadcast."""
+    parts = draw(hnp.mutually_broadcastable_shapes(num_shapes=2, max_dims=2, min_side=0, max_side=3)).input_shapes
+    return distinct(np.random.default_rng(draw(SEEDS)), [(*s, 3) for s in parts]), {}
+
+
+@st.composite
+def normed(draw):
+    """An array for norm, with an order that fits its axes."""
+    ordinary, kept = draw(st.booleans()), {"keepdims": draw(st.booleans())}
+    if ordinary:
+        options = {"axis": draw(st.none() | st.integers(-2, 1)), **kept}
+        if options["axis"] is not None:
+            options["ord"] = draw(st.sampled_from([None, 1, 2, 3, 1.5, -1, np.inf, -np.inf]))
+    else:
+        options = {
+            "axis": draw(st.sampled_from([None, (0, 1), (-1, 0)])),
+            "ord": draw(st.sampled_from([None, "fro", 1, -1, np.inf, -np.inf])),
+        }
+        options |= kept
+    return distinct(np.random.default_rng(draw(SEEDS)), [(draw(st.integers(1, 3)), draw(st.integers(1, 3)))]), options
+
+
+@st.composite
+def appended(draw):
+    shape = draw(shapes(min_dims=1))
+    axis = draw(st.none() | st.integers(-len(shape), len(shape) - 1))
+    other = draw(shapes()) if axis is None else shape
+    return distinct(np.random.default_rng(draw(SEEDS)), [shape, other]), {"axis": axis}
+
+
+@st.composite
+def stacked(draw, axis, least=0):
+    """Up to three arrays of one number of axes, which differ in length along an axis if they have it."""
+    shape = draw(shapes())
+    all_shapes = [list(shape) for _ in range(draw(st.integers(1, 3)))]
+    differs = axis if len(shape) > max(axis, 1) else 0 if axis == 1 and len(shape) == 1 and not least else None
+    for s in all_shapes:
+        if differs is not None:
+            s[differs] = draw(st.integers(0, 3))
+    if least and len(shape) > 2:
+        all_shapes = [[*s[:1], draw(st.integers(0, 3))] for s in all_shapes]
+    return distinct(np.random.default_rng(draw(SEEDS)), [tuple(s) for s in all_shapes]), {}
+
+
+@st.composite
+def arrowed(draw):
+    """Vectors that span a grid."""
+    sides = [(draw(st.integers(0, 3)),) for _ in range(draw(st.integers(1, 3)))]
+    options = {"sparse": draw(st.booleans()), "indexing": draw(st.sampled_from(["xy", "ij"]))}
+    return distinct(np.random.default_rng(draw(SEEDS)), sides), options
+
+
+@st.composite
+def placed(draw):
+    """x, and values to be put at indices along an axis, each at another place."""
+    shape = draw(shapes(min_dims=1, min_side=1))
+    rng = np.random.default_rng(draw(SEEDS))
+    axis = draw(st.integers(-len(shape), len(shape) - 1))
+    count = draw(st.integers(0, shape[axis]))
+    order = rng.permuted(np.broadcast_to(np.arange(shape[axis]), (*np.delete(shape, axis), shape[axis])), axis=-1)
+    indices = np.moveaxis(order[..., :count], -1, axis)
+    values = draw(st.sampled_from([indices.shape, ()]))
+    return distinct(rng, [shape, values]), {"indices": indices, "axis": axis}
+
+
 # Options for a shape
+
+
+def running(draw, shape):
+    return {"axis": draw(st.none() | st.integers(-len(shape), len(shape) - 1)) if shape else None}
+
+
+def masked(draw, shape):
+    """Options of a reduction of chosen elements, two at least in each row."""
+    where = np.asarray(np.random.default_rng(draw(SEEDS)).random(shape) < (0.6 if shape else 2))
+    for axis in range(len(shape)):
+        where[(slice(None),) * axis + (slice(0, 2),)] = True
+    return {**folded(draw, shape), "where": draw(st.sampled_from([where, np.array(True)]))}
+
+
+def corrected(draw, shape):
+    return {**folded(draw, shape), "correction": draw(st.sampled_from([0, 1, 1.5]))}
+
+
+def diagonals(draw, shape):
+    axis1, axis2 = draw(st.permutations(range(len(shape))))[:2]
+    return {"offset": draw(st.integers(-3, 3)), "axis1": axis1, "axis2": axis2 - len(shape) * draw(st.booleans())}
+
+
+def tiles(draw, shape):
+    return {"reps": draw(st.integers(0, 3) | st.lists(st.integers(0, 2), max_size=4).map(tuple))}
+
+
+def rolled(draw, shape):
+    axis = draw(st.none() | st.integers(-len(shape), len(shape) - 1) | st.just(tuple(range(len(shape))))) if shape else None
+    many = isinstance(axis, tuple) and draw(st.booleans())
+    return {"shift": tuple(draw(st.integers(-4, 4)) for _ in axis) if many else draw(st.integers(-4, 4)), "axis": axis}
+
+
+def moved(draw, shape):
+    n = draw(st.integers(1, len(shape)))
+    source, destination = (draw(st.permutations(range(len(shape))))[:n] for _ in range(2))
+    return (
+        {"source": source[0] - len(shape), "destination": destination[0]}
+        if n == 1
+        else {"source": source, "destination": destination}
+    )
+
+
+def differences(draw, shape):
+    return {"n": draw(st.integers(0, 3)), "axis": an_axis(draw, shape)}
+
+
+def turned(draw, shape):
+    axes = draw(st.permutations(range(len(shape))))[:2]
+    return {"k": draw(st.integers(-3, 4)), "axes": (axes[0], axes[1] - len(shape))}
+
+
+def mirrored(draw, shape):
+    each = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=len(shape), max_size=len(shape))
+    modes = st.sampled_from(["edge", "reflect", "symmetric", "wrap"])
+    return {"pad_width": draw(st.integers(0, 3) | each), "mode": draw(modes)}
+
+
+def uneven_pieces(draw, shape):
+    axis = an_axis(draw, shape)
+    return {"indices_or_sections": draw(st.integers(1, 5) | st.just([1, 2])), "axis": axis}
 
 
 def joined_axes(draw, shape):

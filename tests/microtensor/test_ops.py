@@ -140,7 +140,10 @@ def test_float32_stays_float32_and_near_float64(case, data, seed):
 
 
 NOT_DIFFERENTIABLE = {
-    "argmax", "equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "not_equal", "one_hot", "sign",
+    "all", "allclose", "any", "argmax", "argmin", "argsort", "argwhere", "array_equal", "bitwise_and", "bitwise_or", "bitwise_xor",
+    "ceil", "equal", "floor", "floor_divide", "greater", "greater_equal", "invert", "isclose", "isfinite", "isinf", "isnan",
+    "less", "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "nonzero", "not_equal", "one_hot", "round",
+    "sign", "signbit", "trunc",
 }  # fmt: skip
 PARTS = {"backward", "graph", "identity"}  # what ops and Tensor's methods are made of; tested through them
 

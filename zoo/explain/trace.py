@@ -190,12 +190,14 @@ class Trace:
 
     @cached_property
     def _gradients(self) -> dict[int, np.ndarray]:
-        wanted = [self.logits, *self.model.parameters()]
+        wanted = [self.logits, *(p for p in self.model.parameters() if p.requires_grad)]
         return {id(x): gradient.numpy() for x, gradient in zip(wanted, mt.grad(self.loss, wanted), strict=True)}
 
     def gradient(self, tensor: Tensor) -> np.ndarray:
-        """The derivative of the loss with respect to each of the logits, or of a parameter. One backward pass gives all."""
-        return self._gradients[id(tensor)]
+        """The derivative of the loss with respect to each of the logits, or of a parameter (0 where it is frozen). One backward
+        pass gives all."""
+        found = self._gradients.get(id(tensor))
+        return np.zeros(tensor.shape, tensor.dtype) if found is None else found
 
     def learned(self, factor: float) -> Model:
         """Copy the model and let the copy make one step of its optimizer, for this example alone, at `factor` of its learning
