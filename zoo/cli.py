@@ -131,13 +131,13 @@ def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequen
             # Until there is something to save, Ctrl-C just ends the process, without a traceback from the middle of an import.
             signal.signal(signal.SIGINT, lambda *_: os._exit(128 + signal.SIGINT))
             _prepare_streams()
-        from microtensor.kernels.runtime.config import get_num_threads  # not before Ctrl-C is taken care of
+        from microtensor.kernels.runtime.config import SettingError, get_num_threads  # not before Ctrl-C is taken care of
 
         try:
             get_num_threads()
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-        code = main(arguments) or 0
+            code = main(arguments) or 0
+        except SettingError as error:
+            raise UsageError(str(error)) from error
         sys.stdout.flush()
     except BrokenPipeError:
         _forget_output()

@@ -335,8 +335,16 @@ def test_a_terminal_gets_a_bar_with_speed_and_time_left(tmp_path, columns):
         assert part in text, part
 
 
-@pytest.mark.parametrize("name, value", [("MICROTENSOR_NUM_THREADS", "many"), ("MICROTENSOR_MATMUL", "nmpy")])
-def test_a_setting_that_cannot_be_meant_is_named(python, tmp_path, name, value):
-    done = python(tmp_path, "zoo.train", "word_meanpool", **{name: value})
-    one_line_error(done, "zoo.train", name, repr(value), code=2)
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("MICROTENSOR_NUM_THREADS", "many", "'many'"),
+        ("MICROTENSOR_MATMUL", "nmpy", "'nmpy'"),
+        ("NUMBA_DISABLE_JIT", "1", "unset it"),
+    ],
+)
+@pytest.mark.parametrize("model", ["char_meanpool", "char_gpt"])
+def test_a_setting_that_cannot_be_meant_is_named(python, tmp_path, name, value, words, model):
+    done = python(tmp_path, "zoo.train", model, **{name: value})
+    one_line_error(done, "zoo.train", name, words, code=2)
     assert not list(tmp_path.iterdir())
