@@ -17,9 +17,9 @@ import numpy as np
 from microtensor import cross_entropy, nn
 from microtensor.optim import clip_grad_norm
 from zoo.chat.template import BOT, END, USER, is_conversation
-from zoo.datasets.batches import IGNORE_INDEX, valid_targets
+from zoo.datasets.batches import IGNORE_INDEX, PADDING, valid_targets
 from zoo.errors import DataError, UsageError
-from zoo.model import Model
+from zoo.model import Model, predict
 from zoo.recipe import Metrics
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training.check import check_model
@@ -210,7 +210,7 @@ class Trainer:
             self._dropout_rng.bit_generator.state = np.random.default_rng((recipe.seed, self.step, 2)).bit_generator.state
         inputs, targets = self.dataset.batch(self.step, recipe.batch_size, recipe.seed)
         if recipe.grad_accumulation == 1:
-            logits = model(inputs)
+            logits = predict(model, inputs)
             loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX)
             value = float(loss)
             if math.isfinite(value):
@@ -219,7 +219,7 @@ class Trainer:
             value, whole = 0.0, max(valid_targets(targets).size, 1)
             parts = zip(_parts(inputs, recipe.grad_accumulation), _parts(targets, recipe.grad_accumulation), strict=True)
             for inputs, targets in parts:
-                logits = model(inputs)
+                logits = predict(model, inputs)
                 loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX) * (valid_targets(targets).size / whole)
                 value += float(loss)
                 if not math.isfinite(value):
@@ -258,7 +258,8 @@ class Trainer:
 
         def example() -> dict[str, str]:
             guess = int(done.logits.data[0].argmax())
-            return {"input": decode(done.inputs[0]), "target": decode([done.targets[0]]), "pred": decode([guess])}
+            seen = done.inputs[0]
+            return {"input": decode(seen[seen != PADDING]), "target": decode([done.targets[0]]), "pred": decode([guess])}
 
         epochs = self.recipe.epochs or -(-self.steps // self.epoch_steps)
         epoch = self.step // self.epoch_steps
