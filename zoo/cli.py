@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import math
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from zoo import reporter
-from zoo.errors import UsageError, UserError, did_you_mean
+from zoo.errors import UsageError, UserError, did_you_mean, quoted, shortened
 from zoo.options import RENAMED
 from zoo.reporter import Reporter, as_called, in_ipython
 
@@ -37,25 +39,65 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
-        raise UsageError(f"{message}; see {self.prog} --help")
+        option = re.fullmatch(r"argument (--[\w-]+): expected one argument", message)
+        advice = f"; if an option's name is what you mean, write {option[1]}=NAME" if option else ""
+        raise UsageError(f"{message}{advice}; see {self.prog} --help")
 
     def format_help(self) -> str:
         """The help, in which commands are named as they are called."""
         return as_called(super().format_help())
 
     def parse(self, arguments: Sequence[str]) -> argparse.Namespace:
-        """Parse the command line. Raises UsageError for an unknown option, naming the nearest that exists."""
-        known = [o for action in self._actions for o in action.option_strings]
-        for word in (a.partition("=")[0] for a in arguments):
-            if word.startswith("--") and word != "--" and word not in known:
-                now = f"--{RENAMED.get(word.removeprefix('--').replace('-', '_'), '').replace('_', '-')}"
-                advice = f"; it is {now} now" if now in known else did_you_mean(word, known)
-                raise UsageError(f"unknown option {word}{advice}; see {self.prog} --help")
-        options, extra = self.parse_known_args(list(arguments))
+        """Parse the command line. Raises UsageError for an unknown option, naming the nearest that exists.
+
+        A text may begin with a dash. What comes after an option that takes a value is the value, unless it is an option, too;
+        and a word that is no option is a text where the command still has room for one, as is any word after `--`.
+        """
+        options, words, texts = self._sorted(arguments)
+        dashed = [word for word in words if word.startswith("-") and word != "-"]
+        if dashed and len(words) + len(texts) > self.room([word for word in words if word not in dashed]):
+            self._refuse(dashed[0])
+        options, extra = self.parse_known_args([*options, "--", *words, *texts] if words or texts else options)
         if extra:
-            word = extra[0]
+            word = shortened(extra[0])
             raise UsageError(f"unexpected argument {word!r}; a text with blanks needs quotes; see {self.prog} --help")
         return options
+
+    def room(self, words: Sequence[str]) -> int:
+        """Count the words that the command takes beside its options, of which some are given; 0 where none of them is a text."""
+        positionals = [action for action in self._actions if not action.option_strings]
+        return len(positionals) if any(action.metavar == "TEXT" for action in positionals) else 0
+
+    def _sorted(self, arguments: Sequence[str]) -> tuple[list[str], list[str], list[str]]:
+        """Options, each in one piece with its value, as argparse takes any; other words; and those after `--`."""
+        known, options, words = self._option_string_actions, list[str](), list[str]()
+        rest = list(arguments)
+        is_option = lambda word: word.partition("=")[0] in known  # noqa: E731
+        while rest:
+            word = rest.pop(0)
+            if word == "--":
+                return options, words, rest
+            if not is_option(word):
+                words.append(word)
+                continue
+            name, given, _ = word.partition("=")
+            takes = 0 if given else known[name].nargs
+            values = list(itertools.takewhile(lambda w: not is_option(w), rest if takes != 0 else []))
+            if takes is None:
+                values = values[:1]
+            else:  # as many as there are, up to what looks like an option
+                values = list(itertools.takewhile(lambda w: not w.startswith("--"), values))
+            del rest[: len(values)]
+            options += [f"{name}={value}" for value in values] or [word]
+        return options, words, []
+
+    def _refuse(self, word: str) -> NoReturn:
+        """Refuse a word that looks like an option."""
+        known = list(self._option_string_actions)
+        name = word.partition("=")[0]
+        now = f"--{RENAMED.get(name.removeprefix('--').replace('-', '_'), '').replace('_', '-')}"
+        advice = f"; it is {now} now" if now in known else did_you_mean(name, known)
+        raise UsageError(f"unknown option {shortened(name)}{advice}; see {self.prog} --help")
 
 
 def whole_number(at_least: int) -> Callable[[str], int]:
@@ -65,7 +107,7 @@ def whole_number(at_least: int) -> Callable[[str], int]:
         try:
             number = int(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a whole number, not {text!r}") from None
+            raise argparse.ArgumentTypeError(f"must be a whole number, not {quoted(text)}") from None
         if number < at_least:
             raise argparse.ArgumentTypeError(f"must be at least {at_least}, not {number}")
         return number
@@ -80,7 +122,7 @@ def number(at_least: float) -> Callable[[str], float]:
         try:
             value = float(text)
         except ValueError:
-            raise argparse.ArgumentTypeError(f"must be a number, not {text!r}") from None
+            raise argparse.ArgumentTypeError(f"must be a number, not {quoted(text)}") from None
         if not math.isfinite(value) or value < at_least:
             raise argparse.ArgumentTypeError(f"must be a finite number of at least {at_least:g}, not {text}")
         return value
@@ -106,6 +148,14 @@ def load(options: argparse.Namespace) -> LanguageModel:
     from zoo.language_model import load_model
 
     return load_model(options.model, last=options.last)
+
+
+def typed(text: str, model: LanguageModel) -> str:
+    r"""A text as it was meant: a line's end and a tab that were typed as `\n` and `\t`, which is how a shell passes them on.
+    A model whose text has backslashes is given them."""
+    if "\\" in model.tokenizer.vocabulary:
+        return text
+    return text.replace("\\n", "\n").replace("\\t", "\t")
 
 
 def add_data_folder(parser: argparse.ArgumentParser) -> None:

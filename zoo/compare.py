@@ -132,7 +132,7 @@ def make_parser(kind: type[Recipe] | None = None, name: str = "MODEL") -> Parser
         settings = parser.add_argument_group(f"the settings of {name}")
         for f in fields(kind):
             settings.add_argument(
-                f"--{dashed(f.name)}", metavar="VALUE", nargs="+", help=f.metadata.get("help", f.name).replace("%", "%%")
+                f"--{dashed(f.name)}", metavar="VALUE", nargs="+", action="extend", help=f.metadata.get("help", f.name).replace("%", "%%")
             )
     return parser
 
@@ -201,7 +201,7 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
     folder.open_for_writing(begun)
     if begun:
         trainer.resume()
-    if trainer.step < trainer.steps:
+    if trainer.step < trainer.steps or trainer.owes_evaluation():
         note(f"{what}{f', from step {trainer.step}' if begun else ''}")
         try:
             trainer.run(lambda line, figures: None)

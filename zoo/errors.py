@@ -22,7 +22,21 @@ class UsageError(UserError):
     exit_code = 2
 
 
+#: What is quoted in a message is shortened to so many characters.
+QUOTED = 60
+
+
+def quoted(text: object) -> str:
+    """A text as a message quotes it: in quotation marks, escaped, and of a longer one its beginning and its end."""
+    return repr(shortened(str(text)))
+
+
+def shortened(text: str, most: int = QUOTED) -> str:
+    """A text of at most `most` characters: of a longer one, the middle is left out."""
+    return text if len(text) <= most else f"{text[: most - most // 3 - 3]}...{text[len(text) - most // 3 :]}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`"; did you mean X?"` where something known is close to the word, else nothing."""
     close = difflib.get_close_matches(word, list(known), n=3, cutoff=0.6)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
+    return f"; did you mean {' or '.join(map(shortened, close))}?" if close else ""

@@ -15,7 +15,7 @@ from zoo.datasets.batches import PADDING
 from zoo.datasets.corpus import use_data_folder
 from zoo.errors import UsageError
 from zoo.inference.decoder import Decoder
-from zoo.inference.generation import generate, likeliest, show_bars
+from zoo.inference.generation import encode_prompt, generate, likeliest, show_bars
 from zoo.inference.sampling import Sampling
 from zoo.language_model import LanguageModel
 from zoo.model import Model
@@ -97,7 +97,7 @@ class TrainingRun:
         with self._folder_for_writing():
             if self.resuming:
                 trainer.resume()
-                if trainer.step >= trainer.steps:
+                if trainer.step >= trainer.steps and not trainer.owes_evaluation():
                     raise UsageError(f"--resume: {folder.path} has done all its {trainer.step} steps; give more with --steps")
             reporter.note(self._introduction())
             if trainer.unreached:
@@ -160,7 +160,7 @@ class TrainingRun:
         for sentence, figures in recipe.summary(model, trainer.dataset):
             reporter.result(sentence, figures)
         for prompt in about.prompts if recipe.data is None else ():
-            best = likeliest(model, tokenizer, prompt, 3)
+            best = likeliest(model, tokenizer, encode_prompt(model, tokenizer, prompt), 3)
             reporter.result("\n".join([f"After {prompt!r}:", *show_bars(best)]), {"context": prompt, "likeliest": best})
         tokens = self._sample_prompt(model)
         sampling, rng = Sampling(about.sample_temperature), np.random.default_rng(recipe.seed)

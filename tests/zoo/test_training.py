@@ -408,13 +408,14 @@ def test_presets_and_the_options_that_change_them(tmp_path, python, lines):
         (("char_gpt", "--data-dir", ""), ["--data-dir", "folder"], 2),
         (("char_gpt", "--data-dir", "wrong"), ["not tiny Shakespeare", "tinyshakespeare.txt", "SHA-256"], 1),
         (("char_meanpool", "--pooling", "max"), ["--pooling", "one of mean, concat", "max"], 2),
-        (("char_meanpool", "--data", "short.txt", "--context", "40"), ["too short", "17 characters", "41"], 1),
+        (("char_meanpool", "--data", "one.txt"), ["too short", "1 character", "longer text"], 1),
         (("word_ngram", "--pooling", "concat"), ["--pooling", "positions, mean"], 2),
         (("word_ngram", "--epochs", "0"), ["--epochs", "at least 1"], 2),
         (("word_ngram", "--batch-size", "57"), ["--batch-size", "57 is more than the 56 examples"], 2),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(tmp_path, python, arguments, words, code):
+    (tmp_path / "one.txt").write_text("1\n")
     (tmp_path / "short.txt").write_text("seventeen letters")
     (tmp_path / "wrong").mkdir()
     (tmp_path / "wrong" / "tinyshakespeare.txt").write_text("To be, or not to be")
