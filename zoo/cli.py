@@ -53,11 +53,11 @@ class Parser(argparse.ArgumentParser):
         A text may begin with a dash. What comes after an option that takes a value is the value, unless it is an option, too;
         and a word that is no option is a text where the command still has room for one, as is any word after `--`.
         """
-        options, words, texts = self._sorted(arguments)
+        given, words, texts = self._sorted(arguments)
         dashed = [word for word in words if word.startswith("-") and word != "-"]
         if dashed and len(words) + len(texts) > self.room([word for word in words if word not in dashed]):
             self._refuse(dashed[0])
-        options, extra = self.parse_known_args([*options, "--", *words, *texts] if words or texts else options)
+        options, extra = self.parse_known_args([*given, "--", *words, *texts] if words or texts else given)
         if extra:
             word = shortened(extra[0])
             raise UsageError(f"unexpected argument {word!r}; a text with blanks needs quotes; see {self.prog} --help")
@@ -196,7 +196,8 @@ def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequen
         _show(command, "not enough memory; try a smaller model, batch or text", debug)
         code = 1
     except OSError as error:
-        _show(command, f"can't write the output: {error.strerror}", debug)
+        what = "write the output" if error.filename is None else f"use {shortened(str(error.filename), 200)}"
+        _show(command, f"can't {what}: {error.strerror}", debug)
         _forget_output()
         code = 1
     except Exception as error:

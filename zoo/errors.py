@@ -5,11 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+#: A message has no more characters than this, and what is quoted in it no more than that.
+LONGEST, QUOTED = 480, 60
+
 
 class UserError(Exception):
-    """Something outside the program is wrong. The message says what, where, and what to do."""
+    """Something outside the program is wrong. The message says what, where, and what to do, in a line that can be read."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(shortened(message, LONGEST))
 
 
 class DataError(UserError):
@@ -22,13 +28,9 @@ class UsageError(UserError):
     exit_code = 2
 
 
-#: What is quoted in a message is shortened to so many characters.
-QUOTED = 60
-
-
-def quoted(text: object) -> str:
-    """A text as a message quotes it: in quotation marks, escaped, and of a longer one its beginning and its end."""
-    return repr(shortened(str(text)))
+def quoted(value: object) -> str:
+    """A text, or another value, as a message quotes it: as Python writes it, and of a longer one its beginning and its end."""
+    return repr(shortened(value)) if isinstance(value, str) else shortened(repr(value))
 
 
 def shortened(text: str, most: int = QUOTED) -> str:

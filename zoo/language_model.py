@@ -15,7 +15,7 @@ from zoo.chat.session import Conversation, right_answers, unreadable
 from zoo.chat.template import USER, normalize
 from zoo.datasets.batches import valid_targets
 from zoo.datasets.corpus import prepare, read_text, use_data_folder
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, UsageError, quoted
 from zoo.explain.trace import Trace, what_follows
 from zoo.inference.beam_search import beam_search
 from zoo.inference.decoder import Decoder
@@ -297,7 +297,7 @@ class LanguageModel:
         if next is not None:
             found = self.tokenizer.encode(prepare(next)).tolist()
             if len(found) != 1:
-                raise UsageError(f"--next: one {self.tokenizer.unit.removesuffix('s')}, not {next!r}")
+                raise UsageError(f"--next: one {self.tokenizer.unit.removesuffix('s')}, not {quoted(next)}")
             return int(found[0])
         recipe = self.model.recipe
         try:
@@ -340,7 +340,7 @@ class LanguageModel:
             raise UsageError(f"{what} needs {'a text' if text is None else 'no text'}")
         for name, value, known in (("method", method, METHODS), ("axis", axis, AXES), ("log", log, LOGS)):
             if value not in known:
-                raise UsageError(f"--{name}: must be one of {', '.join(filter(None, known))}, not {value!r}")
+                raise UsageError(f"--{name}: must be one of {', '.join(filter(None, known))}, not {quoted(value)}")
         if out is not None:
             return self._draw(what, text, picture_file(out), method, axis, log, words)
         with tempfile.TemporaryDirectory() as folder:

@@ -98,7 +98,7 @@ class Model(nn.Module):
 _call = nn.Module.__call__
 
 
-def predict(model: Model, inputs: np.ndarray) -> Tensor:
+def predict(model: nn.Module, inputs: np.ndarray) -> Tensor:
     """Compute the logits for the inputs (batch, time) of a batch.
 
     A window that begins with its document may have PADDING before it. A model doesn't see that: windows of the same number of

@@ -13,7 +13,7 @@ import numpy as np
 from zoo.columns import clip
 from zoo.datasets.batches import PADDING
 from zoo.datasets.corpus import use_data_folder
-from zoo.errors import UsageError
+from zoo.errors import UsageError, shortened
 from zoo.inference.decoder import Decoder
 from zoo.inference.generation import encode_prompt, generate, likeliest, show_bars
 from zoo.inference.sampling import Sampling
@@ -29,9 +29,10 @@ from zoo.training.prepare import make_trainer
 from zoo.training.run_folder import RunFolder
 from zoo.training.trainer import Interrupted
 
-
 #: The prompt that is suggested is no longer, in columns.
 LONGEST_PROMPT = 60
+#: Of what the model wrote, so many characters are shown.
+LONGEST_SAMPLE = 2000
 
 
 class Stopped(KeyboardInterrupt):
@@ -166,7 +167,7 @@ class TrainingRun:
         sampling, rng = Sampling(about.sample_temperature), np.random.default_rng(recipe.seed)
         generated = generate(Decoder(model), tokens, about.sample_tokens, sampling, rng)
         text = decode_excerpt(tokenizer, [*tokens, *generated])
-        reporter.result(f"Generated: {text}", {"generated": text})
+        reporter.result(f"Generated: {shortened(text, LONGEST_SAMPLE)}", {"generated": text})
 
     def _sample_prompt(self, model: Model) -> list[int]:
         """The tokens that the model is let continue: its own prompt, or how an example begins."""

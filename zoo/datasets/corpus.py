@@ -73,7 +73,9 @@ def read_text(path: str | Path) -> str:
         raise DataError(f"not a path: {quoted(name)}: {error}; check the path") from None
     encoding = next((encoding for mark, encoding in MARKS.items() if raw.startswith(mark)), "utf-8")
     if encoding == "utf-8" and b"\0" in raw:
-        raise DataError(f"not a text: {name} has a zero byte at {raw.index(0)}; give a plain text, saved as UTF-8 (not as UTF-16)")
+        raise DataError(
+            f"not a text: {name} has a zero byte at {raw.index(0)}; give a plain text, saved as UTF-8 (not as UTF-16)"
+        )
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError as error:

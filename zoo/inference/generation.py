@@ -17,6 +17,9 @@ from zoo.inference.sampling import Sampling
 from zoo.model import Model
 from zoo.tokenizers.tokenizer import Tokenizer
 
+#: Of a token, so many columns are shown.
+LONGEST_NAME = 40
+
 
 def encode_prompt(model: Model, tokenizer: Tokenizer, text: str) -> list[int]:
     """The tokens of a text that is given to a model, at least one: prepared as what it learned from was, and, where it
@@ -99,8 +102,9 @@ def show_bars(predictions: list[dict[str, Any]], beside: int = 0) -> list[str]:
 
 
 def visible(token: str) -> str:
-    """A token as one can see it: blanks and the like as Python writes them, and what only joins another character by its
+    """A token as one can see it, if it isn't too long: blanks and the like as Python writes them, and what only joins another character by its
     number."""
+    token = clip(token, LONGEST_NAME)
     if token and all(unicodedata.category(c) in ("Mn", "Me", "Cf") for c in token):
         return " ".join(f"U+{ord(c):04X}" for c in token)
     return repr(token) if not token.strip() or not token.isprintable() else token

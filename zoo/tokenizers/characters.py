@@ -11,7 +11,6 @@ import numpy as np
 from zoo.errors import DataError, shortened
 from zoo.tokenizers.vocabulary import check_size, vocabulary_in
 
-
 #: A long text is converted piece by piece, of so many characters, so that Ctrl-C needn't wait for the end.
 PIECE = 2**20
 

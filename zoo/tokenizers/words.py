@@ -12,7 +12,6 @@ import numpy as np
 from zoo.errors import DataError, did_you_mean, quoted, shortened
 from zoo.tokenizers.vocabulary import check_size, vocabulary_in
 
-
 #: What typographers and telephones put in the place of an apostrophe and a hyphen.
 PLAIN = {"\u2019": "'", "\u02bc": "'", "\uff07": "'", "\u2010": "-", "\u2011": "-"}
 #: Characters that nobody sees part no words (a soft hyphen, say), but for a zero-width space. Joiners belong to their letters.
@@ -45,7 +44,7 @@ def _words(text: str) -> list[str]:
     letter = joined = r"[^\W_]"
     if not text.isascii():
         unseen = {c for c in set(text) if unicodedata.category(c) == "Cf"} - {ZERO_WIDTH_SPACE, *JOINERS}
-        text = text.translate(str.maketrans({**PLAIN, **dict.fromkeys(unseen, "")}))
+        text = text.translate({ord(c): plain for c, plain in {**PLAIN, **dict.fromkeys(unseen, "")}.items()})
         accents = "".join(sorted(c for c in set(text) if unicodedata.category(c).startswith("M")))  # what \w leaves out
         letter = rf"(?:[^\W_]|[{re.escape(accents)}])" if accents else letter
         joined = rf"(?:{letter}|[{JOINERS}](?={letter}))" if set(JOINERS) & set(text) else letter

@@ -17,7 +17,7 @@ from microtensor import cross_entropy, nn, no_grad
 from microtensor.optim import clip_grad_norm
 from zoo.chat.template import BOT, END, USER, is_conversation
 from zoo.datasets.batches import IGNORE_INDEX, PADDING, valid_targets
-from zoo.errors import DataError, UsageError
+from zoo.errors import DataError, UsageError, shortened
 from zoo.model import Model, predict
 from zoo.recipe import Metrics
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -31,6 +31,8 @@ from zoo.training.run_folder import RunFolder
 SAVE_EVERY = 60.0
 #: A signal is another one, rather than the same once more, after so many seconds.
 AGAIN = 0.5
+#: Of an example that is shown, each part has so many characters at most.
+LONGEST_EXAMPLE = 200
 #: The loss that is shown is the mean of this many last steps at most.
 LONGEST_WINDOW = 10_000
 
@@ -294,7 +296,8 @@ class Trainer:
         def example() -> dict[str, str]:
             guess = int(done.logits.data[0].argmax())
             seen = done.inputs[0]
-            return {"input": decode(seen[seen != PADDING]), "target": decode([done.targets[0]]), "pred": decode([guess])}
+            parts = {"input": seen[seen != PADDING], "target": [done.targets[0]], "pred": [guess]}
+            return {name: shortened(decode(ids), LONGEST_EXAMPLE) for name, ids in parts.items()}
 
         epochs = self.recipe.epochs or -(-self.steps // self.epoch_steps)
         epoch = self.step // self.epoch_steps
