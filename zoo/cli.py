@@ -64,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         return options
 
     def room(self, words: Sequence[str]) -> int:
-        """Count the words that the command takes beside its options, of which some are given; 0 where none of them is a text."""
+        """Count the words that the command takes beside its options, where some are given; 0 where none of them is a text."""
         positionals = [action for action in self._actions if not action.option_strings]
         return len(positionals) if any(action.metavar == "TEXT" for action in positionals) else 0
 

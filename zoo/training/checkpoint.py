@@ -140,14 +140,14 @@ class Checkpoint:
 
 
 def kept_text(path: str, folder: Path) -> str:
-    """A text's path as a run's files hold it: from the run's folder, so that both can be moved together, and nobody who is given
-    the run learns where it was made. A text that has nothing but the root in common with the folder is named from the user's
-    home, or else by its whole path."""
-    text, here = (os.path.realpath(os.path.expanduser(p)) for p in (path, folder))
+    """A text's path as a run's files hold it: from the run's folder, so that both can be moved together, and nobody who is
+    given the run learns where it was made. A text that has nothing but the root in common with the folder is named from the
+    user's home, or else by its whole path."""
+    text, here = (os.path.abspath(os.path.expanduser(p)) for p in (path, folder))
     try:
         if os.path.dirname(common := os.path.commonpath([text, here])) != common:
             return Path(os.path.relpath(text, here)).as_posix()
-        home = os.path.realpath(os.path.expanduser("~"))
+        home = os.path.abspath(os.path.expanduser("~"))
         if os.path.commonpath([text, home]) == home and os.path.dirname(home) != home:
             return "~/" + Path(os.path.relpath(text, home)).as_posix()
     except ValueError:  # on different drives
