@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from zoo.language_model import LanguageModel
 
 
+#: Stands for a text that is nothing but two dashes, which argparse would drop.
+_DASHES = "\0--"
+
+
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are one line, with a suggestion for a misspelt option."""
 
@@ -57,10 +61,14 @@ class Parser(argparse.ArgumentParser):
         dashed = [word for word in words if word.startswith("-") and word != "-"]
         if dashed and len(words) + len(texts) > self.room([word for word in words if word not in dashed]):
             self._refuse(dashed[0])
-        options, extra = self.parse_known_args([*given, "--", *words, *texts] if words or texts else given)
+        words = [_DASHES if word == "--" else word for word in (*words, *texts)]
+        options, extra = self.parse_known_args([*given, "--", *words] if words else given)
         if extra:
-            word = shortened(extra[0])
-            raise UsageError(f"unexpected argument {word!r}; a text with blanks needs quotes; see {self.prog} --help")
+            word = quoted(extra[0])
+            raise UsageError(f"unexpected argument {word}; a text with blanks needs quotes; see {self.prog} --help")
+        for name, value in vars(options).items():
+            dashes = ["--" if v == _DASHES else v for v in (value if isinstance(value, list) else [value])]
+            setattr(options, name, dashes if isinstance(value, list) else dashes[0])
         return options
 
     def room(self, words: Sequence[str]) -> int:
@@ -83,12 +91,10 @@ class Parser(argparse.ArgumentParser):
             name, given, _ = word.partition("=")
             takes = 0 if given else known[name].nargs
             values = list(itertools.takewhile(lambda w: not is_option(w), rest if takes != 0 else []))
-            if takes is None:
-                values = values[:1]
-            else:  # as many as there are, up to what looks like an option
-                values = list(itertools.takewhile(lambda w: not w.startswith("--"), values))
+            first, more = values[:1], values[1:] if takes is not None else []
+            values = first + list(itertools.takewhile(lambda w: w != "--" and not re.match("--[a-z]", w), more))
             del rest[: len(values)]
-            options += [f"{name}={value}" for value in values] or [word]
+            options += [f"{name}={_DASHES if value == '--' else value}" for value in values] or [word]
         return options, words, []
 
     def _refuse(self, word: str) -> NoReturn:
