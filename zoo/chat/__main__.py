@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo.cli import Parser, add_last, number, result, run, whole_number
-from zoo.errors import UserError, did_you_mean
+from zoo.errors import UserError, did_you_mean, quoted, shortened
 from zoo.reporter import note
 
 COMMANDS = """\
@@ -164,9 +164,9 @@ class _Chat:
                 self.conversation.sampling = Sampling(float(argument))
                 note(f"(the temperature is {float(argument):g})")
             except (ValueError, UserError):
-                note(f"(/temperature needs a number of at least 0, as in /temperature 0.5, not {argument!r})")
+                note(f"(/temperature needs a number of at least 0, as in /temperature 0.5, not {quoted(argument)})")
         else:
-            note(f"(there is no {command}{did_you_mean(command, known) or '; /help lists the commands'})")
+            note(f"(there is no {shortened(command)}{did_you_mean(command, known) or '; /help lists the commands'})")
 
 
 if __name__ == "__main__":
