@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         try:
             kind, own = model_class(name), _own_run(name)
             about = kind.description
-            made = (create_model(name).num_parameters(), kind.recipe_class.corpus.name, *(about.reference or (None, None)))
+            made = (create_model(name).num_parameters(), kind.recipe_class().text.name, *(about.reference or (None, None)))
         except Exception as error:  # one that can't be used doesn't hide the others
             said = in_one_line(error)
             note(f"zoo: {said if name in said else f'{name}: {said}'}")
@@ -97,8 +97,7 @@ def _own_run(name: str) -> tuple[int, str, float, float] | None:
         model, _ = checkpoint.load()
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, UserError):
         return None
-    corpus = model.recipe.corpus.name if model.recipe.data is None else Path(model.recipe.data).name
-    return model.num_parameters(), corpus, loss, seconds
+    return model.num_parameters(), Path(model.recipe.text.name).name, loss, seconds
 
 
 def _duration(seconds: float) -> str:

@@ -230,8 +230,8 @@ class LanguageModel:
             examples = training if held_out is None else held_out
             if held_out is not None:
                 text = "".join(map(tokenizer.decode, evaluation.parts(model, documents)[0]))  # what it learned from
-            name = model.recipe.corpus.name if model.recipe.data is None else model.recipe.data
-            what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
+            name, part = model.recipe.text.name, "tenth" if model.recipe.text.delimited else "end"
+            what = f"{name}, the text it learned from" if held_out is None else f"the held-out {part} of {name}"
         found = self._evaluate_on(what, examples)
         report(found.sentence, found.figures)
         if not math.isfinite(found.loss):
@@ -286,7 +286,7 @@ class LanguageModel:
         model = self.model
         if untrained and self.checkpoint is not None:
             model = build_model(self.checkpoint.name, model.recipe, len(self.tokenizer.vocabulary))
-            model.chat = self.model.chat
+            model.chat, model.boundary = self.model.chat, self.model.boundary
         tokens = self._encode(text)
         trace = Trace(model, tokens, self._target(tokens, next, untrained, data_dir is not None))
         # A trained model learns as it did in its last step, an untrained one as in its first.
@@ -382,12 +382,14 @@ def untrained_model(name_or_run_folder: str | os.PathLike[str]) -> LanguageModel
     if run in list_models():
         recipe = make_recipe(model_class(run).recipe_class, {})
         tokenizer = recipe.make_tokenizer(recipe.read_text)
-        return LanguageModel(build_model(run, recipe, len(tokenizer.vocabulary)), tokenizer, run, None)
+        model = build_model(run, recipe, len(tokenizer.vocabulary))
+        model.boundary = recipe.boundary(tokenizer)
+        return LanguageModel(model, tokenizer, run, None)
     checkpoint = find(run)
     config = checkpoint.read_config()
     tokenizer = checkpoint.tokenizer(config)
     model = build_model(checkpoint.name, checkpoint.recipe(config), len(tokenizer.vocabulary))
-    model.chat = is_chat(config, tokenizer)
+    model.chat, model.boundary = is_chat(config, tokenizer), model.recipe.boundary(tokenizer)
     return LanguageModel(model, tokenizer, run, None)
 
 

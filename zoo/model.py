@@ -53,6 +53,9 @@ class Model(nn.Module):
     description: ClassVar[Description] = Description()
     #: True for a model that has learned from conversations: a run records it, and prompts are put into the chat template.
     chat: bool = False
+    #: The token that stands before and after each document, where its text had such: what comes before it has no say in what
+    #: follows.
+    boundary: int | None = None
 
     def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
         self.recipe = recipe

@@ -11,9 +11,10 @@ import numpy as np
 from microtensor import nn
 from microtensor.optim import SGD, Optimizer, constant
 from zoo.datasets.batches import Dataset, DocumentDataset, SequenceDataset, WindowDataset
-from zoo.datasets.corpus import Corpus, read_text
+from zoo.datasets.corpora import CORPORA
+from zoo.datasets.corpus import Corpus, UserText
 from zoo.errors import UsageError
-from zoo.options import Options, check_names, option
+from zoo.options import Options, check_names, default_of, option
 from zoo.tokenizers.characters import CharTokenizer
 from zoo.tokenizers.tokenizer import Tokenizer
 
@@ -42,6 +43,11 @@ class Metrics:
         return f"{name}: {self.loss:.4f}{validation}"
 
 
+def corpus_option(name: str) -> Any:
+    """The field of a recipe that names the corpus; `name` is that of the model's own."""
+    return option(name, "which of the zoo's texts it learns from", choices=tuple(CORPORA))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe(Options):
     """The settings that every model's recipe has, and training with them: plain SGD at a constant rate.
@@ -49,18 +55,17 @@ class Recipe(Options):
     A model's own recipe adds fields, gives them other defaults, and overrides what it does differently.
     """
 
-    #: The text it learns from, unless `data` names another.
-    corpus: ClassVar[Corpus] = Corpus("verses.txt")
     #: The kind of tokens that its text becomes.
     tokenizer_class: ClassVar[type[Tokenizer]] = CharTokenizer
-    #: Each line of the text is a document of its own: no example then reaches from one into the next.
+    #: Each line of any text is a document of its own: no example then reaches from one into the next.
     document_per_line: ClassVar[bool] = False
     #: The parameters with the lowest validation loss are kept for use, where there is a validation split; else the last ones.
     keep_best: ClassVar[bool] = True
     #: The loss that is shown is the mean over so many last steps; None for those of an epoch.
     loss_window: ClassVar[int | None] = None
 
-    data: str | None = option(None, "a plain text to learn from, instead of the model's own")
+    corpus: str | None = corpus_option("verses")
+    data: str | None = option(None, "a plain text of your own to learn from, instead of --corpus")
     data_fraction: float = option(1.0, "the fraction of the training text that is learned from", above=0, at_most=1)
     seed: int = option(0, "chooses all random numbers: the same seed gives the same bits", at_least=0, at_most=2**63 - 1)
     context: int = option(4, "how many tokens the model sees before it guesses the next", at_least=1, at_most=2**16)
@@ -79,25 +84,45 @@ class Recipe(Options):
             return self.steps
         return (self.epochs or 1) * max(examples // self.batch_size, 1)
 
+    @property
+    def text(self) -> Corpus:
+        """The text to learn from: the user's, or the corpus that is named."""
+        return CORPORA[self.corpus] if self.data is None and self.corpus is not None else UserText(self.data or "")
+
+    @property
+    def own_text(self) -> bool:
+        """True where it learns from the corpus that the model was made for."""
+        return self.data is None and self.corpus == default_of(type(self), "corpus")
+
     def read_text(self) -> str:
-        """The text to learn from: the user's, or the model's own."""
-        return self.corpus.read() if self.data is None else read_text(self.data)
+        """Read the text to learn from. Raises DataError when it can't be had."""
+        return self.text.read()
 
     def documents(self, text: str) -> list[str]:
-        """The parts of a text that stand for themselves: its lines, or the whole."""
-        return [line for line in text.split("\n") if line.strip()] if self.document_per_line else [text]
+        """The parts of a text that stand for themselves: its lines, between newlines where those are tokens; or the whole."""
+        if not (self.document_per_line or self.text.document_per_line):
+            return [text]
+        around = "\n" if self.text.delimited else ""
+        return [f"{around}{line}{around}" for line in text.split("\n") if line.strip()]
+
+    def boundary(self, tokenizer: Tokenizer) -> int | None:
+        """The token before and after each document, where there is one."""
+        ids = tokenizer.encode("\n") if self.text.delimited else []
+        return int(ids[0]) if len(ids) == 1 else None
 
     def make_tokenizer(self, text: Callable[[], str]) -> Tokenizer:
         """Make the tokenizer for a text, which is read only if the tokenizer asks for it. Where the recipe has a
         `vocabulary_size`, that is the largest vocabulary wanted."""
-        alphabet = self.corpus.alphabet if self.data is None else None
+        alphabet = self.text.alphabet
         size = getattr(self, "vocabulary_size", None)
         return self.tokenizer_class.train_on(lambda: self.documents(text()), alphabet, size)
 
     def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
         """Cut documents, as tokens, into examples: sequences for a model that predicts after every token, else windows."""
-        sequences = DocumentDataset if self.document_per_line else SequenceDataset
-        return (sequences if every_token else WindowDataset)(documents, self.context, tokenizer.unit)
+        if not every_token:
+            return WindowDataset(documents, self.context, tokenizer.unit, from_start=self.text.delimited)
+        sequences = DocumentDataset if self.document_per_line or self.text.document_per_line else SequenceDataset
+        return sequences(documents, self.context, tokenizer.unit)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         """Make the optimizer that changes the parameters."""
@@ -132,12 +157,13 @@ class Recipe(Options):
 def make_recipe(kind: type[Recipe], values: Mapping[str, Any]) -> Recipe:
     """A recipe with some fields set. Raises UsageError for an unknown field or a bad value.
 
-    Its length is given in steps or in epochs: setting one unsets the other's default.
+    Its length is given in steps or in epochs, and its text by `corpus` or by `data`: setting one unsets the other's default.
     """
     check_names(kind, values)
-    if values.get("steps") is not None and values.get("epochs") is not None:
-        raise UsageError("--steps and --epochs: give one of the two")
-    for name, other in (("steps", "epochs"), ("epochs", "steps")):
+    for one, other in (("steps", "epochs"), ("corpus", "data")):
+        if values.get(one) is not None and values.get(other) is not None:
+            raise UsageError(f"--{one} and --{other}: give one of the two")
+    for name, other in (("steps", "epochs"), ("epochs", "steps"), ("data", "corpus")):
         if values.get(name) is not None:
             values = {**values, other: None}
     return kind(**values)

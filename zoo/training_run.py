@@ -132,7 +132,8 @@ class TrainingRun:
         trainer, tokenizer = self.trainer, self.trainer.tokenizer
         counts = np.bincount(np.concatenate([*trainer.documents, np.zeros(0, np.int64)]))  # of each token
         tokens, distinct = int(counts.sum()), np.count_nonzero(counts)
-        held_out = "" if trainer.validation is None else "; the last tenth is held out"
+        part = "a random tenth of the lines" if trainer.recipe.text.delimited else "the last tenth"
+        held_out = "" if trainer.validation is None else f"; {part} is held out"
         nothing = sum(part.left_out for part in (trainer.dataset, trainer.validation) if part is not None)
         if nothing:
             lines = "1 line is" if nothing == 1 else f"{nothing:,} lines are"
@@ -160,7 +161,7 @@ class TrainingRun:
         reporter.result(f"Mean loss of the last {last}: {trainer.loss:.4f}", {"final_loss": trainer.loss})
         for sentence, figures in recipe.summary(model, trainer.dataset):
             reporter.result(sentence, figures)
-        for prompt in about.prompts if recipe.data is None else ():
+        for prompt in about.prompts if recipe.own_text else ():
             best = likeliest(model, tokenizer, encode_prompt(model, tokenizer, prompt), 3)
             reporter.result("\n".join([f"After {prompt!r}:", *show_bars(best)]), {"context": prompt, "likeliest": best})
         tokens = self._sample_prompt(model)
@@ -172,7 +173,9 @@ class TrainingRun:
     def _sample_prompt(self, model: Model) -> list[int]:
         """The tokens that the model is let continue: its own prompt, or how an example begins."""
         recipe, dataset, prompt = model.recipe, self.trainer.dataset, model.description.sample_prompt
-        if prompt is not None and recipe.data is None:
+        if model.boundary is not None:
+            return [model.boundary]
+        if prompt is not None and recipe.own_text:
             tokens: list[int] = self.trainer.tokenizer.encode(prompt).tolist()
             return tokens
         inputs, _ = dataset.batch(0, 1, recipe.seed)
@@ -183,7 +186,9 @@ class TrainingRun:
     def prompt(self) -> str:
         """A prompt to try the trained model with: one of its own, or the first words of its text."""
         trainer = self.trainer
-        own = trainer.model.description.prompts[:1] if trainer.recipe.data is None else ()
+        own = trainer.model.description.prompts[:1] if trainer.recipe.own_text else ()
+        if trainer.model.boundary is not None:
+            return ""
         if own:
             return own[0]
         beginnings = (trainer.tokenizer.decode(tokens[:LONGEST_PROMPT]) for tokens in trainer.documents)
@@ -243,6 +248,7 @@ def choose_recipe(kind: type[Recipe], settings: Mapping[str, Any], named: str | 
         if not path:
             raise UsageError("--data: needs the name of a text file")
         given["data"] = os.path.abspath(os.path.expanduser(path))  # so that resuming finds it from any folder
+        saved = {**saved, "corpus": None}
     for field, value in given.items():
         if field in saved and field not in ("steps", "epochs", "data") and saved[field] != value:
             raise UsageError(f"--{dashed(field)}: the saved run has {saved[field]}, not {value}; start a new run to change it")

@@ -96,6 +96,7 @@ class WindowDataset(_Examples):
         documents: token ids, an array (tokens,) for each document; no window reaches from one into the next.
         context: the number of tokens in a window.
         unit: the plural noun for tokens in errors.
+        from_start: longer documents have those shorter windows, too: every token after the first is a target.
 
     Raises DataError when there isn't a single example.
     """
@@ -103,21 +104,21 @@ class WindowDataset(_Examples):
     name = "examples"
     targets_per_example = 1
 
-    def __init__(self, documents: Sequence[np.ndarray], context: int, unit: str) -> None:
+    def __init__(self, documents: Sequence[np.ndarray], context: int, unit: str, from_start: bool = False) -> None:
         long_enough = [tokens for tokens in documents if len(tokens) > 1]
         if not long_enough:
             raise too_short(documents, unit)
         #: How many documents there is nothing to learn from.
         self.left_out = len(documents) - len(long_enough)
-        windows = [_windows(tokens, context) for tokens in long_enough]
+        windows = [_windows(tokens, context, from_start) for tokens in long_enough]
         # (examples, context) and (examples,)
         inputs, targets = (np.concatenate(parts) for parts in zip(*windows, strict=True))
         super().__init__(inputs, targets, 1024)
 
 
-def _windows(tokens: np.ndarray, context: int) -> Batch:
+def _windows(tokens: np.ndarray, context: int, from_start: bool) -> Batch:
     """A document's windows and their targets."""
-    if len(tokens) > context:
+    if len(tokens) > context and not from_start:
         return np.lib.stride_tricks.sliding_window_view(tokens, context)[:-1], tokens[context:]
     before = np.concatenate([np.full(context - 1, PADDING), tokens[:-1]])
     return np.lib.stride_tricks.sliding_window_view(before, context), tokens[1:]

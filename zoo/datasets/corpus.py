@@ -1,4 +1,4 @@
-"""Corpora: reading a text file, and the texts that come with the zoo."""
+"""Corpora: reading a text file, and what is to be known of a text that a model learns from."""
 
 from __future__ import annotations
 
@@ -11,21 +11,36 @@ from zoo.errors import DataError, UsageError, quoted, shortened
 
 
 class Corpus:
-    """A named text that comes with the zoo.
+    """A text that comes with the zoo.
 
     Args:
         name: its file in `data/`.
         alphabet: every character that its tokenizer should know, sorted; None to leave that to the text. With it, a tokenizer
             can be made without reading the text.
+        document_per_line: each line is a document of its own.
+        delimited: each of these documents has a newline before it and after it, which are tokens: so a model learns how a document
+            begins and where it ends. A random tenth of the documents is held out, not the last tenth of the text.
     """
 
-    def __init__(self, name: str, alphabet: str | None = None) -> None:
+    def __init__(
+        self, name: str, alphabet: str | None = None, document_per_line: bool = False, delimited: bool = False
+    ) -> None:
         self.name = name
         self.alphabet = alphabet
+        self.document_per_line = document_per_line
+        self.delimited = delimited
 
     def read(self) -> str:
         """Read the text. Raises DataError when it can't be read."""
         return read_text(data_folder() / self.name)
+
+
+class UserText(Corpus):
+    """A text of the user's own; its name is its path."""
+
+    def read(self) -> str:
+        """Read the text. Raises DataError when it can't be read."""
+        return read_text(self.name)
 
 
 def data_folder() -> Path:

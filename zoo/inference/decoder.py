@@ -13,6 +13,8 @@ from zoo.model import Model
 class Decoder:
     """Reads tokens with a model's own `forward`, through its cache.
 
+    At a token between documents (`Model.boundary`) it begins afresh: the model has never seen what comes before one.
+
     Where the cache's capacity is limited and it is full, the older part of the text is forgotten, and the newest third is read
     again into an empty one: positions are learned, so what was kept for other positions is of no use.
 
@@ -33,7 +35,9 @@ class Decoder:
 
     def read(self, tokens: Sequence[int]) -> np.ndarray:
         """Read further tokens, at least one; returns the logits (vocabulary,) of what comes after them."""
-        new, capacity = list(tokens), self.cache.capacity
+        new, capacity = from_boundary(self.model, tokens), self.cache.capacity
+        if new[0] == self.model.boundary and self.count:
+            self.cache, self.tokens, self.count = self.model.new_cache(), [], 0
         self.count += len(new)
         if capacity is not None:
             if len(self.tokens) + len(new) > capacity:  # the text has outgrown the context
@@ -55,6 +59,13 @@ class Decoder:
         other.cache, other.tokens = self.cache.copy(), self.tokens.copy()
         other.blocks = None if self.blocks is None else self.blocks.copy()
         return other
+
+
+def from_boundary(model: Model, tokens: Sequence[int]) -> list[int]:
+    """Of some tokens, the last document or the beginning of one: all of them, where a model's text has no boundaries."""
+    if model.boundary not in tokens:
+        return list(tokens)
+    return list(tokens)[len(tokens) - 1 - list(tokens)[::-1].index(model.boundary) :]
 
 
 def kept(count: int, capacity: int) -> int:

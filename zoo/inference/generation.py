@@ -22,11 +22,14 @@ LONGEST_NAME = 40
 
 
 def encode_prompt(model: Model, tokenizer: Tokenizer, text: str) -> list[int]:
-    """The tokens of a text that is given to a model, at least one: prepared as what it learned from was, and, where it
-    converses, in the chat template. Raises DataError for an empty text, and for a token that isn't known."""
+    """The tokens of a text that is given to a model, at least one: prepared as what it learned from was; where it converses, in
+    the chat template; and where its text has documents between newlines, after one, so that it may be empty. Raises DataError
+    for an empty text elsewhere, and for a token that isn't known."""
     prepared = prepare(text)
     if model.chat:
         prepared = apply_chat_template(prepared, turn_alphabet(tokenizer))
+    if model.boundary is not None and not prepared.startswith("\n"):
+        prepared = "\n" + prepared
     tokens: list[int] = tokenizer.encode(prepared).tolist()
     if not tokens:
         raise DataError(f"the prompt {quoted(text)} holds no {tokenizer.unit}; give it at least one")

@@ -64,18 +64,16 @@ from microtensor import Tensor, nn
 from microtensor.optim import AdamW, Optimizer, warmup_cosine
 from zoo import recipe as recipes
 from zoo.cache import KVCache
-from zoo.datasets.corpus import Corpus
-from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.errors import UsageError
 from zoo.model import Description, Model
 from zoo.options import option
+from zoo.recipe import corpus_option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
     """The settings of char_gpt: AdamW, a warmup, then half a cosine."""
 
-    corpus: ClassVar[Corpus] = TinyShakespeare()
     loss_window: ClassVar[int | None] = 100
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {"layers": 4, "heads": 4, "width": 128, "context": 128},
@@ -85,6 +83,7 @@ class Recipe(recipes.Recipe):
         },
     }  # fmt: skip
 
+    corpus: str | None = corpus_option("shakespeare")
     context: int = option(256, "how many characters the model sees at most", at_least=1, at_most=2**16)
     layers: int = option(6, "how many blocks follow each other", at_least=1, at_most=1000)
     heads: int = option(6, "how many ways of looking back each block has; they share the width", at_least=1, at_most=1000)

@@ -45,19 +45,18 @@ import numpy as np
 
 from microtensor import Tensor, embedding, nn
 from zoo import recipe as recipes
-from zoo.datasets.corpus import Corpus
 from zoo.model import Description, Model
 from zoo.options import option
-from zoo.recipe import Metrics
+from zoo.recipe import Metrics, corpus_option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
     """The settings of char_meanpool: plain SGD, an example a step, a hundred times through the phrases."""
 
-    corpus = Corpus("phrases.txt", " abcdefghijklmnopqrstuvwxyz")
     document_per_line = True
 
+    corpus: str | None = corpus_option("phrases")
     context: int = option(5, "how many characters the model sees", at_least=1, at_most=2**16)
     width: int = option(32, "how many numbers stand for a character", at_least=1, at_most=2**14)
     pooling: str = option(

@@ -53,10 +53,9 @@ import microtensor as mt
 from microtensor import Tensor, nn
 from microtensor.optim import piecewise
 from zoo import recipe as recipes
-from zoo.datasets.corpus import Corpus
 from zoo.model import Description, Model
 from zoo.options import option
-from zoo.recipe import Metrics
+from zoo.recipe import Metrics, corpus_option
 from zoo.tokenizers.words import WordTokenizer
 
 
@@ -64,10 +63,10 @@ from zoo.tokenizers.words import WordTokenizer
 class Recipe(recipes.Recipe):
     """The settings of word_ngram: SGD whose rate is lowered after a third and after two thirds of the way."""
 
-    corpus = Corpus("sentences.txt")
     tokenizer_class = WordTokenizer
     document_per_line = True
 
+    corpus: str | None = corpus_option("sentences")
     context: int = option(3, "how many words the model sees", at_least=1, at_most=2**12)
     width: int = option(32, "how many numbers stand for a word", at_least=1, at_most=2**14)
     batch_size: int = option(8, "how many examples are learned from at a time", at_least=1, at_most=10**9)

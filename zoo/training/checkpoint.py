@@ -135,7 +135,7 @@ class Checkpoint:
             if not np.isfinite(array).all():
                 raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
         model.eval()
-        model.chat = is_chat(config, tokenizer)
+        model.chat, model.boundary = is_chat(config, tokenizer), recipe.boundary(tokenizer)
         return model, tokenizer
 
 

@@ -111,6 +111,7 @@ class Trainer:
         self._checkpoint_every = checkpoint_every
         self._text = text_digest(text)
         model.chat = is_conversation(text) and {USER, BOT, END} <= set(tokenizer.vocabulary)
+        model.boundary = self.recipe.boundary(tokenizer)
         self._dropout = [layer for _, layer in model.named_modules() if isinstance(layer, nn.Dropout) and layer.p > 0]
         self._dropout_rng = np.random.default_rng()
         for layer in self._dropout:  # also those that were made without a generator
