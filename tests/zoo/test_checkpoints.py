@@ -13,7 +13,7 @@ import zoo
 from microtensor.serialize import load_safetensors, save_safetensors
 from zoo.errors import DataError
 from zoo.options import RENAMED as RENAMED_FIELDS
-from zoo.training.checkpoint import RENAMED
+from zoo.training.checkpoint import RENAMED, found_text, kept_text
 
 WEIGHTS = "model.safetensors"
 
@@ -197,3 +197,32 @@ def test_a_run_from_before_the_names_changed(small_gpt, tmp_path, python):
         assert done.returncode == 0, done.stderr
     bad = python(tmp_path, "zoo.train", "char_gpt", "--clip", 1)
     one_line_error(bad, "zoo.train", "unknown option --clip", "it is --grad-clip now", code=2)
+
+
+def test_a_run_names_its_text_from_its_own_folder(tmp_path, small_gpt, python):
+    config = json.loads((small_gpt / "config.json").read_text())
+    assert config["recipe"]["data"] == "../../lines.txt" and str(tmp_path) not in (small_gpt / "config.json").read_text()
+    project = shutil.copytree(small_gpt.parent.parent, tmp_path / "moved")
+    there = python(tmp_path, "zoo.evaluate", project / "runs" / "char_gpt", "--json")
+    assert there.returncode == 0 and str(project / "lines.txt") in there.stdout, there.stderr
+    configure(project / "runs" / "char_gpt", data=str(project / "lines.txt"))  # as earlier versions did
+    (project / "runs" / "char_gpt").rename(tmp_path / "run")
+    assert python(tmp_path, "zoo.evaluate", "run", "--json").stdout == there.stdout
+    configure(tmp_path / "run", data="../gone/lines.txt")
+    assert "no such file" in python(tmp_path, "zoo.evaluate", "run").stderr
+    assert python(project, "zoo.evaluate", tmp_path / "run").returncode == 0  # a file of that name here
+    done = python(project, "zoo.train", "char_gpt", "--resume", "--out", tmp_path / "run", "--steps", 102)
+    assert done.returncode == 0, done.stderr
+
+
+def test_where_a_text_is(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    for path, folder, kept in (
+        ("/work/my.txt", "/work/runs/a", "../../my.txt"),
+        ("/work/runs/a/my.txt", "/work/runs/a", "my.txt"),
+        ("/home/somebody/my.txt", "/home/somebody/p/runs/a", "../../../my.txt"),
+        ("/home/somebody/texts/my.txt", "/tmp/run", "~/texts/my.txt"),
+        ("/data/my.txt", "/tmp/run", "/data/my.txt"),
+    ):
+        assert kept_text(path, folder) == kept and found_text(kept, folder) == path
+    assert found_text("/old/my.txt", "/tmp/run") == "/old/my.txt" and found_text(None, "/tmp/run") is None
