@@ -66,6 +66,8 @@ def test_evaluation_on_another_text(small_gpt, python, tmp_path):
     done = python(tmp_path, "zoo.evaluate", small_gpt, "--data", "other.txt", "--json")
     figures = json.loads(done.stdout)
     assert figures["tokens"] == 52 and figures["text"] == "other.txt" and 0.5 < figures["loss"] < 4
+    (tmp_path / "short.txt").write_text("the s")  # shorter than the context
+    assert json.loads(python(tmp_path, "zoo.evaluate", small_gpt, "--data", "short.txt", "--json").stdout)["tokens"] == 4
     last = json.loads(python(tmp_path, "zoo.evaluate", small_gpt, "--data", "other.txt", "--json", "--last").stdout)
     assert last["tokens"] == 52
 
@@ -76,12 +78,12 @@ def test_evaluation_on_another_text(small_gpt, python, tmp_path):
         ((), ["MODEL"], 2),
         (("--data", "missing.txt"), ["no such file", "missing.txt"], 1),
         (("--data", "strange.txt"), ["unknown character 'Z' (U+005A"], 1),
-        (("--data", "short.txt"), ["too short", "5 characters", "17"], 1),
+        (("--data", "short.txt"), ["too short", "1 character", "longer text"], 1),
     ],
 )
 def test_bad_input_to_evaluate(small_gpt, python, tmp_path, arguments, words, code):
     (tmp_path / "strange.txt").write_text("the sea is Zen")
-    (tmp_path / "short.txt").write_text("the s")
+    (tmp_path / "short.txt").write_text("t")
     arguments = (small_gpt, *arguments) if arguments else arguments
     one_line_error(python(tmp_path, "zoo.evaluate", *arguments), "zoo.evaluate", *words, code=code)
 
