@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 import pytest
-from commands import one_line_error
+from commands import copy_run, one_line_error
 
 import zoo
 from microtensor.serialize import load_safetensors, save_safetensors
@@ -111,7 +111,7 @@ ATTACKS = {
 def test_an_attack_is_one_line(tmp_path, small_gpt, python, kind):
     attack, words = ATTACKS[kind]
     run = tmp_path / "run"
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     attack(run)
     with pytest.raises(DataError) as caught:
         zoo.load_model(str(run))
@@ -125,7 +125,7 @@ def test_an_attack_is_one_line(tmp_path, small_gpt, python, kind):
 
 def test_an_earlier_run_has_its_vocabulary_elsewhere(tmp_path, small_gpt, python):
     run = tmp_path / "run"
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     config = json.loads((run / "config.json").read_text())
     config["vocabulary"] = config.pop("tokenizer")["vocabulary"]
     (run / "config.json").write_text(json.dumps(config))
@@ -150,7 +150,7 @@ def test_a_state_that_was_attacked_cannot_be_resumed(tmp_path, small_gpt, python
         "NaN": lambda run: rewrite(run, lambda t: t["model.norm.bias"].fill(np.nan)),
     }.items():
         run = tmp_path / name.replace(" ", "-")
-        shutil.copytree(small_gpt, run)
+        copy_run(small_gpt, run)
         edit(run)
         done = python(tmp_path, "zoo.train", "char_gpt", "--resume", "--out", run, "--steps", 1000)
         one_line_error(done, "zoo.train", "damaged", "state.safetensors", code=1)
@@ -164,7 +164,7 @@ def rewrite(run, edit):
 
 def test_half_precision_is_read_as_float32(tmp_path, small_gpt):
     run = tmp_path / "run"
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     whole = load_safetensors(run / WEIGHTS)
     save_safetensors(run / WEIGHTS, {name: array.astype(np.float16) for name, array in whole.items()})
     model = zoo.load_model(str(run)).model
@@ -176,7 +176,7 @@ def test_half_precision_is_read_as_float32(tmp_path, small_gpt):
 def test_a_run_from_before_the_names_changed(small_gpt, tmp_path, python):
     """Fields of its recipe, and parameters, that were called otherwise."""
     run = tmp_path / "run"
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     config = json.loads((run / "config.json").read_text())
     old = {new: name for name, new in RENAMED_FIELDS.items()}
     config["recipe"] = {old.get(name, name): value for name, value in config["recipe"].items()}

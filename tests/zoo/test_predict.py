@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from commands import one_line_error
+from commands import copy_run, one_line_error
 
 from zoo.datasets.corpus import Corpus
 from zoo.tokenizers.words import split_words
@@ -89,10 +89,9 @@ def test_bad_input_to_evaluate(small_gpt, python, tmp_path, arguments, words, co
 
 
 def test_a_text_that_changed_since(small_gpt, python, tmp_path):
-    import shutil
 
     run = tmp_path / "run"
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     config = json.loads((run / "config.json").read_text())
     text = tmp_path / "changed.txt"
     text.write_text("the sea is so wide " * 900)
