@@ -87,9 +87,9 @@ ATTACKS = {
     ),
     "more layers": (lambda run: configure(run, layers=3), ["another model", WEIGHTS]),
     "fewer layers": (lambda run: configure(run, layers=1), ["another model", "unknown blocks.1"]),
-    "a text as width": (lambda run: configure(run, width="16"), ["damaged", "--width", "whole number"]),
-    "a negative width": (lambda run: configure(run, width=-16), ["damaged", "--width"]),
-    "heads that don't fit": (lambda run: configure(run, heads=5), ["damaged", "--heads"]),
+    "a text as width": (lambda run: configure(run, width="16"), ["damaged", "width", "whole number"]),
+    "a negative width": (lambda run: configure(run, width=-16), ["damaged", "width"]),
+    "heads that don't fit": (lambda run: configure(run, heads=5), ["damaged", "heads"]),
     "a long token": (
         lambda run: (run / "config.json").write_text((run / "config.json").read_text().replace('"a"', '"ab"')),
         ["damaged", "vocabulary"],
