@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from microtensor import cross_entropy
 from zoo.datasets.batches import IGNORE_INDEX, DocumentDataset, SequenceDataset, WindowDataset, valid_targets
-from zoo.datasets.corpus import Corpus
+from zoo.datasets.corpus import Corpus, prepare, read_text
+from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.datasets.split import leading_fraction, train_validation_split
 from zoo.errors import DataError
 from zoo.model import predict
@@ -161,6 +162,38 @@ def test_batches_stay_what_they_were():
     documents = [np.arange(50), np.arange(100, 140)]
     assert digest(WindowDataset(documents, 4, "words")) == "f3ed48d938e1acbe"
     assert digest(SequenceDataset(documents, 4, "words")) == "a0fa4582b2336fd7"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le-bom", "utf-16-be-bom"])
+def test_a_text_is_read_by_its_byte_order_mark(tmp_path, encoding):
+    text = "Über 猫🙂\r\nzwei\rdrei\n"
+    raw = ("\ufeff" + text).encode(encoding.removesuffix("-bom")) if encoding.endswith("-bom") else text.encode(encoding)
+    (tmp_path / "text.txt").write_bytes(raw)
+    assert read_text(tmp_path / "text.txt") == "Über 猫🙂\nzwei\ndrei\n"
+
+
+@pytest.mark.parametrize(
+    "raw, message",
+    [
+        ("abc".encode("utf-16-le"), r"zero byte at 1; .*UTF-8 \(not as UTF-16\)"),
+        ("abc".encode("utf-16")[:-1], "not UTF-16: .* at 6; save the text as UTF-8"),
+        ("a\0b".encode("utf-16"), "has a zero at character 1"),
+        ("\r\n".encode("utf-16"), "empty"),
+    ],
+)
+def test_a_text_that_cannot_be_read(tmp_path, raw, message):
+    (tmp_path / "text.txt").write_bytes(raw)
+    with pytest.raises(DataError, match=message):
+        read_text(tmp_path / "text.txt")
+
+
+def test_one_function_prepares_every_text():
+    assert prepare("\ufeffa\r\nb\rc\n") == "a\nb\nc\n" and prepare("a  b \n") == "a  b \n"
+    assert prepare(">  a\tb \r\n< c\r\n \r\n> d\n< e") == ">a b\n<c\n\n>d\n<e"
+    for name in list_models():  # the zoo's own texts are as they should be
+        corpus = model_class(name).recipe_class.corpus
+        if type(corpus) is not TinyShakespeare:
+            assert prepare(corpus.read()) == corpus.read()
 
 
 def test_valid_targets():

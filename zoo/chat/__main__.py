@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,7 +93,8 @@ class _Chat:
 
         with contextlib.suppress(ImportError):  # where there is none, the terminal's own editing has to do
             import readline  # noqa: F401 (input() uses it: line editing, and a history that isn't kept on disk)
-        signal.signal(signal.SIGINT, self._interrupt)
+        if threading.current_thread() is threading.main_thread():  # (no signal reaches another)
+            signal.signal(signal.SIGINT, self._interrupt)
         print(f"A model of {self.parameters:,} parameters. Talk to it in simple English; /help lists the commands.\n")
         while True:
             try:
