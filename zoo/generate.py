@@ -60,9 +60,11 @@ def main(arguments: list[str]) -> int:
     settings = {"tokens": options.tokens, "beams": options.beams, "stop": stop, **given}
     if options.json:
         text = model.generate(prompt, **settings)
-        result(options, "", {"prompt": options.prompt, "text": text, "continuation": text.continuation})
+        documents = {} if model.model.boundary is None else {"documents": text.documents}
+        result(options, "", {"prompt": options.prompt, "text": text, "continuation": text.continuation, **documents})
         return 0
-    for piece in model.stream(prompt, **settings):
+    pieces = model.stream(prompt, **settings)
+    for piece in pieces if model.model.boundary is None else model.known_documents.marked(pieces):
         print(piece, end="", flush=True)
     print(flush=True)
     return 0

@@ -6,6 +6,7 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ from zoo.datasets.corpus import prepare, read_text, use_data_folder
 from zoo.errors import DataError, UsageError, quoted
 from zoo.explain.trace import Trace, what_follows
 from zoo.inference.beam_search import beam_search
-from zoo.inference.decoder import Decoder
+from zoo.inference.decoder import Decoder, from_boundary
+from zoo.inference.documents import Known
 from zoo.inference.generation import encode_prompt, generate, likeliest, text_pieces, turn_alphabet
 from zoo.inference.sampling import Sampling
 from zoo.model import Model
@@ -90,7 +92,7 @@ class LanguageModel:
         """Continue a text; returns it with its continuation.
 
         Args:
-            prompt: what to continue.
+            prompt: what to continue; it may be empty for a model that writes documents, such as names.
             tokens: how many to add at most; as many as suit the model if None.
             temperature, top_k, top_p, min_p, repetition_penalty: how tokens are drawn (see `Sampling`).
             seed: chooses what is drawn.
@@ -103,7 +105,8 @@ class LanguageModel:
             prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
             repetition_penalty=repetition_penalty, seed=seed, beams=beams, stop=stop,
         )  # fmt: skip
-        return Generated(given, "".join(rest))
+        documents = self.known_documents.marks(given + "".join(rest)) if self.model.boundary is not None else []
+        return Generated(given, "".join(rest), documents)
 
     def stream(
         self,
@@ -139,7 +142,19 @@ class LanguageModel:
             new = beam_search(self._reader(), ids, count, beams)
         else:
             new = generate(self._reader(), ids, count, sampling, np.random.default_rng(seed))
-        return _chain(self.tokenizer.decode(ids), text_pieces(new, self.tokenizer, stop))
+        given = self.tokenizer.decode(ids)
+        if self.model.boundary is not None:  # (a newline is before the first document, but no part of the text)
+            given = given.removeprefix("\n")
+        return _chain(given, text_pieces(new, self.tokenizer, stop))
+
+    @cached_property
+    def known_documents(self) -> Known:
+        """The documents of its corpus, such as names, by which those that it writes can be marked. Raises DataError when the
+        corpus can't be had."""
+        recipe, decode = self.model.recipe, self.tokenizer.decode
+        documents = [self.tokenizer.encode(part) for part in recipe.documents(recipe.read_text())]
+        training, held_out = ({decode(tokens).strip("\n") for tokens in part} for part in evaluation.parts(self.model, documents))
+        return Known(training, held_out)
 
     def predict(self, text: str, top: int = 10) -> Prediction:
         """Find the `top` likeliest tokens after a text, with their probabilities.
@@ -288,7 +303,7 @@ class LanguageModel:
             model = build_model(self.checkpoint.name, model.recipe, len(self.tokenizer.vocabulary))
             model.chat, model.boundary = self.model.chat, self.model.boundary
         tokens = self._encode(text)
-        trace = Trace(model, tokens, self._target(tokens, next, untrained, data_dir is not None))
+        trace = Trace(model, from_boundary(model, tokens), self._target(tokens, next, untrained, data_dir is not None))
         # A trained model learns as it did in its last step, an untrained one as in its first.
         return Explanation(trace, self.tokenizer, model.recipe.schedule(1000)(0 if untrained else 999), step)
 
@@ -361,7 +376,7 @@ class LanguageModel:
             from zoo.plots.attention import draw_attention
             from zoo.plots.probabilities import draw_probabilities
 
-            tokens = self._encode(text or "")
+            tokens = from_boundary(self.model, self._encode(text or ""))
             if what == "attention":
                 draw_attention(self.name, self.model, self.tokenizer, tokens, file, words)
             else:

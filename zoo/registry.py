@@ -51,6 +51,10 @@ def model_class(name: str) -> type[Model]:
     for recipe in [c for c in own if issubclass(c, Recipe)]:
         if "__dataclass_params__" not in vars(recipe):
             raise UsageError(f"{name}.py: the class {recipe.__name__} needs @dataclass(frozen=True, kw_only=True) above it")
+        if not isinstance(recipe.corpus, str | None):
+            raise UsageError(
+                f'{name}.py: {recipe.__name__}.corpus must name a text: corpus: str | None = corpus_option("verses")'
+            )
         if not issubclass(models[0].recipe_class, recipe):
             raise UsageError(f"{name}.py: {models[0].__name__} needs recipe_class = {recipe.__name__}")
     return models[0]

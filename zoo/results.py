@@ -33,14 +33,17 @@ class Generated(str):
     Args:
         prompt: what was given, as the tokenizer reads it; the text begins with it.
         continuation: what the model added.
+        documents: of a model that writes documents, such as names, those that are finished, each with its mark: "in training",
+            "held out" or "new". {"document": "emma", "mark": "in training"}
     """
 
     prompt: str
     continuation: str
+    documents: list[dict[str, str]]
 
-    def __new__(cls, prompt: str, continuation: str) -> Self:  # noqa: D102 (the class says it)
+    def __new__(cls, prompt: str, continuation: str, documents: list[dict[str, str]]) -> Self:  # noqa: D102 (the class says it)
         text = super().__new__(cls, prompt + continuation)
-        text.prompt, text.continuation = prompt, continuation
+        text.prompt, text.continuation, text.documents = prompt, continuation, documents
         return text
 
     def __repr__(self) -> str:

@@ -359,7 +359,7 @@ def test_lines_for_each_model(tmp_path):
 def test_lines_stand_for_themselves():
     kind = model_class("char_meanpool")
     model = kind(make_recipe(kind.recipe_class, {}), 27, np.random.default_rng(0))
-    tokenizer = model.recipe.tokenizer_class(list(model.recipe.corpus.alphabet))
+    tokenizer = model.recipe.tokenizer_class(list(model.recipe.text.alphabet))
     documents = [tokenizer.encode(part) for part in model.recipe.documents("abcdefg\n\nhijklmn\n")]
     examples, held_out = split(model, documents, tokenizer)
     assert len(examples) == 4 and held_out is None

@@ -26,12 +26,13 @@ def train_validation_split(documents: Sequence[np.ndarray]) -> tuple[list[np.nda
 
 
 def random_split(documents: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Split documents as `train_validation_split` does, but in random order, always the same: a random tenth is for validation.
+    """Split documents at random, always in the same way, whatever their tokens: a tenth of them is for validation.
 
-    That is for a list that is sorted, whose end is unlike its beginning.
+    That is for a list that is sorted, whose end is unlike its beginning. Both parts come in random order.
     """
     order = np.random.default_rng(SEED).permutation(len(documents))
-    return train_validation_split([documents[i] for i in order])
+    count = int(TRAINING_FRACTION * len(documents))
+    return [documents[i] for i in order[:count]], [documents[i] for i in order[count:]]
 
 
 def leading_fraction(documents: Sequence[np.ndarray], fraction: float) -> list[np.ndarray]:

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from zoo.datasets.corpus import Corpus
 from zoo.errors import UsageError
 from zoo.model import Description
 from zoo.models import char_gpt
 from zoo.options import option
+from zoo.recipe import corpus_option
 from zoo.tokenizers.tokenizer import stream_utf8
 
 
@@ -96,9 +96,9 @@ def _merged(ids: list[int], pair: tuple[int, int], new: int) -> list[int]:
 class Recipe(char_gpt.Recipe):
     """As for char_gpt, in small."""
 
-    corpus = Corpus("verses.txt", "abc")  # (the alphabet is of no use to this tokenizer)
     tokenizer_class = BytePairTokenizer
 
+    corpus: str | None = corpus_option("verses")
     vocabulary_size: int = option(280, "how many tokens the vocabulary has at most", at_least=256)
     context: int = option(16, "how many tokens the model sees at most", at_least=1)
     layers: int = option(1, "how many blocks follow each other", at_least=1)
