@@ -248,7 +248,7 @@ def choose_recipe(kind: type[Recipe], settings: Mapping[str, Any], named: str | 
         if not path:
             raise UsageError("--data: needs the name of a text file")
         given["data"] = os.path.abspath(os.path.expanduser(path))  # so that resuming finds it from any folder
-        saved = {**saved, "corpus": None}
+        saved = {name: value for name, value in saved.items() if name != "corpus"}
     for field, value in given.items():
         if field in saved and field not in ("steps", "epochs", "data") and saved[field] != value:
             raise UsageError(f"--{dashed(field)}: the saved run has {saved[field]}, not {value}; start a new run to change it")

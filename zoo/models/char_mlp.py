@@ -73,7 +73,7 @@ class Recipe(recipes.Recipe):
     width: int = option(10, "how many numbers stand for a character", at_least=1, at_most=2**14)
     hidden: int = option(200, "how many numbers the middle layer has", at_least=1, at_most=2**14)
     batch_size: int = option(512, "how many examples are learned from at a time", at_least=1, at_most=10**9)
-    epochs: int | None = option(12, "how many times the text is gone through", at_least=1, at_most=10**9)
+    epochs: int | None = option(20, "how many times the text is gone through", at_least=1, at_most=10**9)
     learning_rate: float = option(0.01, "the highest learning rate", above=0, at_most=1e30)
     warmup: int = option(100, "over how many steps the learning rate rises", at_least=0, at_most=10**12)
     weight_decay: float = option(0.01, "how strongly the weights are drawn towards 0", at_least=0, at_most=1e6)
