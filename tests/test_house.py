@@ -11,8 +11,14 @@ FLOORS = {
     "the kernels": ["microtensor.kernels"],
     "the engine": ["microtensor"],
     "text": [
-        "zoo.errors", "zoo.columns", "zoo.tokenizers", "zoo.datasets", "zoo.chat.template", "zoo.chat.exchanges",
-        "zoo.chat.augmentation", "zoo.chat.synthetic",
+        "zoo.errors",
+        "zoo.columns",
+        "zoo.tokenizers",
+        "zoo.datasets",
+        "zoo.chat.template",
+        "zoo.chat.exchanges",
+        "zoo.chat.augmentation",
+        "zoo.chat.synthetic",
     ],  # fmt: skip
     "what a model is": ["zoo.cache", "zoo.model", "zoo.options", "zoo.recipe"],
     "inference": ["zoo.inference", "zoo.chat"],

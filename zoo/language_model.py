@@ -153,7 +153,9 @@ class LanguageModel:
         corpus can't be had."""
         recipe, decode = self.model.recipe, self.tokenizer.decode
         documents = [self.tokenizer.encode(part) for part in recipe.documents(recipe.read_text())]
-        training, held_out = ({decode(tokens).strip("\n") for tokens in part} for part in evaluation.parts(self.model, documents))
+        training, held_out = (
+            {decode(tokens).strip("\n") for tokens in part} for part in evaluation.parts(self.model, documents)
+        )
         return Known(training, held_out)
 
     def predict(self, text: str, top: int = 10) -> Prediction:

@@ -58,7 +58,7 @@ def test_every_letter_of_a_name_and_its_end_is_learned(tmp_path, name):
     inputs, targets = next(trainer.validation.in_order())
     boundary = trainer.model.boundary
     assert decode([boundary]) == "\n"
-    assert "".join(map(decode, inputs[0][inputs[0] != PADDING][None])) [0] == "\n"
+    assert "".join(map(decode, inputs[0][inputs[0] != PADDING][None]))[0] == "\n"
     if targets.ndim == 1:  # windows: the first tells the first letter, and of all the first is the newline
         row = np.flatnonzero((inputs != PADDING).sum(axis=1) == 1)[1]
         assert inputs[row, -1] == boundary and targets[row - 1] == boundary
@@ -138,9 +138,7 @@ def test_a_recipe_of_the_old_kind_is_told_how(tmp_path, python):
 def learned(tmp_path_factory):
     """Models that have learned from names, a little."""
     folder = tmp_path_factory.mktemp("names")
-    return {
-        name: zoo.train_model(name, corpus="names", out=folder / name, **MODELS[name]) for name in ("char_mlp", "char_gpt")
-    }
+    return {name: zoo.train_model(name, corpus="names", out=folder / name, **MODELS[name]) for name in ("char_mlp", "char_gpt")}
 
 
 @pytest.mark.parametrize("name", ["char_mlp", "char_gpt"])
@@ -181,7 +179,12 @@ def test_marks():
     ]
     for pieces in (["emma\nav", "a\n\nem"], list("emma\nava\n\nem")):
         shown = "".join(known.marked(pieces))
-        assert [line.split(maxsplit=1) for line in shown.split("\n")] == [["emma", "in training"], ["ava", "held out"], [], ["em"]]
+        assert [line.split(maxsplit=1) for line in shown.split("\n")] == [
+            ["emma", "in training"],
+            ["ava", "held out"],
+            [],
+            ["em"],
+        ]
 
 
 def test_marks_on_screen_and_as_json(learned, python, tmp_path):

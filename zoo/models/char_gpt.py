@@ -2,7 +2,7 @@
 
 **From last time.** The n-gram network had separate weights for each position. A transformer has one set for all: every
 position asks the ones before it for what it needs, and what is asked for is learned. So it can look back 256 characters, and
-what it learns about a word holds wherever the word stands. (Chapters 10 and 11 of the course: attention by hand, and what
+what it learns about a word holds wherever the word stands. (Chapters 11 and 12 of the course: attention by hand, and what
 the heads of this model have learned to look at.)
 
     tokens   (batch, time)               "First Citizen:"  ->  18 47 56 57 58 1 ...

@@ -1,4 +1,4 @@
-"""Character mean-pool: the smallest model of all. Five characters in, a guess at the sixth out.
+"""Character mean-pool: the smallest model with embeddings. Five characters in, a guess at the sixth out.
 
 **The idea.** Text is a row of characters, and a model of text says which character comes next. This one knows 27 of them, the
 letters and the blank. Each has a list of 32 numbers, its *embedding*; the mean of the last five embeddings is the *context*;
