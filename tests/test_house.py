@@ -19,7 +19,7 @@ FLOORS = {
         "zoo.chat.exchanges",
         "zoo.chat.augmentation",
         "zoo.chat.synthetic",
-    ],  # fmt: skip
+    ],
     "what a model is": ["zoo.cache", "zoo.model", "zoo.options", "zoo.recipe"],
     "inference": ["zoo.inference", "zoo.chat"],
     "the models": ["zoo.models", "zoo.registry"],

@@ -107,7 +107,9 @@ class Recipe(Options):
 
     def boundary(self, tokenizer: Tokenizer) -> int | None:
         """The token before and after each document, where there is one."""
-        ids = tokenizer.encode("\n") if self.text.delimited else []
+        if not self.text.delimited:
+            return None
+        ids = tokenizer.encode("\n")
         return int(ids[0]) if len(ids) == 1 else None
 
     def make_tokenizer(self, text: Callable[[], str]) -> Tokenizer:

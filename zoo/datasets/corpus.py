@@ -18,8 +18,8 @@ class Corpus:
         alphabet: every character that its tokenizer should know, sorted; None to leave that to the text. With it, a tokenizer
             can be made without reading the text.
         document_per_line: each line is a document of its own.
-        delimited: each of these documents has a newline before it and after it, which are tokens: so a model learns how a document
-            begins and where it ends. A random tenth of the documents is held out, not the last tenth of the text.
+        delimited: each of these documents has a newline before it and after it, which are tokens: so a model learns how a
+            document begins and where it ends. A random tenth of the documents is held out, not the last tenth of the text.
     """
 
     def __init__(

@@ -63,9 +63,10 @@ class Decoder:
 
 def from_boundary(model: Model, tokens: Sequence[int]) -> list[int]:
     """Of some tokens, the last document or the beginning of one: all of them, where a model's text has no boundaries."""
-    if model.boundary not in tokens:
-        return list(tokens)
-    return list(tokens)[len(tokens) - 1 - list(tokens)[::-1].index(model.boundary) :]
+    found = list(tokens)
+    if model.boundary is None or model.boundary not in found:
+        return found
+    return found[len(found) - 1 - found[::-1].index(model.boundary) :]
 
 
 def kept(count: int, capacity: int) -> int:

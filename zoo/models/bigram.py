@@ -8,9 +8,9 @@ Shannon let such tables write English in 1948. This one learns the same table wi
     token    (batch, 1)     e    ->  5
     logits   (batch, 27)    row 5 of the table: a score for each character that may come next
 
-Its text are 32,033 given names, one a line. The end of a line is a token too, the 27th beside the letters, and stands before
-each name and after it: the row of the line's end says which letters names begin with, and its column with which they end. A name
-of n letters has n + 1 targets. A tenth of the names, drawn at random, is held out.
+Its text is a list of 32,033 given names, one a line. The end of a line, the newline, is a token too, beside the 26 letters, and
+stands before each name and after it: the newline's row says which letters names begin with, and its column with which they end.
+A name of n letters has n + 1 targets. A tenth of the names, drawn at random, is held out.
 
 **Learning.** The 27 x 27 = 729 scores start near 0, where every character is as likely as another: the loss is log 27 = 3.30
 nats. The gradient then does what the pencil did.
@@ -26,9 +26,9 @@ The derivative of s[j] by s[k] is 1 where j = k and else 0; that of the logarith
 
 N times what is predicted minus what is counted. Gradient descent comes to rest only where the two are equal; and as L is convex
 (a sum of exponentials, in a logarithm, is), that is its minimum and there is no other. There the loss is the entropy of the
-counted frequencies, and before it is larger by their Kullback-Leibler divergence from p. Nothing that looks at a single character
-can do better. (One thing a table of scores can't do: a pair that never occurs would need minus infinity. Its score falls and
-falls, and its part of the loss was next to nothing already.)
+counted frequencies, and elsewhere it is larger by their Kullback-Leibler divergence from p. No model that sees a single
+character can do better on that text. (One thing a table of scores can't do: a pair that never occurs would need minus infinity.
+Its score falls and falls, and its part of the loss was next to nothing already.)
 
 This is what training prints at its end, beside the loss of counting; the two differ by less than a thousandth of a nat.
 Chapter 10 of the course compares the gradient, too.
@@ -39,10 +39,10 @@ Chapter 10 of the course compares the gradient, too.
 
 After each name it says if it learned that name, if it is among those held out, or if it is new. Most are new, and it shows.
 
-**What is missing.** Two characters would need 27 x 27 rows, three 19,683, and most of them would never have been seen: the paper
-runs out before the language does. And rows don't learn from each other: whatever it finds out about "a" says nothing about "e",
-vowels though they both are. The next models give each character a list of numbers instead, its embedding, and what is
-alike can have alike numbers. `char_mlp` does better on the same names.
+**What is missing.** Two characters would need 27 x 27 rows, three 19,683, most of which nothing would ever be written in: the
+paper runs out before the language does. And rows don't learn from each other: whatever it finds out about "a" says nothing
+about "e", vowels though they both are. The next models give each character a list of numbers instead, its embedding, and what
+is alike can have alike numbers. `char_mlp` does better on the same names.
 
 **Adam** divides each score's gradient by its usual size. The gradient of a row has the factor N, so with plain gradient descent
 the row of "q", in one pair of a thousand, would learn a hundred times more slowly than that of "a".
@@ -109,7 +109,7 @@ class Recipe(recipes.Recipe):
 
 
 def mean_loss(counts: np.ndarray, probabilities: np.ndarray) -> float:
-    """The mean loss in nats of pairs that occur so often, where those are their probabilities: both (vocabulary, vocabulary)."""
+    """The mean loss in nats of pairs that occur so often and are given these probabilities: both (vocabulary, vocabulary)."""
     occur = counts > 0
     return float(-(counts[occur] * np.log(probabilities[occur])).sum() / counts.sum())
 
