@@ -5,11 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from zoo.untrusted import in_one_line
+
 
 class UserError(Exception):
     """Something outside the program is wrong. The message says what, where, and what to do."""
 
     exit_code = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(in_one_line(message))  # (it may quote anything)
 
 
 class DataError(UserError):

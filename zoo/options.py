@@ -36,7 +36,12 @@ class Options:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self) -> None:
+        self._check()
         self.fill_in()
+        self._check()
+
+    def _check(self) -> None:
+        """Raises UsageError for a field that can't be what it is."""
         for f in fields(self):
             value = getattr(self, f.name)
             kind = type_name(f)

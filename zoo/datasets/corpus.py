@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+from microtensor.files import read_file
 from zoo.errors import DataError, UsageError
+
+#: No larger text is read: 2 GB.
+LARGEST_TEXT = 2**31
 
 
 class Corpus:
@@ -48,14 +53,14 @@ def read_text(path: str | Path) -> str:
     """
     path = os.path.expanduser(path)
     try:
-        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
-            raise DataError(f"not a file: {path} is a device or a pipe; give a plain UTF-8 text file")
-        raw = Path(path).read_bytes()
+        raw = read_file(path, LARGEST_TEXT)
     except FileNotFoundError:
         raise DataError(f"no such file: {path}; check the path") from None
     except IsADirectoryError:
         raise DataError(f"not a file: {path} is a folder; name a text file in it") from None
     except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EFBIG):
+            raise DataError(f"not a file: {path} {error.strerror}; give a plain UTF-8 text file") from None
         raise DataError(f"can't be read: {path}: {error.strerror}; check the path and its permissions") from None
     except ValueError as error:
         raise DataError(f"not a path: {path!r}: {error}; check the path") from None

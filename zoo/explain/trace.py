@@ -13,6 +13,7 @@ import microtensor as mt
 from microtensor import Step, Tensor
 from microtensor.optim import clip_grad_norm
 from zoo.chat.template import apply_chat_template
+from zoo.inference.decoder import check_logits
 from zoo.inference.generation import encode_prompt
 from zoo.model import Model
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -45,9 +46,11 @@ class Trace:
         self.model = model
         self.tokens = list(tokens)[-model.recipe.context :]
         #: What the model gave: (1, vocabulary), or (1, time, vocabulary) where it predicts after every token.
-        self.scores: Tensor = model(np.array([self.tokens]))
+        with np.errstate(all="ignore"):
+            self.scores: Tensor = model(np.array([self.tokens]))
         #: The logits of what comes next: (vocabulary,).
         self.logits: Tensor = self.scores[0, -1] if self.scores.ndim == 3 else self.scores[0]
+        check_logits(self.logits.data)
         self.guessed = target is None
         self.target = int(self.logits.data.argmax()) if target is None else target
         #: -log p(target).

@@ -23,19 +23,21 @@ from zoo.model import Model
 from zoo.recipe import Metrics
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training.check import check_model
-from zoo.training.checkpoint import text_digest, within
+from zoo.training.checkpoint import text_digest
 from zoo.training.evaluation import evaluate, split
 from zoo.training.progress import Progress
 from zoo.training.run_folder import RunFolder
+from zoo.training.state import LONGEST_WINDOW, State
 
 #: Training saves itself this often, in seconds, unless told after how many steps.
 SAVE_EVERY = 60.0
-#: The loss that is shown is the mean of this many last steps at most.
-LONGEST_WINDOW = 10_000
+#: Signals that end training after the step that is under way, when what was learned is saved: Ctrl-C, `kill`, and the terminal's
+#: end, unless that is ignored (`nohup`).
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 class Diverged(DataError):
-    """The loss, or the gradient, is no longer a number."""
+    """The loss, the gradient or a parameter is no longer a number."""
 
 
 class Interrupted(Exception):
@@ -120,38 +122,32 @@ class Trainer:
             raise DataError(
                 f"another text: the run in {self.folder.path} learned from a text that has changed since; start afresh"
             )
-        state, metrics = self.folder.load_state()
-        file = self.folder.path / "state.safetensors"
-        for name, array in state.items():
-            if name.startswith(("model.", "optimizer.")) and not np.isfinite(array).all():
-                raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
+        checkpoint = self.folder.checkpoint
+        state = checkpoint.read_state(self.model.num_parameters())
+        self.step, self.best, self.best_step = state.step, state.best, state.best_step
+        self.losses.extend(state.recent_losses)
         try:
-            self.step = int(state["step"])
-            self.best, self.best_step = float(state["best"]), int(state["best_step"])
-            self.losses.extend(state["recent_losses"].tolist())
-            self.model.load_state_dict(within(state, "model."))
-            self.optimizer.load_state_dict(within(state, "optimizer."))
-        except KeyError as error:
-            raise DataError(f"damaged: {file} has no {error.args[0]}; train again") from None
-        except (ValueError, TypeError) as error:
-            raise DataError(f"damaged: {file}: {error}; train again") from None
-        self.metrics = [m for m in metrics if m.get("step", self.step + 1) <= self.step]
+            self.model.load_state_dict(state.model)
+            self.optimizer.load_state_dict(state.optimizer)
+        except ValueError as error:
+            raise DataError(f"damaged: {checkpoint.state}: {error}; train again") from None
+        self.metrics = [m for m in checkpoint.read_metrics() if m["step"] <= self.step]
         self.seconds = self.metrics[-1].get("seconds", 0.0) if self.metrics else 0.0
         self._saved = self.step
 
     def save(self, best: bool = False) -> None:
         """Write the run folder, if anything changed since the last time; the parameters for use too, where they are the best,
-        or there is no validation split to tell, or the model keeps its last."""
+        or there is no validation split to tell, or the model keeps its last.
+
+        Raises Diverged, and leaves what was saved, when a parameter is no longer a number; and DataError when the disk refuses.
+        """
         if self._saved == self.step and not best:
             return
-        optimizer = {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
-        state = {
-            "step": np.array(self.step),
-            "best": np.array(self.best),
-            "best_step": np.array(self.best_step),
-            "recent_losses": np.array(list(self.losses)),
-            **optimizer,
-        }
+        model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
+        try:
+            state = State(self.step, self.best, self.best_step, list(self.losses), model, optimizer)
+        except ValueError as error:
+            raise self._diverged(f"{error} after step {self.step}") from None
         for_use = best or self.validation is None or not math.isfinite(self.best) or not self.recipe.keep_best
         self.moved = self.folder.save(self.model, self.tokenizer, self._text, state, self.metrics, for_use) or self.moved
         self._saved = self.step
@@ -167,7 +163,6 @@ class Trainer:
         Raises Interrupted after a signal, when what was learned so far has been saved; and DataError when the loss is no longer
         a number, before that step changes anything.
         """
-        evaluated = self.recipe.evaluation_steps(self.steps, self.epoch_steps)
         saved_at = told_at = time.monotonic()
         started_at, told = told_at - self.seconds, self.step
         tokens = self.recipe.batch_size * self.dataset.targets_per_example
@@ -178,11 +173,12 @@ class Trainer:
                 done = self._one_step()
                 self.step += 1
                 self.losses.append(done.loss)
-                shown = self.step in evaluated or self.step == self.steps or tokens > 256 or self.step & 63 == 0
+                evaluated = self.recipe.evaluates_after(self.step, self.steps, self.epoch_steps)
+                shown = evaluated or self.step == self.steps or tokens > 256 or self.step & 63 == 0
                 if shown:
-                    progress.update(self.step, self.loss, self.step in evaluated or self.step == self.steps)
+                    progress.update(self.step, self.loss, evaluated or self.step == self.steps)
                 best, news = False, None
-                if self.step in evaluated:
+                if evaluated:
                     speed = (self.step - told) * tokens / max(time.monotonic() - told_at, 1e-9)
                     validation, best = self._validate()
                     self.seconds = time.monotonic() - started_at
@@ -195,12 +191,20 @@ class Trainer:
                 if best or due:
                     self.save(best)
                     saved_at = time.monotonic()
-                if news is not None:  # (after saving: should nobody read it, nothing is lost)
-                    report(*news)
+                if news is not None:
+                    self._report(report, news)
                 if received:
                     self.save()
                     raise Interrupted(received[0])
             self.save()
+
+    def _report(self, report: Callable[[str, dict[str, Any]], None], news: tuple[str, dict[str, Any]]) -> None:
+        """Tell what there is to tell. If nobody reads it any more, the training is worth keeping all the same."""
+        try:
+            report(*news)
+        except OSError:
+            self.save()
+            raise
 
     def _one_step(self) -> _Step:
         """Change the parameters once."""
@@ -236,11 +240,11 @@ class Trainer:
     def _check(self, what: str, value: float) -> None:
         """Raises DataError for what is no number."""
         if not math.isfinite(value):
-            saved = f"; {self.folder.path} keeps the run as it was at step {self._saved}" if self._saved > 0 else ""
-            raise Diverged(
-                f"the {what} became {value} at step {self.step + 1}; "
-                f"try a smaller --learning-rate than {self.recipe.learning_rate:g}{saved}"
-            )
+            raise self._diverged(f"the {what} became {value} at step {self.step + 1}")
+
+    def _diverged(self, what: str) -> Diverged:
+        saved = f"; {self.folder.path} keeps the run as it was at step {self._saved}" if self._saved > 0 else ""
+        return Diverged(f"{what}; try a smaller --learning-rate than {self.recipe.learning_rate:g}{saved}")
 
     def _validate(self) -> tuple[float | None, bool]:
         """The loss on the validation split, if there is one, and whether it is the best so far."""
@@ -271,7 +275,7 @@ class Trainer:
             "tokens_per_second": round(speed),
             "seconds": round(self.seconds, 2),
         }
-        if validation is not None:
+        if validation is not None and math.isfinite(validation):
             metrics["validation_loss"] = validation
         self.metrics.append(metrics)
         return line, {**metrics, **figures}
@@ -284,13 +288,14 @@ def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list, so that training stops between two steps and what it saves is whole. (In a thread
-    there is none of that: signals reach the main thread alone.)"""
+    """Collect Ctrl-C and the other STOPS in a list, so that training stops between two steps and what it saves is whole. (In a
+    thread there is none of that: signals reach the main thread alone.)"""
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
-    handlers = {n: signal.signal(n, lambda number, _: received.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
+    ignored = [n for n in STOPS if n != signal.SIGINT and signal.getsignal(n) == signal.SIG_IGN]
+    handlers = {n: signal.signal(n, lambda number, _: received.append(number)) for n in STOPS if n not in ignored}
     try:
         yield received
     finally:
