@@ -46,10 +46,13 @@ def write_file(path: str | Path, content: bytes) -> None:
         os.unlink(path)
     # (Made by us alone, with the permissions that the system's umask leaves; not through a link that somebody put there.)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    with open(handle, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

@@ -160,7 +160,7 @@ def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequen
 
 
 def _prepare_streams() -> None:
-    """UTF-8 on stdout and stderr, whatever the locale; nothing to read, and nowhere to write to, where whoever started us closed
+    """UTF-8 on stdout and stderr, whatever the locale; nothing to read, and nowhere to write, where whoever started us closed
     them."""
     if sys.stdin is None:
         sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 (it stays open)

@@ -107,8 +107,8 @@ class Recipe(Options):
         return constant()
 
     def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
-        """Tell if the model is evaluated, and a line printed, after a step: ten times in all `steps`, at the ends of epochs of so
-        many steps where those are counted, and after the last."""
+        """Tell if the model is evaluated, and a line printed, after a step: ten times in all `steps`, at the ends of epochs (of
+        so many steps) where those are counted, and after the last."""
         unit = epoch_steps if self.epochs is not None else 1
         units, (done, rest) = max(steps // unit, 1), divmod(step, unit)
         tenths = -(-10 * done // units)

@@ -84,8 +84,8 @@ class TrainingRun:
     def train(self, reporter: Reporter) -> LanguageModel:
         """Train to the last step, telling how it goes and what came of it.
 
-        Raises Stopped, a KeyboardInterrupt, after Ctrl-C (and SIGTERM and SIGHUP), once what was learned is saved; DataError when
-        the loss is no longer a number; and UsageError for a run that has done all its steps.
+        Raises Stopped, a KeyboardInterrupt, after Ctrl-C (and SIGTERM and SIGHUP), once what was learned is saved; DataError
+        when the loss is no longer a number; and UsageError for a run that has done all its steps.
         """
         trainer, folder = self.trainer, self.folder
         with self._folder_for_writing():

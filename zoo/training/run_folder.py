@@ -86,8 +86,8 @@ class RunFolder:
             ) from None
 
     def _follow(self) -> None:
-        """Write where the folder is now, if somebody has moved it meanwhile; and if it is gone, to a new one. (What is locked is the
-        folder, and what is written to is a path.)"""
+        """Write where the folder is now, if somebody has moved it meanwhile; and if it is gone, to a new one. (The lock is on
+        the folder, and what is written to is a path.)"""
         if self._lock is None or _is(self.path, self._lock):
             return
         moved = Path(os.path.realpath(f"/proc/self/fd/{self._lock}"))
@@ -169,7 +169,7 @@ class RunFolder:
         """Give the files of the earlier run a second name, in a hidden folder beside this one."""
         aside = self._aside()
         aside.mkdir()
-        for name in (*FILES, MANIFEST):
+        for name in (MANIFEST, *FILES):  # (by the manifest, which comes first, one sees if it has been replaced since)
             if (self.path / name).is_file():
                 try:
                     os.link(self.path / name, aside / name)
@@ -185,7 +185,7 @@ class RunFolder:
             return None
         manifests = [folder / MANIFEST for folder in (self.path, aside)]
         replaced, earlier = (read_file(file, 2**20) if file.is_file() else None for file in manifests)
-        if replaced == earlier:
+        if replaced == earlier or not os.listdir(aside):
             shutil.rmtree(aside)
             return None
         name = self._free_name()

@@ -1,5 +1,5 @@
-"""The state and the metrics of a training run: the one place that says what they may hold, when they are saved and when they are
-read."""
+"""The state and the metrics of a training run: the one place that says what they may hold, when they are saved and when they
+are read."""
 
 from __future__ import annotations
 

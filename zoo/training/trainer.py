@@ -31,8 +31,8 @@ from zoo.training.state import LONGEST_WINDOW, State
 
 #: Training saves itself this often, in seconds, unless told after how many steps.
 SAVE_EVERY = 60.0
-#: Signals that end training after the step that is under way, when what was learned is saved: Ctrl-C, `kill`, and the terminal's
-#: end, unless that is ignored (`nohup`).
+#: Signals that end training after the step that is under way, when what was learned is saved: Ctrl-C, `kill`, and that the
+#: terminal was closed, unless that is ignored (`nohup`).
 STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
