@@ -39,6 +39,8 @@ class Optimizer:
 
     #: The names of the arrays that are kept for a parameter, in its state.
     state_names: frozenset[str] = frozenset()
+    #: Which of them are counts, int64 of shape (); the others have the parameter's shape and dtype.
+    count_names: frozenset[str] = frozenset({"updates"})
 
     def __init__(self, parameters: Iterable[Any], options: Mapping[str, Any]) -> None:
         if "lr" not in options:
@@ -110,8 +112,10 @@ class Optimizer:
         for key, array in state.items():
             number, _, name = key.partition(".")
             ours = number.isdecimal() and int(number) < len(parameters) and name in self.state_names
-            if not ours or array.shape not in ((), parameters[int(number)].shape):
-                raise ValueError(f"the optimizer state {key!r} of shape {array.shape} doesn't belong to these parameters")
+            if not ours or not _belongs(array, parameters[int(number)], name in self.count_names):
+                raise ValueError(
+                    f"the optimizer state {key!r}, {array.dtype} of shape {array.shape}, doesn't belong to these parameters"
+                )
             restored[int(number)][name] = np.array(array)
         for i, arrays in enumerate(restored):
             if arrays and len(arrays) < len(self.state_names):
@@ -125,6 +129,13 @@ class Optimizer:
 
 
 hints.explain_missing(Optimizer)
+
+
+def _belongs(array: np.ndarray, parameter: Tensor, count: bool) -> bool:
+    """Tell if an optimizer can have kept an array for a parameter: one of its shape and dtype, or a count of updates."""
+    if count:
+        return array.shape == () and array.dtype == np.int64 and array.item() >= 0
+    return array.shape == parameter.shape and array.dtype == parameter.dtype
 
 
 def _check_option(optimizer: str, name: str, value: Any) -> None:

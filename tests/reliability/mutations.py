@@ -1,5 +1,6 @@
 """Run folders that are damaged, or made to do harm: whatever is done to one, it is loaded and resumed, or refused in one line."""
 
+import contextlib
 import json
 import os
 import resource
@@ -52,7 +53,8 @@ class Mutations:
         for _ in range(rng.integers(1, 4)):
             mutate(run, rng)
         if rng.random() < 0.7:  # so that it is noticed by what it is
-            (run / "manifest.json").unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                os.unlink(run / "manifest.json")
         begun, outcome, wrong = time.monotonic(), "loaded", ""
         for way in (self.load, self.load_last, self.resume, self.read_metrics, self.list):
             try:
@@ -80,9 +82,9 @@ class Mutations:
         """Go on for a step: what is taken up is what the kernels then work with."""
         folder = RunFolder(run, "char_gpt")
         recipe = folder.checkpoint.recipe(folder.checkpoint.read_config())
-        trainer = make_trainer(run, **{"steps": 9}) if recipe == self.recipe else None
-        if trainer is None:
+        if recipe != self.recipe:
             return
+        trainer = make_trainer(run, data=recipe.data, steps=9)
         trainer.folder.open_for_writing(True)
         try:
             trainer.resume()
@@ -122,7 +124,14 @@ def pick(rng, items):
 
 
 def any_file(run, rng):
-    return run / pick(rng, TENSORS + TEXTS)
+    return plain(run / pick(rng, TENSORS + TEXTS))
+
+
+def plain(file):
+    """A file that an earlier mutation has left as one that can be read."""
+    if not file.is_file() or file.stat().st_size > 2**21:
+        raise OSError("not to be read")
+    return file
 
 
 def flip(run, rng):
@@ -148,7 +157,7 @@ def extend(run, rng):
 
 
 def strange_value(run, rng):
-    file = run / pick(rng, TEXTS)
+    file = plain(run / pick(rng, TEXTS))
     lines = file.read_text().split("\n") if file.suffix == ".jsonl" else [file.read_text()]
     i = rng.integers(len(lines))
     value = json.loads(lines[i])
@@ -167,7 +176,7 @@ def strange_value(run, rng):
 
 
 def strange_tensor(run, rng):
-    file = run / pick(rng, TENSORS)
+    file = plain(run / pick(rng, TENSORS))
     tensors = load_safetensors(file)
     name = pick(rng, tensors)
     array = tensors[name]
@@ -191,7 +200,7 @@ def strange_tensor(run, rng):
 
 
 def strange_header(run, rng):
-    file = run / pick(rng, TENSORS)
+    file = plain(run / pick(rng, TENSORS))
     raw = file.read_bytes()
     length = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + length])

@@ -1,13 +1,7 @@
 """A save that is killed, or that the disk refuses, at any of its file operations leaves the old state or the new one."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from faults import BEFORE, FAULTS, Faults  # noqa: E402
+from faults import BEFORE, FAULTS, Faults
 
 
 @pytest.fixture(scope="module")
