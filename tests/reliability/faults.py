@@ -1,4 +1,4 @@
-"""Every file operation of a save, one after the other: killed before it, failed with EIO, or out of space."""
+"""Every file operation of a save, one after the other: the process killed before it, or the operation failed, or the disk full."""
 
 import contextlib
 import errno
@@ -27,7 +27,7 @@ class Faults:
 
     def __init__(self, work):
         self.work = work
-        train(make_trainer(work / "old" / "run", steps=4))
+        train(make_trainer(work / "old" / "run"), until=4)
         train(make_trainer(work / "other" / "run", steps=4, seed=1))
         shutil.copytree(work / "other" / "run", work / "unsealed" / "run")
         (work / "unsealed" / "run" / "manifest.json").unlink()
@@ -67,6 +67,11 @@ class Faults:
         kept = found == self.new and before.startswith("an earlier")
         if aside != ({"run-1"} if kept else set()):
             return f"beside the run there is {sorted(aside)}"
+        if before == "a step before":
+            if found == earlier:
+                train(make_trainer(run), resuming=True)
+            if any(content(run)[name] != self.new[name] for name in ("state.safetensors", "model.safetensors")):
+                return "resumed, it comes to other bits"
         if kept and content(run.parent / "run-1") != earlier:
             return "the earlier run isn't whole"
         return ""

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
 from zoo.training.run_folder import RunFolder
-from zoo.training.trainer import Trainer
+from zoo.training.trainer import Interrupted, Trainer
 
 ROOT = Path(__file__).parent.parent.parent
 RNG = np.random.default_rng(0)
@@ -31,13 +32,23 @@ def make_trainer(folder, **changes):
     return Trainer(model, tokenizer, TEXT, RunFolder(folder, "char_gpt"))
 
 
-def train(trainer, resuming=False):
-    """Train to the end."""
+def train(trainer, resuming=False, until=None):
+    """Train to the end, or, as if Ctrl-C came then, up to a step."""
+    step = trainer._one_step
+
+    def one_step():
+        if trainer.step + 1 == until:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step()
+
+    trainer._one_step = one_step
     trainer.folder.open_for_writing(resuming)
     try:
         if resuming:
             trainer.resume()
         trainer.run(lambda line, figures: None)
+    except Interrupted:
+        assert trainer.step == until
     finally:
         trainer.folder.close()
     return trainer

@@ -135,8 +135,10 @@ def test_a_closed_terminal_is_a_stop(tmp_path):
         return step()
 
     made._one_step = hang_up
+    made.folder.open_for_writing(False)
     with pytest.raises(Interrupted) as stop:
-        train(made)
+        made.run(lambda line, figures: None)
+    made.folder.close()
     assert stop.value.number == signal.SIGHUP and find(str(tmp_path / "run")).read_state(10**6).step == 3
 
 
