@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from commands import ROOT, one_line_error
+from commands import ROOT, one_line_error, seal
 
 import microtensor as mt
 import zoo
@@ -87,7 +87,7 @@ def test_bad_input_is_one_line(small_gpt, python, tmp_path, arguments, words, co
     ):
         shutil.copytree(small_gpt, tmp_path / name)
         (tmp_path / name / "metrics.jsonl").write_text(content)
-        (tmp_path / name / "manifest.json").unlink()  # which would tell
+        seal(tmp_path / name)
     one_line_error(python(tmp_path, "zoo.plot", *arguments), "zoo.plot", *words, code=code)
 
 
