@@ -236,8 +236,8 @@ def multi_head_attention(
         raise ValueError(f"multi_head_attention: {shared} heads of keys can't serve {heads} heads of queries evenly")
     if packed.ndim < 2 or packed.shape[-1] % (heads + 2 * shared):
         raise ValueError(
-            f"multi_head_attention: needs (..., time, features) with a width that {heads + 2 * shared} heads divide ({heads} of "
-            f"queries, {shared} each of keys and values), not {np.shape(packed)}"
+            f"multi_head_attention: needs (..., time, features) with a width that {heads + 2 * shared} heads divide ({heads} "
+            f"of queries, {shared} each of keys and values), not {np.shape(packed)}"
         )
     if cache is not None:
         return _multi_head_with_cache(packed, heads, shared, causal, cache)

@@ -10,7 +10,6 @@ import numpy as np
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.kernels.runtime import config
-from microtensor.ops.normalization import rms_norm
 from microtensor.ops.shape import concatenate
 
 
@@ -29,7 +28,7 @@ def _rotary_in_ops(packed: Any, turned: int, head_width: int, first: int, base: 
     end, half = turned * head_width, head_width // 2
     x = packed[..., :end].reshape((*packed.shape[:-1], turned, head_width))
     if normalise:
-        x = rms_norm(x, eps=eps)
+        x = x / np.sqrt(np.mean(x * x, axis=-1, keepdims=True) + eps)
     cosines, sines = (t[:, None, :] for t in _angles(first, packed.shape[-2], half, base, packed.dtype))
     a, b = x[..., :half], x[..., half:]
     x = concatenate([a * cosines - b * sines, b * cosines + a * sines], -1)

@@ -23,8 +23,8 @@ def orthogonalise(x: np.ndarray, steps: int = 5) -> np.ndarray:
     polynomial to the singular values S and leaves U and V as they are. The coefficients are Jordan's (2024,
     https://kellerjordan.github.io/posts/muon/): they bring small ones up fast, to about 1 rather than to 1 itself.
 
-    Only x x^T changes what is done to x, so it is followed by itself: it is smaller than x where x is wide. The factors of x are
-    gathered in one matrix, with which x is multiplied at the end.
+    Only x x^T changes what is done to x, so it is followed by itself: it is smaller than x where x is wide. The factors of x
+    are gathered in one matrix, with which x is multiplied at the end.
 
     Args:
         x: (..., rows, columns), of floats.
@@ -52,9 +52,9 @@ class Muon(Optimizer):
     """Momentum whose step is made orthogonal, for the matrices in a network's blocks; AdamW for all else (Jordan et al. 2024,
     https://kellerjordan.github.io/posts/muon/).
 
-    The gradient of a matrix is mostly a few strong directions. `orthogonalise` makes all directions of the step equally long, so
-    that the rare ones are learned, too. Embeddings, the head, gains and biases aren't maps between hidden states; they belong in
-    groups with `"algorithm": "adamw"`.
+    The gradient of a matrix is mostly a few strong directions. `orthogonalise` makes all directions of the step equally long,
+    so that the rare ones are learned, too. Embeddings, the head, gains and biases aren't maps between hidden states; they
+    belong in groups with `"algorithm": "adamw"`.
 
     Args:
         parameters: Tensors or groups; those of a group with the algorithm "muon" must be matrices, (inputs, outputs).
@@ -90,6 +90,10 @@ class Muon(Optimizer):
                     f"Muon: is for matrices, not for a parameter of shape {wrong[0].shape}; put it in a group of its own, "
                     'with "algorithm": "adamw"'
                 )
+
+    def names_in(self, group: Mapping[str, Any]) -> frozenset[str]:
+        """Muon keeps a momentum, AdamW its two means and a count."""
+        return frozenset({"momentum"}) if group["algorithm"] == "muon" else Adam.state_names
 
     def update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
         """Do what the class says, in place."""

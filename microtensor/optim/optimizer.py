@@ -75,8 +75,8 @@ class Optimizer:
             # (A parameter may have been frozen since.)
             ready = [p for p in group["params"] if p._gradient is not None and p._node is LEAF]
             self.update(ready, group["lr"] * lr_factor, group)
-            if ready and not self.state[ready[0]].keys() <= self.state_names:
-                unnamed = sorted(self.state[ready[0]].keys() - self.state_names)
+            if ready and not self.state[ready[0]].keys() <= self.names_in(group):
+                unnamed = sorted(self.state[ready[0]].keys() - self.names_in(group))
                 raise TypeError(f"{type(self).__name__}: state_names lacks {', '.join(unnamed)}, which update keeps")
             for p in ready:
                 p._time = clock()  # a graph that still needs the old values must notice
@@ -94,6 +94,10 @@ class Optimizer:
         """
         raise TypeError(f"{type(self).__name__} doesn't define update")
 
+    def names_in(self, group: Mapping[str, Any]) -> frozenset[str]:
+        """The names of the arrays that are kept for each parameter of a group: `state_names`, unless a subclass differs."""
+        return self.state_names
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.state:
@@ -107,17 +111,16 @@ class Optimizer:
         """Take up a saved state. Raises ValueError when it belongs to other parameters."""
         restored: list[dict[str, np.ndarray]] = [{} for _ in self.state]
         parameters = list(self.state)
+        names = [self.names_in(group) for group in self.groups for _ in group["params"]]
         for key, array in state.items():
             number, _, name = key.partition(".")
-            ours = number.isdecimal() and int(number) < len(parameters) and name in self.state_names
+            ours = number.isdecimal() and int(number) < len(parameters) and name in names[int(number)]
             if not ours or array.shape not in ((), parameters[int(number)].shape):
                 raise ValueError(f"the optimizer state {key!r} of shape {array.shape} doesn't belong to these parameters")
             restored[int(number)][name] = np.array(array)
         for i, arrays in enumerate(restored):
-            if arrays and len(arrays) < len(self.state_names):
-                raise ValueError(
-                    f"the optimizer state of parameter {i} lacks {', '.join(sorted(self.state_names - arrays.keys()))}"
-                )
+            if arrays and arrays.keys() != names[i]:
+                raise ValueError(f"the optimizer state of parameter {i} lacks {', '.join(sorted(names[i] - arrays.keys()))}")
         self.state = dict(zip(parameters, restored, strict=True))
 
     def __dir__(self) -> list[str]:

@@ -23,7 +23,7 @@ from zoo.options import option
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
-    """The settings of modern_gpt: Muon for the matrices of the blocks, AdamW for the tables; a constant rate, then a line to 0."""
+    """The settings of modern_gpt: Muon for the blocks' matrices, AdamW for the tables; a constant rate, then a line to 0."""
 
     corpus: ClassVar[Corpus] = TinyShakespeare()
     loss_window: ClassVar[int | None] = 100
@@ -57,7 +57,7 @@ class Recipe(recipes.Recipe):
             if self.heads % self.kv_heads:
                 raise UsageError(f"--kv-heads: {self.kv_heads} heads of keys can't serve {self.heads} heads of queries evenly")
 
-    def optimizer(self, model: nn.Module) -> Optimizer:
+    def optimizer(self, model: Any) -> Optimizer:
         """Muon for the blocks; AdamW for embedding and head, each at a rate of its own."""
         blocks = [p for name, p in model.named_parameters() if name.startswith("blocks.")]
         adamw = {"algorithm": "adamw", "weight_decay": 0.0}
@@ -81,8 +81,8 @@ class Attention(nn.Module):
     """Every position attends to those before it and to itself; where they are is told by turning queries and keys."""
 
     def __init__(self, recipe: Recipe, rng: np.random.Generator) -> None:
-        self.heads, self.kv_heads = recipe.heads, recipe.kv_heads
-        features = recipe.width // recipe.heads * (recipe.heads + 2 * recipe.kv_heads)
+        self.heads, self.kv_heads = recipe.heads, recipe.kv_heads or recipe.heads
+        features = recipe.width // recipe.heads * (self.heads + 2 * self.kv_heads)
         self.qkv = nn.Linear(recipe.width, features, bias=False, init_std=0.5 / math.sqrt(recipe.width), rng=rng)
         self.out = nn.Linear(recipe.width, recipe.width, bias=False, init_std=0, rng=rng)
 
