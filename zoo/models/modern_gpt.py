@@ -27,7 +27,9 @@ class Recipe(recipes.Recipe):
 
     corpus: ClassVar[Corpus] = TinyShakespeare()
     loss_window: ClassVar[int | None] = 100
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "nano": {"layers": 4, "heads": 4, "width": 128, "context": 64, "batch_size": 12, "steps": 1000, "dropout": 0.0},
+    }
 
     context: int = option(256, "how many characters the model sees at most", at_least=1, at_most=2**16)
     layers: int = option(6, "how many blocks follow each other", at_least=1, at_most=1000)
@@ -51,11 +53,12 @@ class Recipe(recipes.Recipe):
     def fill_in(self) -> None:
         """Refuse heads that don't share the width evenly, or can't be paired."""
         self.default("kv_heads", self.heads)
-        if all(isinstance(n, int) and n > 0 for n in (self.width, self.heads, self.kv_heads)):
+        kv_heads: Any = self.kv_heads
+        if all(isinstance(n, int) and n > 0 for n in (self.width, self.heads, kv_heads)):
             if self.width % (2 * self.heads):
                 raise UsageError(f"--heads: {self.heads} heads of an even width don't make a width of {self.width}")
-            if self.heads % self.kv_heads:
-                raise UsageError(f"--kv-heads: {self.kv_heads} heads of keys can't serve {self.heads} heads of queries evenly")
+            if self.heads % kv_heads:
+                raise UsageError(f"--kv-heads: {kv_heads} heads of keys can't serve {self.heads} heads of queries evenly")
 
     def optimizer(self, model: Any) -> Optimizer:
         """Muon for the blocks; AdamW for embedding and head, each at a rate of its own."""
@@ -164,5 +167,5 @@ class ModernGPT(Model):
         return self.cap * mt.tanh(self.lm_head(mt.rms_norm(x)) / self.cap)
 
     def new_cache(self, batch: int = 1) -> KVCache:
-        """Make a cache for the keys and values of `context` positions."""
-        return KVCache(len(self.blocks), self.recipe.context)
+        """Make a cache for the keys and values of the last `context` positions."""
+        return KVCache(len(self.blocks), self.recipe.context, slides=True)
