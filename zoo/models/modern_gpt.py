@@ -1,4 +1,60 @@
-"""A GPT as they are built today."""
+"""A GPT as they are built today: the same plan as char_gpt, with each part exchanged for what replaced it since 2019.
+
+**From last time.** char_gpt is GPT-2 in small. The language models of the following years kept its plan, a residual stream
+that blocks add to, and changed the parts. Here are the changes that matter at this size, one by one. There are 2,679,168
+numbers, fewer than before, and a step takes about as long.
+
+    tokens   (batch, time)
+    x        (batch, time, 192)    norm(the token's embedding); nothing is added for the position
+    6 blocks                       x = x + attention(norm(x)); x = x + feed_forward(norm(x))
+    logits   (batch, time, 65)     15 tanh(norm(x) @ head / 15)
+
+**Rotary positions** (Su et al. 2021, arXiv:2104.09864). char_gpt adds a learned list of numbers for each position, and
+attention must learn from them what "three characters ago" means, for every position anew. Here nothing is added. Instead,
+inside attention, the 32 numbers of a query or key are taken as 16 points in the plane, and each point is turned about 0 by an
+angle in proportion to the position: the first by 1 radian a character, the last by 1/5,600. A product of two points turned by
+angles a and b depends on a - b alone:
+
+    turn(q, m) . turn(k, n) = q . turn(k, n - m)
+
+So a score knows how far apart query and key are, and nothing else about where they stand. Of all the changes this one gives
+most. It also lets the KV cache *slide*: a key stays right when the oldest one is forgotten, so a long text is never read again.
+
+**Normalised queries and keys** (Henry et al. 2020, arXiv:2010.04245). Each is brought to length sqrt(32) before it is turned,
+so a score, their product over sqrt(32), lies between -5.7 and 5.7, and no head can become so sure that it stops learning.
+
+**RMSNorm without parameters** (Zhang and Sennrich 2019, arXiv:1910.07467): x divided by its root mean square. LayerNorm also
+subtracts the mean, then multiplies and adds learned numbers; the matrix that follows can do all of that itself.
+
+**Squared ReLU** (So et al. 2021, arXiv:2109.08668): max(0, x)^2 in place of GELU. `--feed-forward swiglu` is what most large
+models use (Shazeer 2020, arXiv:2002.05202): two maps up, one of them a gate for the other, with as many parameters.
+
+**No biases, a head of its own, capped logits.** Biases cost time and give nothing here. The head no longer is the table of
+embeddings: a character's meaning as input and as output may differ. Logits are bent by 15 tanh(z / 15), which lets them move
+freely near 0 and never pass 15 (as Gemma 2 has it, arXiv:2408.00118).
+
+**A start at nothing.** The matrices that end each branch start as zeros, and so does the head. At first, every block adds 0 and
+all characters are equally likely: the loss is log 65 = 4.17, exactly. Each block begins to speak when it has something to say.
+
+**Muon** (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon/). AdamW looks at each number by itself. But the
+numbers of a matrix belong together: what it does to x is best told by its singular values, how far it stretches each of 192
+directions. A gradient is mostly made of a few directions, and steps along it learn these over and over. Muon takes the running
+mean of the gradients and makes all its singular values about 1, so that a rare direction is learned as fast as a common one:
+
+    mean = U S V^T   ->   step = U V^T, roughly
+
+No decomposition is computed: x -> a x + b (x x^T) x + c (x x^T)^2 x leaves U and V as they are and applies the polynomial
+a s + b s^3 + c s^5 to each singular value s; five rounds bring all but the tiniest near 1. It is for the blocks' matrices; the
+embeddings and the head, tables in which each row is a thing of its own, are AdamW's.
+
+**Fewer heads of keys.** `--kv-heads 2` lets three heads of queries share one of keys and values (Ainslie et al. 2023,
+arXiv:2305.13245): the KV cache is a third as large. That matters where many long texts are written at once.
+
+**Learning.** A constant rate at first, and over the last 60 % of the steps a line down to 0: most of the gain comes while it
+falls. A short run needs little dropout, for it has no time to learn the plays by heart; a longer one needs more.
+
+**Try.** Change one part back in this file, and train again with `--preset nano`, which takes a minute or two.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +70,13 @@ from microtensor import Tensor, nn
 from microtensor.optim import Muon, Optimizer, linear_decay
 from zoo import recipe as recipes
 from zoo.cache import KVCache
+from zoo.datasets.batches import CoveringDataset, Dataset
 from zoo.datasets.corpus import Corpus
 from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.errors import UsageError
 from zoo.model import Description, Model
 from zoo.options import option
+from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +117,10 @@ class Recipe(recipes.Recipe):
                 raise UsageError(f"--heads: {self.heads} heads of an even width don't make a width of {self.width}")
             if self.heads % kv_heads:
                 raise UsageError(f"--kv-heads: {kv_heads} heads of keys can't serve {self.heads} heads of queries evenly")
+
+    def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
+        """Sequences that together are the whole text, so that few epochs meet every character equally often."""
+        return CoveringDataset(documents, self.context, tokenizer.unit)
 
     def optimizer(self, model: Any) -> Optimizer:
         """Muon for the blocks; AdamW for embedding and head, each at a rate of its own."""
