@@ -81,6 +81,12 @@ def test_evaluate_is_the_command(model, small_gpt, python, tmp_path):
     assert model.evaluate(other).loss != found.loss
 
 
+def test_a_text_is_named_from_where_one_is(small_gpt, python):
+    folder = small_gpt.parent.parent
+    assert "On the held-out end of lines.txt:" in python(folder, "zoo.evaluate", "char_gpt").stdout
+    assert f"On the held-out end of {folder / 'lines.txt'}:" in python(small_gpt, "zoo.evaluate", small_gpt).stdout
+
+
 def test_a_conversation_is_evaluated_by_questions(tmp_path, monkeypatch):
     (tmp_path / "my.txt").write_text(">ping\n<pong\n\n>tick\n<tock\n\n" * 30)
     monkeypatch.chdir(tmp_path)
