@@ -350,9 +350,9 @@ def test_a_setting_that_cannot_be_meant_is_named(python, tmp_path, name, value):
         ("char_meanpool", "anna sees the sea\n" * 700, "the last tenth is held out)"),
         ("word_meanpool", None, "465 examples from 469 words (252 distinct, without capitals, punctuation and symbols; too short to hold any out: under 10,000)"),
         ("word_ngram", "The sea is wide.\nAnd so am I!\nSo?\n" * 4, "8 examples from 36 words (8 distinct, without capitals, punctuation and symbols; 4 of 12 lines left out, with fewer than 4 words; "),
-        ("char_gpt --width 6", "the sea is wide\n" * 700, "from 11,200 characters (10 distinct; the last tenth is held out)"),
-        ("char_gpt --width 6 --data-fraction 0.5", "the sea is wide\n" * 700, "; only the first 0.5 of what is for training is read; the last tenth is held out)"),
-        ("char_gpt --width 6 --context 2000", "the sea is wide\n" * 700, "; no part is held out: a tenth is too short for an example)"),
+        ("char_gpt --width 6 --layers 1 --context 9", "the sea is wide\n" * 700, "from 11,200 characters (10 distinct; the last tenth is held out)"),
+        ("char_gpt --width 6 --layers 1 --context 9 --data-fraction 0.5", "the sea is wide\n" * 700, "; only the first 0.5 of what is for training is read; the last tenth is held out)"),
+        ("char_gpt --width 6 --context 2000 --layers 1 --batch-size 1", "the sea is wide\n" * 700, "; no part is held out: a tenth is too short for an example)"),
     ],
 )  # fmt: skip
 def test_the_first_line_says_what_was_read_and_what_was_left_out(tmp_path, python, model, text, says):
