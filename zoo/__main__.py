@@ -29,7 +29,7 @@ BEFORE_TITLE = 60
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
-    epilog = "zoo --print-completion bash (or zsh, tcsh) writes what makes the shell complete commands, options and models."
+    epilog = 'eval "$(zoo --print-completion bash)" (or zsh) makes the shell complete commands, options and models.'
     description = "The models of the zoo and the commands that work with them."
     if arguments and arguments[0] in console.COMMANDS:
         raise UsageError(f"write python -m zoo.{arguments[0]}, with a dot")
