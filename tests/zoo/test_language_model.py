@@ -222,9 +222,13 @@ def test_a_model_that_changed_is_read_anew(small_gpt):
     assert model.generate(PROMPT, **greedy) == before
     for block in model.model.blocks:
         block.attention.heads = 1
-    assert model.generate(PROMPT, **greedy) == LanguageModel(*model, "x", None).generate(PROMPT, **greedy)
+    assert model.generate(PROMPT, **greedy) == LanguageModel(model.model, model.tokenizer, "x", None).generate(PROMPT, **greedy)
     model.model.lm_head.forward = lambda x: -head(x)
-    assert model.generate(PROMPT, **greedy) == LanguageModel(*model, "x", None).generate(PROMPT, **greedy) != before
+    assert (
+        model.generate(PROMPT, **greedy)
+        == LanguageModel(model.model, model.tokenizer, "x", None).generate(PROMPT, **greedy)
+        != before
+    )
 
 
 # Training
