@@ -392,4 +392,3 @@ def test_refusing_a_typo_loads_no_trainer(tmp_path):
 
 def test_what_it_is_called(model, small_gpt):
     assert repr(model) == f"<LanguageModel {small_gpt}: CharGPT, {model.num_parameters():,} parameters, 13 characters>"
-    assert [*model] == [model.model, model.tokenizer]
