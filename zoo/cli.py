@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import math
 import os
@@ -10,6 +11,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -20,6 +22,29 @@ from zoo.reporter import Reporter, as_called, in_ipython
 
 if TYPE_CHECKING:
     from zoo.language_model import LanguageModel
+
+
+#: The packages without which no command works: where one is missing, this is another Python than the zoo was installed in.
+REQUIRED = ("numpy", "numba", "llvmlite", "safetensors", "rich")
+
+
+class Failed(SystemExit):
+    """The end of a command that failed in IPython, which shows the error's one line and no traceback.
+
+    Args:
+        code: the exit code.
+        line: what is wrong; "" where that has been said.
+    """
+
+    def __init__(self, code: int, line: str) -> None:
+        super().__init__(code)
+        self.line = line
+
+    def __str__(self) -> str:
+        return self.line
+
+    def _render_traceback_(self) -> list[str]:
+        return [self.line]
 
 
 class Parser(argparse.ArgumentParser):
@@ -124,7 +149,7 @@ def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequen
 
     In a thread, and in IPython (`%run -m zoo.train`), the signals and the streams are somebody else's, and are left alone."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    debug = "--debug" in arguments
+    debug, said = "--debug" in arguments, ""
     ours = threading.current_thread() is threading.main_thread() and not in_ipython()
     try:
         if ours:
@@ -143,17 +168,20 @@ def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequen
         _forget_output()
         code = 0
     except MemoryError:
-        _show(command, "not enough memory; try a smaller model, batch or text", debug)
+        said = _show(command, "not enough memory; try a smaller model, batch or text", debug)
         code = 1
     except OSError as error:
-        _show(command, f"can't write the output: {error.strerror}", debug)
+        said = _show(command, f"can't write the output: {error.strerror}", debug)
         _forget_output()
         code = 1
     except Exception as error:
-        _show(command, in_one_line(error), debug)
+        said = _show(command, in_one_line(error), debug)
         code = error.exit_code if isinstance(error, UserError) else UsageError.exit_code
     if ours:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there was to do is done, and the exit code decided
+    if code and in_ipython():
+        warnings.filterwarnings("ignore", "Unknown failure executing module")  # which IPython has to say of every exit code
+        raise Failed(code, said)
     sys.exit(code)
 
 
@@ -172,6 +200,11 @@ def in_one_line(error: Exception) -> str:
     fault is ours, and its traceback is wanted."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in REQUIRED:
+        return (
+            f"{error.name} isn't installed in {sys.executable}; activate the zoo's environment (source .venv/bin/activate; on "
+            "Windows .venv\\Scripts\\activate), or install the zoo here (pip install -e .)"
+        )
     models = sys.modules.get("zoo.models")
     frames = [f for f in traceback.extract_tb(error.__traceback__) if models and os.path.dirname(f.filename) in models.__path__]
     if not frames:
@@ -184,14 +217,15 @@ def _module(command: str) -> str:
     return f"zoo.{command}" if command else "zoo"
 
 
-def _show(command: str, message: str, debug: bool) -> None:
-    """An error's one line, after its whole traceback with --debug. (On stderr, in a notebook too.)"""
+def _show(command: str, message: str, debug: bool) -> str:
+    """Show an error on stderr: one line, which is returned, after a traceback with --debug. (IPython shows it itself.)"""
+    line = as_called(f"{_called(command)}: error: {message}")
     if debug:
         traceback.print_exc()
-    try:
-        print(as_called(f"{_called(command)}: error: {message}"), file=sys.stderr, flush=True)
-    except OSError:  # that nobody reads it is no reason to stop
-        pass
+    if not in_ipython():
+        with contextlib.suppress(OSError):  # that nobody reads it is no reason to stop
+            print(line, file=sys.stderr, flush=True)
+    return line
 
 
 def _called(command: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from zoo.chat.session import Conversation, right_answers
 from zoo.datasets.batches import valid_targets
-from zoo.datasets.corpus import read_text, use_data_folder
+from zoo.datasets.corpus import read_text, shown, use_data_folder
 from zoo.errors import DataError, UsageError
 from zoo.explain.trace import Trace, encode_text, what_follows
 from zoo.inference.beam_search import beam_search
@@ -65,10 +65,6 @@ class LanguageModel:
     def __repr__(self) -> str:
         tokens = f"{len(self.tokenizer.vocabulary):,} {self.tokenizer.unit}"
         return f"<LanguageModel {self.run}: {type(self.model).__name__}, {self.num_parameters():,} parameters, {tokens}>"
-
-    def __iter__(self) -> Iterator[Any]:
-        """`model, tokenizer = zoo.load_model(...)`, for whoever wants to take it apart."""
-        return iter((self.model, self.tokenizer))
 
     # Text
 
@@ -220,7 +216,7 @@ class LanguageModel:
             examples = training if held_out is None else held_out
             if held_out is not None:
                 text = "".join(map(tokenizer.decode, evaluation.parts(model, documents)[0]))  # what it learned from
-            name = model.recipe.corpus.name if model.recipe.data is None else model.recipe.data
+            name = model.recipe.corpus.name if model.recipe.data is None else shown(model.recipe.data)
             what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
         found = self._evaluate_on(what, examples)
         report(found.sentence, found.figures)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from zoo.datasets.corpus import use_data_folder
+from zoo.datasets.split import MIN_TOKENS_TO_SPLIT
 from zoo.errors import UsageError
 from zoo.inference.decoder import Decoder
 from zoo.inference.generation import generate, likeliest, show_bars
@@ -121,14 +122,27 @@ class TrainingRun:
             self.folder.close()
 
     def _introduction(self) -> str:
-        """What is trained, and on what."""
+        """What is trained, and on what: what was read, what of it was left out, and why."""
         trainer, tokenizer = self.trainer, self.trainer.tokenizer
-        tokens = sum(map(len, trainer.documents))
-        distinct = len(set().union(*(set(part.tolist()) for part in trainer.documents)))
-        held_out = "" if trainer.validation is None else "; the last tenth is held out"
+        recipe, documents = trainer.recipe, trainer.documents
+        tokens = sum(map(len, documents))
+        distinct = len(set().union(*(set(part.tolist()) for part in documents)))
+        dropped = getattr(tokenizer, "dropped", None)
+        about = [f"{distinct:,} distinct" + (f", without {dropped}" if dropped else "")]
+        needed = recipe.context + 1
+        if recipe.document_per_line and (short := sum(len(line) < needed for line in documents)):
+            about.append(f"{short:,} of {len(documents):,} lines left out, with fewer than {needed} {tokenizer.unit}")
+        if recipe.data_fraction < 1:
+            about.append(f"only the first {recipe.data_fraction:.3g} of what is for training is read")
+        if trainer.validation is not None:
+            about.append("the last tenth is held out")
+        elif tokens < MIN_TOKENS_TO_SPLIT:
+            about.append(f"too short to hold any out: under {MIN_TOKENS_TO_SPLIT:,}")
+        else:
+            about.append("no part is held out: a tenth is too short for an example")
         return (
             f"{self.name}: {trainer.model.num_parameters():,} parameters, {len(trainer.dataset):,} {trainer.dataset.name} from "
-            f"{tokens:,} {tokenizer.unit} ({distinct:,} distinct{held_out})"
+            f"{tokens:,} {tokenizer.unit} ({'; '.join(about)})"
         )
 
     def _warning(self) -> str:

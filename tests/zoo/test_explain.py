@@ -368,7 +368,7 @@ def test_models_of_other_shapes(kind, kinds, tokens):
             assert [state.shape for state in part.cell.states] == [(1, 6)] * len(tokens)
             np.testing.assert_allclose(part.cell.states[-1].data @ model.outer.data, trace.logits.data[None], rtol=1e-4)
     assert (head is None) == (kind is Counts)
-    assert head is None or head.output is trace.scores or kind is PerPosition
+    assert head is None or head.output is trace.all_logits or kind is PerPosition
     for screen in explain(View(trace, CharTokenizer(list("abcdefghi")), Styled(False))):
         lines, figures = screen.draw()
         assert lines and max(map(len, lines)) <= 80 and json.dumps(figures)

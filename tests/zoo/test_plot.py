@@ -251,7 +251,7 @@ def test_of_many_words_the_commonest_are_labelled(trained, python, tmp_path):
     pytest.importorskip("sklearn")
     run = trained[0] / "runs" / "word_meanpool"
     assert python(tmp_path, "zoo.plot", "embeddings", run, "--out", "x.svg").returncode == 0
-    _, tokenizer = zoo.load_model(str(run))
+    tokenizer = zoo.load_model(str(run)).tokenizer
     counts = Counter(split_words(Corpus("verses.txt").read()))
     shown = [text for text in texts(tmp_path / "x.svg") if text in tokenizer.vocabulary]
     assert len(shown) == LABELLED < len(tokenizer.vocabulary)
@@ -264,7 +264,7 @@ def test_characters_are_drawn_at_their_points(small_gpt, python, tmp_path):
     assert python(tmp_path, "zoo.plot", "embeddings", small_gpt, "--out", "x.svg").returncode == 0
     picture = (tmp_path / "x.svg").read_text()
     assert "PathCollection" not in picture and set("theis\u2423\u21b5") <= set(texts(tmp_path / "x.svg"))
-    _, tokenizer = zoo.load_model(str(small_gpt))
+    tokenizer = zoo.load_model(str(small_gpt)).tokenizer
     assert {_kind(c) for c in tokenizer.vocabulary} == {"vowel", "consonant", "other character"}
     assert "capital" not in texts(tmp_path / "x.svg")
 

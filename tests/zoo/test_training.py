@@ -257,6 +257,14 @@ def test_the_speed_and_the_rate_are_reported(tmp_path):
     assert figures.keys() == {"step", "loss", "learning_rate", "tokens_per_second", "seconds", "validation_loss"}
 
 
+def test_the_first_step_which_waits_for_the_compiler_is_not_in_the_speed(tmp_path, monkeypatch):
+    made, seconds = trainer(tmp_path / "run"), [0.0]
+    one_step = made._one_step
+    made._one_step = lambda: (one_step(), seconds.__setitem__(0, seconds[0] + (1 if made.step else 100)))[0]
+    monkeypatch.setattr("zoo.training.trainer.time.monotonic", lambda: seconds[0])
+    assert [figures["tokens_per_second"] for _, figures in run(made)] == [4 * 8] * 3
+
+
 @pytest.mark.parametrize("name", ["char_gpt", "word_ngram"])
 def test_dropout_depends_on_the_seed_and_the_step_alone(tmp_path, name):
     def dropped(step, seed=0):

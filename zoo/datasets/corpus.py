@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -39,6 +40,14 @@ def use_data_folder(path: str | os.PathLike[str] | None) -> None:
         if not os.fspath(path):
             raise UsageError("--data-dir: needs the name of a folder")
         os.environ["ZOO_DATA_DIR"] = os.fspath(path)
+
+
+def shown(path: str) -> str:
+    """A file's path as a person would write it: from the folder that one is in, for a file in there."""
+    with contextlib.suppress(ValueError):  # (on Windows, another drive)
+        relative = os.path.relpath(path)
+        return path if relative.startswith(os.pardir) else relative
+    return path
 
 
 def read_text(path: str | Path) -> str:

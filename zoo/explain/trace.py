@@ -45,9 +45,9 @@ class Trace:
         self.model = model
         self.tokens = list(tokens)[-model.recipe.context :]
         #: What the model gave: (1, vocabulary), or (1, time, vocabulary) where it predicts after every token.
-        self.scores: Tensor = model(np.array([self.tokens]))
+        self.all_logits: Tensor = model(np.array([self.tokens]))
         #: The logits of what comes next: (vocabulary,).
-        self.logits: Tensor = self.scores[0, -1] if self.scores.ndim == 3 else self.scores[0]
+        self.logits: Tensor = self.all_logits[0, -1] if self.all_logits.ndim == 3 else self.all_logits[0]
         self.guessed = target is None
         self.target = int(self.logits.data.argmax()) if target is None else target
         #: -log p(target).

@@ -2,7 +2,7 @@
 
 **The idea.** Give every word of the vocabulary a list of 32 numbers, its *embedding*. To guess the next word, take the
 embeddings of the last four words and average them: that is the *context*, 32 numbers again. Compare it with one column of 32
-numbers for every word (a matrix product), which gives a score, a *logit*, for each. Softmax turns scores into probabilities
+numbers for every word (a matrix product), which gives a number, the *logit*, for each. Softmax turns logits into probabilities
 p that add up to 1. (`python -m zoo.explain word_meanpool "see the lights"` shows each of these numbers; the course begins
 before them.)
 

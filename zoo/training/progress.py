@@ -122,12 +122,14 @@ class NotebookBar:
         """Make its place in the output."""
         from IPython.display import display
 
-        self._started = time.monotonic()
         self._place = display(self, display_id=True)
 
     def show(self, step: int, value: str) -> None:
         """Draw the bar anew, in its place."""
-        self.step, self.value, self.seconds = step, value, time.monotonic() - self._started
+        now = time.monotonic()
+        if self.value == "?":  # until now kernels were compiled, which says nothing about the speed
+            self.begun, self._started = step, now
+        self.step, self.value, self.seconds = step, value, now - self._started
         self._place.update(self)
 
     def stop(self) -> None:

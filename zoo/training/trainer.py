@@ -169,7 +169,7 @@ class Trainer:
         """
         evaluated = self.recipe.evaluation_steps(self.steps, self.epoch_steps)
         saved_at = told_at = time.monotonic()
-        started_at, told = told_at - self.seconds, self.step
+        started_at, told, first = told_at - self.seconds, self.step, self.step + 1
         tokens = self.recipe.batch_size * self.dataset.targets_per_example
         self.model.train()
         # Numbers that overflow on the way to a loss of infinity or NaN need no warnings: the loss is checked at each step.
@@ -197,6 +197,8 @@ class Trainer:
                     saved_at = time.monotonic()
                 if news is not None:  # (after saving: should nobody read it, nothing is lost)
                     report(*news)
+                elif self.step == first:  # the first step waits for kernels to be compiled, and says nothing about the speed
+                    told, told_at = self.step, time.monotonic()
                 if received:
                     self.save()
                     raise Interrupted(received[0])
