@@ -131,27 +131,6 @@ class SequenceDataset:
             yield self.tokens[None, whole:-1], self.tokens[None, whole + 1 :]
 
 
-class CoveringDataset(SequenceDataset):
-    """Sequences of `context` tokens that together are the whole text: each epoch cuts it at other places, and shuffles them.
-
-    Sequences from random positions meet some tokens often and others never; in a run of a few epochs that is a loss. A text too
-    short for a batch is read from random positions.
-    """
-
-    def batch(self, step: int, size: int, seed: int) -> Batch:
-        """The next `size` sequences of an epoch that is drawn from (seed, epoch): inputs and targets (size, context)."""
-        context = self.targets_per_example
-        whole = (len(self.tokens) - context) // context  # whatever the offset is
-        if whole < size:
-            return super().batch(step, size, seed)
-        epoch, position = divmod(step, whole // size)
-        rng = np.random.default_rng((seed, epoch, 2))
-        offset = rng.integers(0, context)
-        starts = offset + context * rng.permutation(whole)[position * size : (position + 1) * size]
-        sequences = self.tokens[starts[:, None] + np.arange(context + 1)]
-        return sequences[:, :-1], sequences[:, 1:]
-
-
 def valid_targets(targets: np.ndarray) -> np.ndarray:
     """The targets that count in the loss, all but IGNORE_INDEX: (targets,), whatever the shape was."""
     return targets[targets != IGNORE_INDEX]

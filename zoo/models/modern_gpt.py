@@ -70,13 +70,11 @@ from microtensor import Tensor, nn
 from microtensor.optim import Muon, Optimizer, linear_decay
 from zoo import recipe as recipes
 from zoo.cache import KVCache
-from zoo.datasets.batches import CoveringDataset, Dataset
 from zoo.datasets.corpus import Corpus
 from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.errors import UsageError
 from zoo.model import Description, Model
 from zoo.options import option
-from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +115,6 @@ class Recipe(recipes.Recipe):
                 raise UsageError(f"--heads: {self.heads} heads of an even width don't make a width of {self.width}")
             if self.heads % kv_heads:
                 raise UsageError(f"--kv-heads: {kv_heads} heads of keys can't serve {self.heads} heads of queries evenly")
-
-    def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
-        """Sequences that together are the whole text, so that few epochs meet every character equally often."""
-        return CoveringDataset(documents, self.context, tokenizer.unit)
 
     def optimizer(self, model: Any) -> Optimizer:
         """Muon for the blocks; AdamW for embedding and head, each at a rate of its own."""
@@ -208,7 +202,13 @@ class ModernGPT(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
     recipe_class = Recipe
-    description = Description(title="GPT with today's parts", sample_prompt="\n", sample_tokens=300, max_new_tokens=500)
+    description = Description(
+        title="today's parts: rotary positions, Muon",
+        reference=(1.446, 1693),
+        sample_prompt="\n",
+        sample_tokens=300,
+        max_new_tokens=500,
+    )
     #: Logits lie between this and its negative.
     cap: ClassVar[float] = 15.0
 
