@@ -23,6 +23,10 @@ from microtensor.recording import LEAF, clock
 from microtensor.tensor import Tensor
 
 
+#: The highest count that a saved state may hold; more can't have been counted.
+MOST_UPDATES = 2**53
+
+
 class Optimizer:
     """The base of optimizers: groups of parameters with options, and a state that can be saved.
 
@@ -138,8 +142,8 @@ class Optimizer:
                     f"the optimizer state {key!r} doesn't belong to these parameters: "
                     f"it should be {like[name].dtype} {like[name].shape}, but is {array.dtype} {shape}"
                 )
-            if array.dtype.kind == "i" and (array < 0).any():
-                raise ValueError(f"the optimizer state {key!r} is a count, and can't be {array.min()}")
+            if array.dtype.kind in "iu" and ((array < 0) | (array > MOST_UPDATES)).any():
+                raise ValueError(f"the optimizer state {key!r} is a count, and can't be {array.flat[0]}")
             restored[i][name] = np.array(array, order="C")
         for i, arrays in enumerate(restored):
             if arrays and len(arrays) < len(names[i]):
