@@ -223,7 +223,5 @@ def softmax_backward(y: np.ndarray, g: np.ndarray, logarithm: bool = False) -> n
     y, g = np.asarray(y, order="C"), np.asarray(g, order="C")
     out = np.empty_like(y)
     if y.size:
-        threads.share_rows(
-            rows, 3 * width, _softmax_gradients, y.reshape(-1), g.reshape(-1), width, logarithm, out.reshape(-1)
-        )
+        threads.share_rows(rows, 3 * width, _softmax_gradients, y.reshape(-1), g.reshape(-1), width, logarithm, out.reshape(-1))
     return out

@@ -33,9 +33,7 @@ class _Inner(CPUDispatcher):
         raise TypeError(f"{self.__name__} is for other kernels to call")
 
 
-def kernel(
-    function: Callable[..., Any] | None = None, *, sums: bool = False, inner: bool = False, mixed: bool = False
-) -> Any:
+def kernel(function: Callable[..., Any] | None = None, *, sums: bool = False, inner: bool = False, mixed: bool = False) -> Any:
     """Compile a function of arrays when it is first called with each combination of dtypes.
 
     Division follows NumPy (x / 0 is inf), and multiplications and additions may be fused; nothing else about floating
