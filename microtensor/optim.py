@@ -22,7 +22,6 @@ from microtensor import hints, kernels
 from microtensor.recording import LEAF, clock
 from microtensor.tensor import Tensor
 
-
 #: The highest count that a saved state may hold; more can't have been counted.
 MOST_UPDATES = 2**53
 

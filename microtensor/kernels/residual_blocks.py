@@ -179,7 +179,7 @@ def _run(numbers, stages, work, rows, row, wide, width, hidden, heads, keys, val
 
 @kernel
 def _within(size, stage, norm, depth, wide):
-    """Tell if a product's norm (of so many numbers) and weight lie within an array of this size, and its columns within a row."""
+    """Tell if a product's norm (of so many numbers) and weight lie within an array of that size, and its columns in a row."""
     columns = stage[COLUMNS]
     if stage[NORM] < 0 or stage[WEIGHT] < 0 or columns < 0 or columns > wide or columns > size:
         return False

@@ -4,8 +4,8 @@ numba's own cache looks only at the file a function stands in: edit a helper in 
 runs on. Ours is a folder whose name is a digest of every source file of the kernels (wherever Python imports them from, a zip
 file too), of numba's version and settings, and of the CPU. Whatever changes, the name changes, and old code is never found.
 
-Cached code is loaded with pickle, so whoever writes to the folder decides what runs. It lies in the user's cache directory
-(`NUMBA_CACHE_DIR`, `XDG_CACHE_HOME` or `~/.cache`), and is used only where an absolute path leads to it through folders that are
+Cached code is loaded with pickle: whoever writes to the folder decides what runs. It lies in the user's cache folder
+(`NUMBA_CACHE_DIR`, `XDG_CACHE_HOME` or `~/.cache`), and is used only where an absolute path leads to it by folders that are
 root's or the user's own and that nobody else can write to (or where, as in /tmp, nobody can replace what another has made).
 Otherwise, and when nothing can be written there, kernels are compiled afresh in every run, which is said once; when a file in
 the folder is damaged, that kernel is.
@@ -57,23 +57,19 @@ def cache_folder() -> Path | None:
 
 def _home() -> Path:
     """The folder in which the cache is to be. Raises Unusable for a relative one, which would be another in each place."""
-    for name, within in (("NUMBA_CACHE_DIR", ""), ("XDG_CACHE_HOME", "microtensor")):
-        given = os.environ.get(name)
-        if given:
-            break
-    else:
-        name, given, within = "the home directory", os.path.expanduser("~/.cache"), "microtensor"
-        if given.startswith("~"):
-            raise Unusable("this user has no home directory; set XDG_CACHE_HOME to a folder of yours")
+    name = next((name for name in ("NUMBA_CACHE_DIR", "XDG_CACHE_HOME") if os.environ.get(name)), "HOME")
+    given = os.path.expanduser("~/.cache") if name == "HOME" else os.environ[name]
+    if given.startswith("~"):
+        raise Unusable("this user has no home directory; set XDG_CACHE_HOME to a folder of yours")
     if not os.path.isabs(given):
-        raise Unusable(f"{name} is {given!r}, which isn't an absolute path")
-    return Path(given) / within
+        raise Unusable(f"{name} is {os.environ.get(name, given)!r}, which isn't an absolute path")
+    return Path(given) if name == "NUMBA_CACHE_DIR" else Path(given) / "microtensor"
 
 
 def own_folder(path: Path) -> Path:
     """The folder without symbolic links, made if need be, with all that is missing above it, for the user alone.
 
-    Raises Unusable where somebody else could put something in it, or something in its place, and OSError where it can't be made.
+    Raises Unusable where somebody else could put something in it or in its place, and OSError where it can't be made.
     """
     path = Path(os.path.realpath(path))
     for folder in (*reversed(path.parents), path):

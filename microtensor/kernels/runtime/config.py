@@ -56,7 +56,9 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Compute with `n` threads from now on; with 1, in the caller's own thread alone. Raises ValueError below 1 and above 1,024.
+    """Compute with `n` threads from now on; with 1, in the caller's own thread alone.
+
+    Raises ValueError below 1 and above 1,024.
 
     Results are the same bits with any number. NumPy's own threads, if it has some, aren't counted.
     """

@@ -1,10 +1,10 @@
 """The door of every kernel: what machine code would trust is compared with what it needs, before it runs.
 
-A kernel reads and writes memory as it was told to. An array that is shorter than another, of another type or with gaps would have
-it read its neighbours, or write over them. There are two kinds of doors. What numba knows of an array (its type, its axes, that it
-is contiguous) is checked by `jit.kernel`, once for each combination that is compiled; lengths and indices by the kernels'
-first lines, in machine code, for next to nothing. And functions of Python that make arrays for a kernel, or take their addresses,
-ask here.
+A kernel reads and writes memory as it was told to. An array that is shorter than another, of another type or with gaps
+would have it read its neighbours, or write over them. There are two kinds of doors. What numba knows of an array (its type, its
+axes, that it is contiguous) is checked by `jit.kernel`, once for each combination that is compiled; lengths and indices by
+the kernels' first lines, in machine code, for next to nothing. And functions of Python that make arrays for a kernel, or take
+their addresses, ask here.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def rows(kernel: str, x: np.ndarray) -> tuple[int, int]:
 
 
 def address(kernel: str, name: str, x: Any, dtype: np.dtype, shape: tuple[int, ...], written: bool = False) -> int:
-    """The place of an array's numbers in memory, for a kernel that is told nothing else of it. All that the kernel will take for
-    granted comes from one question to the array, so that it costs no more than the address alone.
+    """The place of an array's numbers in memory, for a kernel that is told nothing else of it.
+
+    All that the kernel will take for granted comes from one question to the array, and costs no more than the address alone.
 
     Raises ValueError unless the array is contiguous, of this type and shape, and, where it will be written, writable.
     """

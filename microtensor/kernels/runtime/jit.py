@@ -1,4 +1,4 @@
-"""The one decorator that compiles a kernel, and refuses what it can't be compiled for. (`cache` keeps the code between runs.)"""
+"""The one decorator that compiles a kernel, and refuses what it can't be compiled for. (`cache` keeps code between runs.)"""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Inner(CPUDispatcher):
     """A kernel that other kernels call, and that Python can't: what it takes for granted, they have seen to."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        raise TypeError(f"{self.__name__} is for other kernels to call")
+        raise TypeError(f"{self.py_func.__name__} is for other kernels to call")
 
 
 def kernel(function: Callable[..., Any] | None = None, *, sums: bool = False, inner: bool = False, mixed: bool = False) -> Any:
