@@ -9,6 +9,7 @@ from typing import Any
 
 import numba
 import numpy as np
+import numpy.ma  # numba would import it at the first call, under a lock that a fork can't take
 from llvmlite.binding import ffi
 from numba import extending
 from numba.core.compiler_lock import global_compiler_lock
