@@ -118,8 +118,8 @@ def test_an_earlier_run_is_kept(tmp_path, python):
         (("word_meanpool", "--data", "empty.txt"), ["empty", "empty.txt"], 1),
         (("word_meanpool", "--data", "binary.txt"), ["zero byte at 3"], 1),
         (("word_meanpool", "--data", "latin.txt"), ["not UTF-8", "0xe9 at 3"], 1),
-        (("word_meanpool", "--data", "short.txt"), ["too short", "3 words", "5"], 1),
-        (("word_meanpool", "--data", "dots.txt"), ["too short", "0 words"], 1),
+        (("word_meanpool", "--data", "short.txt"), ["too short", "1 word", "longer text"], 1),
+        (("word_meanpool", "--data", "dots.txt"), ["too short", "no words"], 1),
         (("word_meanpool", "--out", "short.txt"), ["short.txt is a file", "--out"], 1),
         (("word_meanpool", "--out", "short.txt/run"), ["short.txt/run", "--out"], 1),
         (("word_meanpool", "--out", "others"), ["holds other files", "--out"], 1),
@@ -132,7 +132,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, python, arguments, w
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "binary.txt").write_bytes(b"abc\0def")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    (tmp_path / "short.txt").write_text("only three words")
+    (tmp_path / "short.txt").write_text("one")
     (tmp_path / "dots.txt").write_text("... !!")
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "mine").write_text("precious")
@@ -335,10 +335,18 @@ def test_a_terminal_gets_a_bar_with_speed_and_time_left(tmp_path, columns):
         assert part in text, part
 
 
-@pytest.mark.parametrize("name, value", [("MICROTENSOR_NUM_THREADS", "many"), ("MICROTENSOR_MATMUL", "nmpy")])
-def test_a_setting_that_cannot_be_meant_is_named(python, tmp_path, name, value):
-    done = python(tmp_path, "zoo.train", "word_meanpool", **{name: value})
-    one_line_error(done, "zoo.train", name, repr(value), code=2)
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("MICROTENSOR_NUM_THREADS", "many", "'many'"),
+        ("MICROTENSOR_MATMUL", "nmpy", "'nmpy'"),
+        ("NUMBA_DISABLE_JIT", "1", "unset it"),
+    ],
+)
+@pytest.mark.parametrize("model", ["char_meanpool", "char_gpt"])
+def test_a_setting_that_cannot_be_meant_is_named(python, tmp_path, name, value, words, model):
+    done = python(tmp_path, "zoo.train", model, **{name: value})
+    one_line_error(done, "zoo.train", name, words, code=2)
     assert not list(tmp_path.iterdir())
 
 

@@ -25,10 +25,20 @@ from llvmlite import binding as llvm
 from numba import extending
 from numba.core import caching
 
+from microtensor.kernels.runtime.config import SettingError
+
 numba_config: Any = numba.config
 
-#: Makes an operation of LLVM's usable in kernels.
-intrinsic: Any = extending.intrinsic
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Make an operation of LLVM's usable in kernels. With NUMBA_DISABLE_JIT there is none: a call raises SettingError."""
+    if not numba_config.DISABLE_JIT:
+        return extending.intrinsic(function)
+
+    def refuse(*args: Any) -> Any:
+        raise SettingError("NUMBA_DISABLE_JIT is set, but some kernels can't run without being compiled; unset it")
+
+    return refuse
 
 
 def kernel(function: Callable[..., Any] | None = None, *, sums: bool = False) -> Any:
