@@ -160,7 +160,7 @@ def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
             return functional.linear(self.norm(x), self.head)
 
         def fill(self, tokens: Any, keys: Any, values: Any) -> Any:
-            """Read a text (1, time) at once, keep all keys and values, and give the last scores."""
+            """Read a text (1, time) at once, keep all keys and values, and give the last logits."""
             x = self.token_embedding(tokens) + self.position_embedding(torch.arange(tokens.shape[1]))
             for i, block in enumerate(self.blocks):
                 q, k, v = block.heads_of(x)
@@ -169,7 +169,7 @@ def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
             return functional.linear(self.norm(x[0, -1]), self.head)
 
         def cached(self, token: Any, position: Any, keys: Any, values: Any, seen: Any) -> Any:
-            """The scores after one more token (1, 1) at a position (1,)."""
+            """The logits after one more token (1, 1) at a position (1,)."""
             x = self.token_embedding(token) + self.position_embedding(position)
             for i, block in enumerate(self.blocks):
                 x = block.cached(x, keys[i], values[i], position, seen)

@@ -18,16 +18,11 @@ from microtensor.kernels.runtime import config
 from microtensor.recording import LEAF, Node, enable_grad
 from microtensor.tensor import Tensor, as_array, ops, wrap
 
-#: A derivative may be infinite, and warns no more than any other.
-QUIET: Any = {"divide": "ignore", "over": "ignore", "invalid": "ignore"}
-
 
 def backward(output: Tensor, gradient: Any, retain_graph: bool) -> None:
     """Do what `Tensor.backward` says."""
     start = _cotangent(output, gradient, "backward")
-    with np.errstate(**QUIET):
-        totals = propagate(output, start, retain_graph=retain_graph)
-    for leaf, total in totals.items():
+    for leaf, total in propagate(output, start, retain_graph=retain_graph).items():
         leaf._gradient = np.asarray(total if leaf._gradient is None else leaf._gradient + total)
 
 
@@ -80,12 +75,11 @@ def grad(
             )
     start: Any = _cotangent(output, gradient, "grad")
     if create_graph:
-        start = gradient if isinstance(gradient, Tensor) else wrap(np.asarray(start))
-        with enable_grad(), np.errstate(**QUIET):
+        start = gradient if isinstance(gradient, Tensor) else wrap(start)
+        with enable_grad():
             gradients = propagate(output, start, wanted, create_graph=True)
         return tuple(gradients[t] if t in gradients else wrap(np.zeros_like(t._array)) for t in wanted)
-    with np.errstate(**QUIET):
-        gradients = propagate(output, start, wanted)
+    gradients = propagate(output, start, wanted)
     return tuple(wrap(np.array(gradients[t]) if t in gradients else np.zeros_like(t._array)) for t in wanted)
 
 
@@ -116,61 +110,71 @@ def propagate(
     oldest = min([t._time for t in wanted]) if wanted and LEAF not in [t._node for t in wanted] else 0
     kind = Tensor if create_graph else np.ndarray
 
-    while heap:
-        node = heappop(heap)[1]
-        time, op, inputs, pullback = node.time, node.op, node.inputs, node.pullback
-        g = gradients.pop(node)
-        if wanted:
-            if time < oldest:
-                break
-            if node in named:
-                result[named[node]] = g
-        if pullback is None:
-            raise RuntimeError(
-                "backward: this part of the graph was freed by an earlier backward; compute it again, or pass retain_graph=True"
-            )
-        if create_graph:
-            pullback = op.recorded_pullback(node)
-        # One function for all the gradients, or a function for each.
-        separate = type(pullback) is tuple
-        parts = pullback if separate else pullback(g)
-        checked = create_graph or not op.builtin
-        if checked and len(parts) != len(inputs):
-            raise TypeError(
-                f"{op.__name__}: its pullback gave {len(parts)} gradients for {len(inputs)} array inputs "
-                "(the parameters before the slash, or all when there is none)"
-            )
-        for x, part in zip(inputs, parts):  # noqa: B905 (checked above)
-            if type(x) is not Tensor:
-                continue
-            source = x._node
-            if source is LEAF and x._time > time:
-                raise_stale(op, x)
-            if source is None or part is None:
-                continue
-            if separate:
-                part = part(g)
-            if checked:
-                part = _checked(part, x, op, kind)
-            if part.dtype is not x._array.dtype:
-                part = part.astype(x._array.dtype)
-            if source is LEAF:
-                if x in leaves:
-                    leaves[x] = leaves[x] + part
-                    shared.discard(x)
+    quiet: Any = None  # entered where the first op comes that has infinite derivatives: no reason to warn
+    try:
+        while heap:
+            node = heappop(heap)[1]
+            time, op, inputs, pullback = node.time, node.op, node.inputs, node.pullback
+            g = gradients.pop(node)
+            if wanted:
+                if time < oldest:
+                    break
+                if node in named:
+                    result[named[node]] = g
+            builtin, unbounded = op.traits
+            if unbounded and quiet is None:
+                quiet = np.errstate(divide="ignore", over="ignore", invalid="ignore")
+                quiet.__enter__()
+            if pullback is None:
+                raise RuntimeError(
+                    "backward: this part of the graph was freed by an earlier backward; compute it again, "
+                    "or pass retain_graph=True"
+                )
+            if create_graph:
+                pullback = op.recorded_pullback(node)
+            # One function for all the gradients, or a function for each.
+            separate = type(pullback) is tuple
+            parts = pullback if separate else pullback(g)
+            checked = create_graph or not builtin
+            if checked and len(parts) != len(inputs):
+                raise TypeError(
+                    f"{op.__name__}: its pullback gave {len(parts)} gradients for {len(inputs)} array inputs "
+                    "(the parameters before the slash, or all when there is none)"
+                )
+            for x, part in zip(inputs, parts):  # noqa: B905 (checked above)
+                if type(x) is not Tensor:
+                    continue
+                source = x._node
+                if source is LEAF and x._time > time:
+                    raise_stale(op, x)
+                if source is None or part is None:
+                    continue
+                if separate:
+                    part = part(g)
+                if checked:
+                    part = _checked(part, x, op, kind)
+                if part.dtype is not x._array.dtype:
+                    part = part.astype(x._array.dtype)
+                if source is LEAF:
+                    if x in leaves:
+                        leaves[x] = leaves[x] + part
+                        shared.discard(x)
+                    else:
+                        leaves[x] = part
+                        if not create_graph and (part is g or part.base is not None or (not separate and _twice(part, parts))):
+                            shared.add(x)
+                    continue
+                before = gradients.get(source)
+                if before is None:
+                    gradients[source] = part
+                    heappush(heap, (-source.time, source))
                 else:
-                    leaves[x] = part
-                    if not create_graph and (part is g or part.base is not None or (not separate and _twice(part, parts))):
-                        shared.add(x)
-                continue
-            before = gradients.get(source)
-            if before is None:
-                gradients[source] = part
-                heappush(heap, (-source.time, source))
-            else:
-                gradients[source] = _sum(before, part, g, op.builtin and (separate or not _twice(part, parts)))
-        if not (wanted or retain_graph):
-            node.free()
+                    gradients[source] = _sum(before, part, g, builtin and (separate or not _twice(part, parts)))
+            if not (wanted or retain_graph):
+                node.free()
+    finally:
+        if quiet is not None:
+            quiet.__exit__(None, None, None)
 
     if wanted:
         result.update((t, leaves[t]) for t in wanted if t in leaves)

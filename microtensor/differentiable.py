@@ -59,6 +59,7 @@ def differentiable(
     shape_hint: Hint = "",
     integers: Sequence[str] = (),
     numbers: bool = True,
+    unbounded: bool = False,
 ) -> Callable[..., Any]:
     """Make an op of `body`, which returns `(value, pullback)`; use it as a decorator.
 
@@ -74,6 +75,7 @@ def differentiable(
         shape_hint: what shapes the op wants, added to the error when they don't fit: a sentence, a function of the inputs, or
             sentences by the words of the errors that they belong to.
         integers: the inputs that are indices; a list of integers given for one isn't made of floats, as others are.
+        unbounded: the derivative is infinite somewhere, so NumPy isn't to warn of that in the pullback.
         numbers: whether the body takes numbers beside arrays; otherwise it is given arrays without axes.
 
     Raises TypeError when the op is used and the body returned no pullback.
@@ -89,6 +91,7 @@ def differentiable(
             shape_hint=shape_hint,
             integers=integers,
             numbers=numbers,
+            unbounded=unbounded,
         )
     function = body
     name = name or function.__name__
@@ -213,7 +216,7 @@ def differentiable(
         return through_composite
 
     op.__name__ = name
-    op.builtin = builtin  # type: ignore[attr-defined]
+    op.traits = builtin, unbounded  # type: ignore[attr-defined]
     op.recorded_pullback = recorded_pullback  # type: ignore[attr-defined]
     _register(op, function.__name__, numpy)
     return op

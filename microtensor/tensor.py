@@ -57,13 +57,14 @@ def as_inputs(values: Iterable[Any], integers: Collection[int] = (), numbers: bo
 
     Args:
         values: what was given.
-        integers: the positions of indices, whose integers stay integers beside floats.
+        integers: the positions of indices and conditions, whose type is theirs alone.
         numbers: leave single numbers beside arrays as Python's, which NumPy gives the type of the arrays by itself.
 
     Raises TypeError for a masked array, and for a list of Tensors.
     """
     given = list(values)
-    types = [x.dtype for x in given if isinstance(x, Tensor | np.ndarray)]
+    arrays = {i: x.dtype for i, x in enumerate(given) if isinstance(x, Tensor | np.ndarray)}
+    types = [t for i, t in arrays.items() if i not in integers] or [t for t in arrays.values() if t.kind == "f"]
     floats = [t for t in types if t.kind == "f"]
     dtype = np.result_type(*(floats or types)) if types else None
     return [_as_input(x, dtype, i in integers, numbers) for i, x in enumerate(given)]

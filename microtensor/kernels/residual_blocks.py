@@ -4,7 +4,7 @@ With one row at a time there is little to compute and much to read: every weight
 in the order in which they are needed, and one call does it all; the time for a row is then about that of reading the weights
 from the processor's cache. Several rows share that reading.
 
-A block is x += out(attention(qkv(norm1(x)))), then x += down(activation(up(norm2(x)))); after the last one come the scores
+A block is x += out(attention(qkv(norm1(x)))), then x += down(activation(up(norm2(x)))); after the last one come the logits
 head(norm(x)) of the last row. Keys and values are kept as panels, so that both products of attention are tiles: for each block
 and head, keys lie as [position // lanes][width][position % lanes], values as [panel][position][lanes].
 """
@@ -40,7 +40,7 @@ class PackedBlocks(NamedTuple):
     heads: int
     width: int
     hidden: int
-    #: How many scores the head gives.
+    #: How many logits the head gives.
     outputs: int
 
 
@@ -107,7 +107,7 @@ def empty_cache(packed: PackedBlocks, positions: int) -> tuple[np.ndarray, np.nd
 
 
 def residual_blocks(packed: PackedBlocks, x: np.ndarray, keys: np.ndarray, values: np.ndarray, position: int) -> np.ndarray:
-    """Compute the scores (outputs,) of the last of the rows x (rows, width), which stand at `position` and after it.
+    """Compute the logits (outputs,) of the last of the rows x (rows, width), which stand at `position` and after it.
 
     The rows' own keys and values are written into the cache (see `empty_cache`), which must know all positions before.
 
@@ -145,7 +145,7 @@ def residual_blocks(packed: PackedBlocks, x: np.ndarray, keys: np.ndarray, value
 @kernel
 def _run(numbers, stages, work, rows, row, wide, width, hidden, heads, keys, values, keys_size, values_size, position):
     """All blocks and the head. `work` holds the residual stream (rows of length `row`), then what is multiplied and the
-    products (rows of length `wide`); at last the scores are the first of the products.
+    products (rows of length `wide`); at last the logits are the first of the products.
 
     A block is four products; they differ in what comes before each and after it.
     """
@@ -163,7 +163,7 @@ def _run(numbers, stages, work, rows, row, wide, width, hidden, heads, keys, val
         elif stage == 3:
             apply_in_place(stages[n - 1, ACTIVATION], _at(work, right, rows * wide), _at(work, left, rows * wide))
         else:
-            if n == last:  # the scores: of the last row only
+            if n == last:  # the logits: of the last row only
                 for j in range(width):
                     work[j] = work[(rows - 1) * row + j]
                 rows = 1

@@ -48,7 +48,7 @@ def _erf_of_few_rows(x: Any) -> Any:
     return np.array([math.erf(v) for v in x.reshape(-1).tolist()], dtype).reshape(x.shape)
 
 
-@differentiable(few_rows=_erf_of_few_rows)
+@differentiable(few_rows=_erf_of_few_rows, unbounded=True)
 def erf(x: Any, /) -> Result:
     """The error function, 2/sqrt(pi) times the integral of e^(-t^2) from 0 to x: how a bell curve adds up."""
     flat = np.ascontiguousarray(as_array(x)).reshape(-1)

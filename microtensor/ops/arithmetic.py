@@ -55,7 +55,7 @@ def _is_finite(y: Any) -> bool:
     return math.isfinite(flat.dot(flat) if flat.size < 2**12 else np.add.reduce(flat))
 
 
-@differentiable
+@differentiable(unbounded=True)
 def _product(g: Any, factor: Any, /) -> Result:
     """`times`."""
     return times(g, factor), (
@@ -64,7 +64,7 @@ def _product(g: Any, factor: Any, /) -> Result:
     )
 
 
-@differentiable
+@differentiable(unbounded=True)
 def _quotient(g: Any, denominator: Any, /) -> Result:
     """`over`."""
     return over(g, denominator), (
@@ -115,13 +115,13 @@ def subtract(x: Any, y: Any, /) -> Result:
     return x - y, (lambda g: unbroadcast(g, x), lambda g: unbroadcast(-g, y))
 
 
-@differentiable(numpy=np.multiply, shape_hint=_shapes_match)
+@differentiable(numpy=np.multiply, unbounded=True, shape_hint=_shapes_match)
 def multiply(x: Any, y: Any, /) -> Result:
     """x * y."""
     return x * y, (lambda g: unbroadcast(times(g, y), x), lambda g: unbroadcast(times(g, x), y))
 
 
-@differentiable(numpy=np.true_divide, shape_hint=_shapes_match)
+@differentiable(numpy=np.true_divide, unbounded=True, shape_hint=_shapes_match)
 def divide(x: Any, y: Any, /) -> Result:
     """x / y."""
     return x / y, (
@@ -130,7 +130,7 @@ def divide(x: Any, y: Any, /) -> Result:
     )
 
 
-@differentiable(numpy=np.power, shape_hint=_shapes_match)
+@differentiable(numpy=np.power, unbounded=True, shape_hint=_shapes_match)
 def power(x: Any, y: Any, /) -> Result:
     """x to the power y.
 
@@ -151,7 +151,7 @@ def _power_with_logs(x: Any, y: Any, logs: int) -> Result:
     return _power_value(x, y, logs), (pull_x, lambda g: unbroadcast(times(g, _derivative(x, y, logs + 1)), y))
 
 
-_power_op = differentiable(_power_with_logs, name="power")
+_power_op = differentiable(_power_with_logs, name="power", unbounded=True)
 
 
 def _derivative(x: Any, y: Any, logs: int) -> Any:
@@ -190,26 +190,26 @@ def sign(x, /):
     return np.sign(x)
 
 
-@differentiable(numpy=np.exp)
+@differentiable(numpy=np.exp, unbounded=True)
 def exp(x: Any, /) -> Result:
     """e to the power x."""
     y = np.exp(x)
     return y, lambda g: (times(g, y),)
 
 
-@differentiable(numpy=np.log)
+@differentiable(numpy=np.log, unbounded=True)
 def log(x: Any, /) -> Result:
     """The natural logarithm."""
     return np.log(x), lambda g: (over(g, x),)
 
 
-@differentiable(numpy=np.log1p)
+@differentiable(numpy=np.log1p, unbounded=True)
 def log1p(x: Any, /) -> Result:
     """log(1 + x), exact for x near 0."""
     return np.log1p(x), lambda g: (over(g, 1 + x),)
 
 
-@differentiable(numpy=np.sqrt)
+@differentiable(numpy=np.sqrt, unbounded=True)
 def sqrt(x: Any, /) -> Result:
     """The square root."""
     y = np.sqrt(x)
@@ -251,7 +251,7 @@ def _share(x: Any, y: Any) -> Any:
     return np.where(np.logical_and(same, np.less(x, 0)), 0, share)
 
 
-@differentiable(numpy=np.logaddexp, shape_hint=_shapes_match, numbers=False)
+@differentiable(numpy=np.logaddexp, unbounded=True, shape_hint=_shapes_match, numbers=False)
 def logaddexp(x: Any, y: Any, /) -> Result:
     """log(e^x + e^y), without overflow; -inf where both are -inf, with a gradient of 0."""
     return np.logaddexp(x, y), (
@@ -309,7 +309,7 @@ def where(condition: Any, x: Any = None, y: Any = None) -> Any:
     return nonzero(condition)
 
 
-@differentiable(name="where", shape_hint=_shapes_match)
+@differentiable(name="where", shape_hint=_shapes_match, integers=("condition",))
 def _choose(condition: Any, x: Any, y: Any, /) -> Result:
     """x where the condition holds, else y. The gradient goes to the one that was chosen."""
     return np.where(condition, x, y), (

@@ -17,7 +17,7 @@ def elementwise(ufunc: np.ufunc, meaning: str, pull: Callable[[Any, Any, Any], A
         y = ufunc(x)
         return y, lambda g: (pull(g, x, y),)
 
-    return differentiable(_named(body, ufunc, meaning), numpy=ufunc)
+    return differentiable(_named(body, ufunc, meaning), numpy=ufunc, unbounded=True)
 
 
 def without_gradient(ufunc: np.ufunc, meaning: str) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from microtensor import kernels
 from microtensor.differentiable import Result, composed, differentiable
 from microtensor.kernels.runtime import config
-from microtensor.tensor import Tensor, as_array
+from microtensor.tensor import Tensor, as_array, as_inputs
 
 
 def _outside(index: int, rows: int) -> IndexError:
@@ -70,7 +71,7 @@ def _embedding_bag_of_few_rows(indices: Any, table: Any) -> Any:
     return y
 
 
-@differentiable(linear=True, name="embedding_bag", few_rows=_embedding_bag_of_few_rows)
+@differentiable(linear=True, name="embedding_bag", few_rows=_embedding_bag_of_few_rows, numbers=False)
 def _embedding_bag(indices: Any, table: Any, /) -> Result:
     """The mean of the table's rows, for indices of shape (n, bag)."""
     if table.ndim != 2:
@@ -94,14 +95,15 @@ def _spread_bags(indices: Any, g: Any, /, rows: int) -> Result:
 _embedding_bag_pullback = differentiable(_spread_bags, linear=True, name="embedding_bag")
 
 
-@composed(integers=("indices",))
-def embedding_bag(indices: Any, table: Any, /) -> Any:
+@composed
+def embedding_bag(indices: Any, table: Any) -> Any:
     """The mean of the rows of `table` (rows, width) at each bag of integer `indices` (..., bag): (..., width).
 
     The same as `embedding(indices, table).mean(axis=-2)`, without storing every row. Raises IndexError for an index outside
     the table.
     """
-    if type(indices) is Tensor:
+    if type(indices) is not ndarray or type(table) is not Tensor:  # (Its own, for this is called at every step.)
+        indices, table = as_inputs((indices, table), integers=(0,))
         indices = as_array(indices)
     if indices.dtype.kind not in "iu" or indices.ndim == 0 or indices.shape[-1] == 0:
         raise ValueError(

@@ -11,6 +11,7 @@ from microtensor.differentiable import Result, composed, differentiable
 from microtensor.kernels.runtime import config
 from microtensor.ops import activations
 from microtensor.ops.matmul import matmul
+from microtensor.tensor import as_inputs
 
 
 def _linear_of_few_rows(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
@@ -58,7 +59,7 @@ def refuse_other_dtype(name: str, x: Any, weight: Any) -> None:
 
 
 @composed
-def linear(x: Any, weight: Any, bias: Any = None, /, activation: str | None = None) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
     """f(x @ weight + bias): x (..., in), weight (in, out), bias (out,) or None; the result is (..., out).
 
     `activation` is f: "gelu", "gelu_tanh", "silu", "tanh", "relu", or None. Raises ValueError for another, and for shapes that
@@ -66,7 +67,11 @@ def linear(x: Any, weight: Any, bias: Any = None, /, activation: str | None = No
     """
     if activation is not None and activation not in activations.OPS:
         raise ValueError(f"linear: activation is one of {', '.join(activations.OPS)}, or None, not {activation!r}")
-    if not config.kernel_takes(x, weight, bias) or x.ndim < 2 or weight.ndim != 2:
+    takes = config.kernel_takes(x, weight, bias)
+    if not takes:  # (Only here, for this is called at every step.)
+        x, weight, bias = as_inputs((x, weight, bias))
+        takes = config.kernel_takes(x, weight, bias)
+    if not takes or x.ndim < 2 or weight.ndim != 2:
         refuse_other_dtype("linear", x, weight)
         return _linear_in_ops(x, weight, bias, activation)
     if x.shape[-1] != weight.shape[0] or (bias is not None and bias.shape != weight.shape[1:]):

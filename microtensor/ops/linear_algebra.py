@@ -122,7 +122,7 @@ def trace(x: Any, /, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any
     return total(diagonal(x, offset, axis1, axis2), axis=-1, dtype=dtype)
 
 
-@differentiable(name="norm")
+@differentiable(name="norm", unbounded=True)
 def _length(x: Any, /, axis: Any, keepdims: bool) -> Result:
     """The root of the sum of the squares."""
     y = np.sqrt(np.add.reduce(x * x, axis=axis, keepdims=True))

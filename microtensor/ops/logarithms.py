@@ -19,7 +19,7 @@ exp2 = elementwise(np.exp2, "2 to the power x.", lambda g, x, y: times(g * _LN2,
 expm1 = elementwise(np.expm1, "e^x - 1, exact for x near 0.", lambda g, x, y: times(g, np.exp(x)))
 
 
-@differentiable(numpy=np.logaddexp2, shape_hint=_shapes_match, numbers=False)
+@differentiable(numpy=np.logaddexp2, unbounded=True, shape_hint=_shapes_match, numbers=False)
 def logaddexp2(x: Any, y: Any, /) -> Result:
     """log2(2^x + 2^y), without overflow; -inf where both are -inf, with a gradient of 0. Where both are inf they share it."""
     return np.logaddexp2(x, y), (

@@ -10,7 +10,7 @@ from microtensor.differentiable import Result, differentiable
 from microtensor.ops.arithmetic import times
 
 
-@differentiable(numpy=np.cumprod)
+@differentiable(numpy=np.cumprod, unbounded=True)
 def cumprod(x: Any, /, axis: Any = None) -> Result:
     """Running products along an axis, or of the flattened array: element i is the product of elements 0..i. The derivatives
     divide by nothing, so they are right at 0 too."""

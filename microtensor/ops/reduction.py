@@ -60,7 +60,7 @@ def _mean(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     return total / n if n else total * np.nan, lambda g: (_spread(g / n if n else g, shape, axis),)
 
 
-@differentiable(name="var")
+@differentiable(name="var", unbounded=True)
 def _var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
     """The mean squared distance from the mean, dividing by n - ddof."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
@@ -69,7 +69,7 @@ def _var(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> 
     return y, lambda g: (_kept(g, x.shape, axis) * (2 / degrees if degrees else np.nan) * spread,)
 
 
-@differentiable(name="std")
+@differentiable(name="std", unbounded=True)
 def _std(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> Result:
     """The square root of the variance. Where all elements are equal the gradient is taken as 0."""
     spread = x - np.mean(x, axis=axis, keepdims=True)
@@ -121,7 +121,7 @@ def _product_of_others(rows: Any) -> Any:
     return (left * right).astype(rows.dtype)
 
 
-@differentiable(numpy=(np.prod, (np.multiply, "reduce")))
+@differentiable(numpy=(np.prod, (np.multiply, "reduce")), unbounded=True)
 def prod(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """The product. Its derivative in one element is the product of the others, also where an element is 0."""
     y = np.multiply.reduce(x, axis=axis, keepdims=keepdims)
@@ -163,7 +163,7 @@ def largest_or_zero(x: Any, axis: Any) -> np.ndarray:
     return np.where(largest == -np.inf, 0, largest).astype(x.dtype)
 
 
-@differentiable
+@differentiable(unbounded=True)
 def logsumexp(x: Any, /, axis: Any = None, keepdims: bool = False) -> Result:
     """log(sum(e^x)), without overflow; -inf where all elements are -inf, with a gradient of 0. Elements that are inf share
     the gradient."""

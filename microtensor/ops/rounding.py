@@ -28,7 +28,7 @@ def round(x: Any, /, decimals: int = 0) -> Any:
     return np.round(x, decimals)
 
 
-@differentiable(numpy=np.remainder, shape_hint=_shapes_match)
+@differentiable(numpy=np.remainder, unbounded=True, shape_hint=_shapes_match)
 def remainder(x: Any, y: Any, /) -> Result:
     """x % y: what is left of x after whole multiples of y, with the sign of y."""
     return np.remainder(x, y), (

@@ -50,7 +50,7 @@ def _direction(x: Any, y: Any) -> tuple[Any, Any]:
     return np.where(origin, 0, x / length), np.where(origin, 0, y / length)
 
 
-@differentiable(numpy=np.hypot, shape_hint=_shapes_match)
+@differentiable(numpy=np.hypot, unbounded=True, shape_hint=_shapes_match)
 def hypot(x: Any, y: Any, /) -> Result:
     """sqrt(x^2 + y^2), without overflow: the distance of (x, y) from the origin, where the gradient is taken as 0."""
     return np.hypot(x, y), (
@@ -59,7 +59,7 @@ def hypot(x: Any, y: Any, /) -> Result:
     )
 
 
-@differentiable(numpy=np.arctan2, shape_hint=_shapes_match)
+@differentiable(numpy=np.arctan2, unbounded=True, shape_hint=_shapes_match)
 def arctan2(y: Any, x: Any, /) -> Result:
     """The angle at which (x, y) lies, from -pi to pi; the vertical coordinate comes first. At the origin the gradient is taken
     as 0."""

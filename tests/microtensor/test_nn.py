@@ -1,10 +1,14 @@
 """Modules and layers."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
 import microtensor as mt
-from microtensor import nn
+from microtensor import nn, optim
+from microtensor.serialize import load_safetensors, save_safetensors
 
 
 class Block(nn.Module):
@@ -164,3 +168,35 @@ def test_a_parameter_is_a_tensor_to_be_learned():
     )
     assert isinstance(module.frozen, nn.Parameter) and not isinstance(module.weight * 2, nn.Parameter)
     assert not isinstance(3, nn.Parameter)
+
+
+def test_a_frozen_parameter_is_saved_and_loaded_and_not_trained(tmp_path):
+    model = net().eval()
+    names = [name for name, _ in model.named_parameters()]
+    count, before = model.num_parameters(), model.state_dict()
+    model.mask = mt.ones(2)  # no parameter: it was never to be learned
+    for p in model.blocks[0].layers[0].parameters():
+        p.requires_grad = False
+    assert [name for name, _ in model.named_parameters()] == names == list(model.state_dict())
+    assert model.num_parameters() == count and "weight 3x3 (frozen)" in repr(model)
+    for make in (lambda ps: optim.SGD(ps, 0.1, 0.9), lambda ps: optim.AdamW(ps, 0.1)):
+        optimizer = make(model.parameters())
+        for _ in range(2):
+            mt.cross_entropy(model(np.array([[0, 1], [2, 3]])), np.array([[1, 2], [3, 4]])).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    for name, array in model.state_dict().items():
+        assert np.array_equal(array, before[name]) == name.startswith("blocks.0.layers.0")
+
+    save_safetensors(tmp_path / "model.safetensors", model.state_dict())
+    other = net(1).eval()
+    other.load_state_dict(load_safetensors(tmp_path / "model.safetensors"))
+    tokens = np.array([[0, 1, 2]])
+    np.testing.assert_allclose(other(tokens).data, model(tokens).data, rtol=1e-5)
+    model.load_state_dict(before)  # a whole file, into a model that is partly frozen
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert list(twin.state_dict()) == names
+        assert [p.requires_grad for p in twin.parameters()] == [p.requires_grad for p in model.parameters()]
+    for p in model.parameters():
+        p.requires_grad = True
+    assert "frozen" not in repr(model)

@@ -35,7 +35,7 @@ ACTIVATIONS = {
 
 
 def specification(products, heads, x):
-    """The scores after every row, in float64."""
+    """The logits after every row, in float64."""
 
     def apply(product, x):
         norm, weight, bias, activation = product

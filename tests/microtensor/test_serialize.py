@@ -42,6 +42,23 @@ def header(spec, data=b"\0" * 8):
     return len(raw).to_bytes(8, "little") + raw + data
 
 
+def test_short_floats_and_a_type_that_numpy_lacks(tmp_path):
+    path = tmp_path / "x.safetensors"
+    halves = np.array([1.5, -2.0], np.float16)
+    brains = (np.array([1.5, -np.inf], np.float32).view(np.uint32) >> 16).astype(np.uint16)
+    entries = {
+        "half": {"dtype": "F16", "shape": [2], "data_offsets": [0, 4]},
+        "brain": {"dtype": "BF16", "shape": [2, 1], "data_offsets": [4, 8]},
+    }
+    path.write_bytes(header(entries, halves.tobytes() + brains.tobytes()))
+    found = load_safetensors(path)
+    assert found["half"].dtype == np.float16 and found["half"].tolist() == [1.5, -2]
+    assert found["brain"].dtype == np.float32 and found["brain"].tolist() == [[1.5], [-np.inf]]
+    path.write_bytes(header({"odd": {"dtype": "F8_E4M3", "shape": [2], "data_offsets": [0, 2]}}, b"12"))
+    with pytest.raises(ValueError, match=r"a type that can't be read: F8_E4M3 \(odd\)"):
+        load_safetensors(path)
+
+
 ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 HOSTILE = {
     "empty": b"",

@@ -183,3 +183,68 @@ def test_errors_name_the_op_the_shapes_and_what_would_fit(call, words):
         call()
     for word in words:
         assert word in str(caught.value), (word, str(caught.value))
+
+
+IN_PLACE = {
+    "+=": lambda t, x: t.__iadd__(x), "-=": lambda t, x: t.__isub__(x), "*=": lambda t, x: t.__imul__(x),
+    "/=": lambda t, x: t.__itruediv__(x), "**=": lambda t, x: t.__ipow__(x), "@=": lambda t, x: t.__imatmul__(x),
+    "[]=": lambda t, x: t.__setitem__(slice(None), x) or t,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_PLACE)
+def test_operators_in_place_change_a_leaf_where_nothing_is_recorded(name):
+    change = IN_PLACE[name]
+    x = np.array([[2.0, 0.5], [1.0, 3.0]])
+    expected = x.copy()
+    exec({"[]=": "a[:] = x"}.get(name, f"a = a {name[:-1]} x"), scope := {"a": expected, "x": x})
+    for requires_grad in (True, False):
+        t = Tensor(x, requires_grad=requires_grad)
+        with mt.no_grad():
+            assert change(t, x) is t and change(t, Tensor(t.data, requires_grad=True)) is t
+        t.data = x
+        if requires_grad:
+            y = (t * t).sum()
+            with pytest.raises(RuntimeError, match="no_grad"):
+                change(t, x)
+            np.testing.assert_array_equal(t.data, x)
+            with mt.no_grad():
+                change(t, x)
+            with pytest.raises(RuntimeError, match="new values"):
+                y.backward()
+        else:
+            change(t, x)
+            with pytest.raises(RuntimeError, match="no_grad"):
+                change(t, Tensor(x, requires_grad=True))
+        np.testing.assert_allclose(t.data, scope["a"])
+        assert t.requires_grad is requires_grad and t._array.flags.c_contiguous
+    computed = Tensor(x, requires_grad=True) * 1
+    for recording in (mt.enable_grad, mt.no_grad):
+        with recording(), pytest.raises(RuntimeError, match="computed from others"):
+            change(computed, x)
+
+
+def test_in_place_keeps_shape_and_type_and_what_was_computed():
+    t = Tensor([1.0, 2.0])
+    w = Tensor([3.0, 4.0], requires_grad=True)
+    y = (t * w).sum()
+    t += np.array([0.5, 0.5])
+    assert t.dtype == np.float32 and t.tolist() == [1.5, 2.5]
+    y.backward()
+    assert w.grad.tolist() == [1, 2]  # as it was when y was computed
+    with pytest.raises(ValueError, match="can't take"):
+        t += np.ones((2, 2))
+    counts = Tensor([1, 2])
+    with pytest.raises(TypeError, match="int64"):
+        counts += 0.5
+    assert counts.tolist() == [1, 2]
+
+
+def test_training_by_hand():
+    w = Tensor([3.0], requires_grad=True)
+    for _ in range(50):
+        (w * w).sum().backward()
+        with mt.no_grad():
+            w -= 0.2 * w.grad
+        w.grad = None
+    assert abs(w.item()) < 1e-6

@@ -111,6 +111,6 @@ def _unreached(model: Model, tokens: np.ndarray) -> list[str]:
     if not logits.requires_grad:
         raise UsageError(f"{type(model).__name__}.forward gave logits that no parameter has a part in")
     cross_entropy(logits, np.zeros(logits.shape[:-1], np.int64)).backward()
-    names = [name for name, p in model.named_parameters() if p.grad is None]
+    names = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
     model.zero_grad()
     return names

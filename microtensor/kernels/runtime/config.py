@@ -33,13 +33,20 @@ _FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 _chosen = SimpleNamespace(threads=0, numpy_matmul=None)
 
 
+class SettingError(ValueError):
+    """A setting in the environment can't be meant, or what is asked for can't be done with it."""
+
+    #: It says all there is to say: the shapes of an op's inputs have no part in it.
+    explained = True
+
+
 def _read_environment() -> None:
     """Take from the environment what wasn't chosen by a call."""
     threads, matmul = os.environ.get("MICROTENSOR_NUM_THREADS", ""), os.environ.get("MICROTENSOR_MATMUL", "")
     if threads and not (threads.isdecimal() and len(threads) < 10 and 0 < int(threads) <= MOST_THREADS):
-        raise ValueError(f"MICROTENSOR_NUM_THREADS is {threads!r}; it must be a number of threads, 1 to {MOST_THREADS}")
+        raise SettingError(f"MICROTENSOR_NUM_THREADS is {threads!r}; it must be a number of threads, 1 to {MOST_THREADS}")
     if matmul not in ("", "numpy"):
-        raise ValueError(f"MICROTENSOR_MATMUL is {matmul!r}; it must be 'numpy', or unset for our own")
+        raise SettingError(f"MICROTENSOR_MATMUL is {matmul!r}; it must be 'numpy', or unset for our own")
     _chosen.threads = _chosen.threads or (int(threads) if threads else len(CORES) or os.cpu_count() or 1)
     if _chosen.numpy_matmul is None:
         _chosen.numpy_matmul = matmul == "numpy"

@@ -18,10 +18,20 @@ from numba.core.registry import CPUDispatcher
 
 from microtensor.kernels.runtime import fork
 from microtensor.kernels.runtime.cache import cache_of, numba_config
+from microtensor.kernels.runtime.config import SettingError
 from microtensor.kernels.runtime.door import FLOATS, shown
 
-#: Makes an operation of LLVM's usable in kernels.
-intrinsic: Any = extending.intrinsic
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Make an operation of LLVM's usable in kernels. With NUMBA_DISABLE_JIT there is none: a call raises SettingError."""
+    if not numba_config.DISABLE_JIT:
+        return extending.intrinsic(function)
+
+    def refuse(*args: Any) -> Any:
+        raise SettingError("NUMBA_DISABLE_JIT is set, but some kernels can't run without being compiled; unset it")
+
+    return refuse
+
 
 #: Held while numba compiles or loads a kernel, and while LLVM does anything.
 fork.locks += [global_compiler_lock, *filter(None, [getattr(ffi.lib, "_lock", None)])]
