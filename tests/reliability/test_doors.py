@@ -71,8 +71,8 @@ def test_indices_that_change_between_forward_and_backward():
         table = mt.Tensor(np.ones((300, 4), np.float32), requires_grad=True)
         y = look_up(indices, table).sum()
         indices += 10**9
-        with pytest.raises(IndexError, match="an index is outside the table"):
-            y.backward()
+        y.backward()
+        np.testing.assert_array_equal(table.grad.data, np.ones((300, 4)))  # those of the forward pass were kept
 
 
 @pytest.mark.parametrize("n", [0, -1, 2**20, True, "3"])
