@@ -146,7 +146,7 @@ class TrainingRun:
         elif tokens < MIN_TOKENS_TO_SPLIT:
             about.append(f"too short to hold any out: under {MIN_TOKENS_TO_SPLIT:,}")
         else:
-            about.append("no part is held out: a tenth is too short for an example")
+            about.append("none of it is held out")
         return (
             f"{self.name}: {trainer.model.num_parameters():,} parameters, {len(trainer.dataset):,} {trainer.dataset.name} from "
             f"{tokens:,} {tokenizer.unit} ({'; '.join(about)})"

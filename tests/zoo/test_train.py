@@ -345,22 +345,23 @@ def test_a_terminal_gets_a_bar_with_speed_and_time_left(tmp_path, columns):
 )
 @pytest.mark.parametrize("model", ["char_meanpool", "char_gpt"])
 def test_a_setting_that_cannot_be_meant_is_named(python, tmp_path, name, value, words, model):
-    done = python(tmp_path, "zoo.train", model, **{name: value})
+    (tmp_path / "my.txt").write_text("the sea is wide\n" * 9)
+    done = python(tmp_path, "zoo.train", model, "--data", "my.txt", **{name: value})
     one_line_error(done, "zoo.train", name, words, code=2)
-    assert not list(tmp_path.iterdir())
+    assert os.listdir(tmp_path) == ["my.txt"]
 
 
 @pytest.mark.parametrize(
     "model, text, says",
     [
         ("char_meanpool", None, "1,728 parameters, 96 examples from 126 characters (26 distinct; too short to hold any out: under 10,000)"),
-        ("char_meanpool", "anna\njo\n\nmaria\nvalentina\n", "4 examples from 20 characters (11 distinct; 3 of 4 lines left out, with fewer than 6 characters; "),
+        ("char_meanpool", "anna\njo\n\nmaria\nvalentina\n", "12 examples from 20 characters (11 distinct; too short to hold any out: under 10,000)"),
         ("char_meanpool", "anna sees the sea\n" * 700, "the last tenth is held out)"),
         ("word_meanpool", None, "465 examples from 469 words (252 distinct, without capitals, punctuation and symbols; too short to hold any out: under 10,000)"),
-        ("word_ngram", "The sea is wide.\nAnd so am I!\nSo?\n" * 4, "8 examples from 36 words (8 distinct, without capitals, punctuation and symbols; 4 of 12 lines left out, with fewer than 4 words; "),
+        ("word_ngram", "The sea is wide.\nAnd so am I!\nSo?\n" * 4, "8 examples from 36 words (8 distinct, without capitals, punctuation and symbols; 4 of 12 lines left out, with fewer than 2 words; "),
         ("char_gpt --width 6 --layers 1 --context 9", "the sea is wide\n" * 700, "from 11,200 characters (10 distinct; the last tenth is held out)"),
         ("char_gpt --width 6 --layers 1 --context 9 --data-fraction 0.5", "the sea is wide\n" * 700, "; only the first 0.5 of what is for training is read; the last tenth is held out)"),
-        ("char_gpt --width 6 --context 2000 --layers 1 --batch-size 1", "the sea is wide\n" * 700, "; no part is held out: a tenth is too short for an example)"),
+        ("char_gpt --width 6 --context 2000 --layers 1 --batch-size 1", "the sea is wide\n" * 700, "5 sequences from 11,200 characters (10 distinct; the last tenth is held out)"),
     ],
 )  # fmt: skip
 def test_the_first_line_says_what_was_read_and_what_was_left_out(tmp_path, python, model, text, says):

@@ -494,7 +494,7 @@ def test_presets_and_the_options_that_change_them(tmp_path, python, lines):
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(tmp_path, python, arguments, words, code):
-    (tmp_path / "one.txt").write_text("1\n")
+    (tmp_path / "one.txt").write_text("1")
     (tmp_path / "short.txt").write_text("seventeen letters")
     (tmp_path / "wrong").mkdir()
     (tmp_path / "wrong" / "tinyshakespeare.txt").write_text("To be, or not to be")

@@ -16,7 +16,7 @@ import numpy as np
 from microtensor import cross_entropy, nn, no_grad
 from microtensor.optim import clip_grad_norm
 from zoo.chat.template import BOT, END, USER, is_conversation
-from zoo.datasets.batches import IGNORE_INDEX, PADDING, valid_targets
+from zoo.datasets.batches import IGNORE_INDEX, PADDING, WindowDataset, valid_targets
 from zoo.errors import DataError, UsageError, shortened
 from zoo.model import Model, predict
 from zoo.recipe import Metrics
@@ -88,7 +88,7 @@ class Trainer:
         self.recipe = model.recipe
         self.documents = [tokenizer.encode(part) for part in self.recipe.documents(text)]
         self.dataset, self.validation = split(model, self.documents, tokenizer)
-        if self.recipe.batch_size > len(self.dataset) and self.dataset.targets_per_example == 1:
+        if self.recipe.batch_size > len(self.dataset) and isinstance(self.dataset, WindowDataset):
             raise UsageError(
                 f"--batch-size: {self.recipe.batch_size} is more than the {len(self.dataset)} examples of the text"
             )
