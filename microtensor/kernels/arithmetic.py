@@ -57,8 +57,8 @@ def add_to(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def multiply(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x * y, for arrays of the same shape and type."""
-    door.fits("multiply", x.dtype, x=(x, x.shape), y=(y, x.shape))
     x, y = np.asarray(x, order="C"), np.asarray(y, order="C")
+    door.fits("multiply", x.dtype, x=(x, x.shape), y=(y, x.shape))
     out = np.empty_like(x)
     threads.share_rows(x.size, 1, _multiply_part, x.reshape(-1), y.reshape(-1), out.reshape(-1))
     return out
