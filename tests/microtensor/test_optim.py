@@ -165,7 +165,7 @@ def test_a_bad_learning_rate_is_refused(make, lr):
         (lambda p: optim.SGD(p, 0.1, momentum=1.0), "momentum"),
         (lambda p: optim.AdamW(p, betas=(0.9, 1.0)), "betas"),
         (lambda p: optim.AdamW(p, betas=(0.9,)), "two numbers"),
-        (lambda p: optim.AdamW(p).load_state_dict({"0.mean": np.zeros(1)}), "lacks square, updates"),
+        (lambda p: optim.AdamW(p).load_state_dict({"0.mean": np.zeros(1, np.float32)}), "lacks square, updates"),
         (lambda p: optim.AdamW(p).load_state_dict({"0.momentum": np.zeros(1)}), "doesn't belong"),
         (lambda p: optim.SGD([], 0.1), "no parameters"),
         (lambda p: optim.SGD([p[0], p[0]], 0.1), "twice"),
