@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from microtensor import Tensor, nn, no_grad
+from microtensor import Tensor, concatenate, nn, no_grad
 from zoo.cache import Cache, TokenCache
+from zoo.datasets.batches import PADDING
 from zoo.errors import UsageError
 from zoo.recipe import Recipe
 
@@ -95,3 +96,17 @@ class Model(nn.Module):
 
 #: A module's call, without the cost of super() at every step.
 _call = nn.Module.__call__
+
+
+def predict(model: nn.Module, inputs: np.ndarray) -> Tensor:
+    """Compute the logits for the inputs (batch, time) of a batch.
+
+    A window that begins with its document may have PADDING before it. A model doesn't see that: windows of the same number of
+    tokens go through it together, without.
+    """
+    if inputs[:, 0].min() > PADDING:
+        return model(inputs)
+    padding = (inputs == PADDING).sum(axis=1)
+    groups = [np.flatnonzero(padding == count) for count in np.unique(padding)]
+    logits = concatenate([model(inputs[rows, padding[rows[0]] :]) for rows in groups])
+    return logits[np.argsort(np.concatenate(groups))]

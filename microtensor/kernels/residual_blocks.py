@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtensor.kernels.activations import KINDS, apply_in_place
+from microtensor.kernels.activations import apply_in_place, kind_of
 from microtensor.kernels.math import exp
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.runtime.simd import VECTOR_BYTES, at_address, make_tile, row_tile
@@ -73,6 +73,9 @@ def pack_blocks(products: Sequence[tuple[Any, Any, Any, Any]], heads: int) -> Pa
     arrays = [a for norm, *rest in products for a in (*rest[:2], *(norm or ())[:2]) if a is not None]
     if any(a.dtype != dtype for a in arrays):
         raise ValueError(f"pack_blocks: all arrays must have one dtype, {dtype}")
+    for norm, *_ in products:
+        if norm is not None and any(a is not None and a.shape != (width,) for a in norm[:2]):
+            raise ValueError(f"pack_blocks: norms must have the width of the blocks, {width}")
     lanes = lanes_of(dtype)
     parts: list[np.ndarray] = []
     stages, used = [], 0
@@ -84,17 +87,14 @@ def pack_blocks(products: Sequence[tuple[Any, Any, Any, Any]], heads: int) -> Pa
             used += 2 * width + 1
         depth, columns = weight.shape
         wide = padded(columns, lanes)
-        stages.append((at, centred, used, wide, KINDS[activation]))
+        stages.append((at, centred, used, wide, kind_of(activation)))
         row, panels = np.zeros(wide, dtype), np.zeros((depth, wide), dtype)
         panels[:, :columns] = weight
         if bias is not None:
             row[:columns] = bias
         parts += [row, panels.reshape((depth, -1, lanes)).swapaxes(0, 1).reshape(-1)]
         used += wide + depth * wide
-    numbers = np.concatenate(parts)
-    if len(numbers) != used:
-        raise ValueError(f"pack_blocks: norms must have the width of the blocks, {width}")
-    return PackedBlocks(numbers, np.array(stages, np.int64), heads, width, hidden, outputs)
+    return PackedBlocks(np.concatenate(parts), np.array(stages, np.int64), heads, width, hidden, outputs)
 
 
 def empty_cache(packed: PackedBlocks, positions: int) -> tuple[np.ndarray, np.ndarray]:
@@ -114,6 +114,9 @@ def residual_blocks(packed: PackedBlocks, x: np.ndarray, keys: np.ndarray, value
     Raises ValueError when the arrays don't fit together, before anything is read or written.
     """
     numbers, stages, heads, width, hidden, outputs = packed
+    packed_so = numbers.ndim == 1 and stages.shape == (len(stages) // 4 * 4 + 1, 5)
+    if min(heads, width, hidden, outputs) < 1 or width % heads or not packed_so:
+        raise ValueError("residual_blocks: these aren't blocks that pack_blocks has packed")
     lanes = lanes_of(numbers.dtype)
     blocks, head_width = len(stages) // 4, width // heads
     positions = values.shape[-1] // padded(head_width, lanes)
@@ -148,6 +151,11 @@ def _run(numbers, stages, work, rows, row, wide, width, hidden, heads, keys, val
     """
     left, right = rows * row, rows * (row + wide)
     last = stages.shape[0] - 1
+    lanes = 2 * VECTOR_BYTES // work.itemsize
+    for n in range(stages.shape[0]):
+        norm_size, depth = 2 * width + 1 if n % 2 == 0 else 0, hidden if n % 4 == 3 else width
+        if stages[n, COLUMNS] % lanes != 0 or not _within(numbers.size, stages[n], norm_size, depth, wide):
+            raise ValueError("residual_blocks: these aren't blocks that pack_blocks has packed")
     for n in range(stages.shape[0]):
         stage = n % 4
         if stage == 1:
@@ -167,6 +175,15 @@ def _run(numbers, stages, work, rows, row, wide, width, hidden, heads, keys, val
         if stage == 1 or stage == 3:
             for i in range(rows):
                 _add(_at(work, right + i * wide, width), _at(work, i * row, width))
+
+
+@kernel
+def _within(size, stage, norm, depth, wide):
+    """Tell if a product's norm (of so many numbers) and weight lie within an array of that size, and its columns in a row."""
+    columns = stage[COLUMNS]
+    if stage[NORM] < 0 or stage[WEIGHT] < 0 or columns < 0 or columns > wide or columns > size:
+        return False
+    return stage[NORM] <= size - norm and stage[WEIGHT] <= size - columns - depth * columns
 
 
 @kernel

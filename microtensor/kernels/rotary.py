@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 
 
@@ -94,8 +94,8 @@ def rotate(
 
     Returns the result and the factors (rows, turned) of the normalisation, for `rotate_backward`.
     """
+    width = _check("rotate", x, turned, cosines, sines)
     x = np.asarray(x, order="C")
-    width = x.shape[-1]
     rows = x.reshape((-1, width))
     out, factors = np.empty_like(rows), np.empty((len(rows), turned if normalise else 0), x.dtype)
     threads.share_rows(
@@ -108,11 +108,25 @@ def rotate_backward(
     x: np.ndarray, g: np.ndarray, turned: int, cosines: np.ndarray, sines: np.ndarray, normalise: bool, factors: np.ndarray
 ) -> np.ndarray:
     """The gradient of x, from g, that of the result of `rotate`."""
-    x, g = np.asarray(x, order="C"), np.asarray(g, order="C")
-    width = x.shape[-1]
+    width = _check("rotate_backward", x, turned, cosines, sines)
+    kept = (x.size // width, turned if normalise else 0)
+    door.fits("rotate_backward", x.dtype, g=(g, x.shape), factors=(factors, kept))
+    x, g, factors = (np.asarray(a, order="C") for a in (x, g, factors))
     rows = x.reshape((-1, width))
     dx = np.empty_like(rows)
     threads.share_rows(
         len(rows), 2 * width, _rotate_gradients, rows, g.reshape((-1, width)), turned, cosines, sines, normalise, factors, dx
     )
     return dx.reshape(x.shape)
+
+
+def _check(kernel: str, x: np.ndarray, turned: int, cosines: np.ndarray, sines: np.ndarray) -> int:
+    """The width of a row. Raises ValueError unless positions and angles are as many, and the heads have room."""
+    if not isinstance(x, np.ndarray) or x.ndim < 2 or not isinstance(cosines, np.ndarray) or cosines.ndim != 2:
+        raise ValueError(f"{kernel}: needs x (..., time, width) and angles (time, pairs), not {door.shown(x)}")
+    time, width = x.shape[-2:]
+    angles = (time, cosines.shape[1])
+    door.fits(kernel, x.dtype, x=(x, x.shape), cosines=(cosines, angles), sines=(sines, angles))
+    if not 0 <= 2 * turned * cosines.shape[1] <= width or not x.size:
+        raise ValueError(f"{kernel}: {turned} heads of {2 * cosines.shape[1]} numbers don't lie in {door.shown(x)}")
+    return width

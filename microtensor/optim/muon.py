@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from microtensor import kernels
-from microtensor.optim.optimizer import Adam, Optimizer, adam_update
+from microtensor.optim.optimizer import Adam, Optimizer, adam_state, adam_update
 from microtensor.tensor import Tensor
 
 #: The polynomial a s + b s^3 + c s^5: applied five times, it brings any s from 0.003 to 1 to between 0.68 and 1.14.
@@ -91,9 +91,9 @@ class Muon(Optimizer):
                     'with "algorithm": "adamw"'
                 )
 
-    def names_in(self, group: Mapping[str, Any]) -> frozenset[str]:
+    def new_state(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Muon keeps a momentum, AdamW its two means and a count."""
-        return frozenset({"momentum"}) if group["algorithm"] == "muon" else Adam.state_names
+        return {"momentum": np.zeros_like(p._array)} if group["algorithm"] == "muon" else adam_state(p)
 
     def update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
         """Do what the class says, in place."""
@@ -104,15 +104,18 @@ class Muon(Optimizer):
         for p in parameters:
             alike.setdefault((p.shape, p.dtype), []).append(p)
         for (shape, _), matrices in alike.items():
-            steps = orthogonalise(np.stack([self._direction(p, group["momentum"]) for p in matrices]))
+            steps = orthogonalise(np.stack([self._direction(p, group) for p in matrices]))
             length = lr * math.sqrt(max(1, shape[1] / shape[0]))
             for p, step in zip(matrices, steps, strict=True):
                 p._array *= 1 - lr * group["weight_decay"]
                 p._array -= p.dtype.type(length) * step
 
-    def _direction(self, p: Tensor, momentum: float) -> np.ndarray:
+    def _direction(self, p: Tensor, group: Mapping[str, Any]) -> np.ndarray:
         """The gradient and its running mean, looked at one step ahead (Nesterov)."""
         gradient: Any = p._gradient
-        mean = self.state[p].setdefault("momentum", np.zeros_like(p._array))
+        momentum = group["momentum"]
+        if not self.state[p]:
+            self.state[p].update(self.new_state(p, group))
+        mean = self.state[p]["momentum"]
         mean += (1 - momentum) * (gradient - mean)
         return gradient + momentum * (mean - gradient)

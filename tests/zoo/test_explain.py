@@ -2,12 +2,11 @@
 
 import json
 import re
-import shutil
 import termios
 
 import numpy as np
 import pytest
-from commands import ROOT, one_line_error
+from commands import ROOT, copy_run, one_line_error
 from terminal import Terminal
 
 import microtensor as mt
@@ -413,7 +412,7 @@ def test_bad_input(trained, python, arguments, words, code):
 
 def test_a_text_that_is_gone_or_changed(small_gpt, python, tmp_path):
     run, text = tmp_path / "run", tmp_path / "text.txt"
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     config = json.loads((run / "config.json").read_text())
     config["recipe"]["data"] = str(text)
     (run / "config.json").write_text(json.dumps(config))

@@ -2,12 +2,11 @@
 
 import html
 import re
-import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
-from commands import ROOT, one_line_error
+from commands import ROOT, copy_run, one_line_error
 
 import microtensor as mt
 import zoo
@@ -26,8 +25,8 @@ from zoo.tokenizers.words import split_words
 
 def test_the_losses_of_runs(small_gpt, python, tmp_path):
     pytest.importorskip("matplotlib")
-    shutil.copytree(small_gpt, tmp_path / "one")
-    shutil.copytree(small_gpt, tmp_path / "two")
+    copy_run(small_gpt, tmp_path / "one")
+    copy_run(small_gpt, tmp_path / "two")
     for out in ("losses.svg", "again.svg"):
         done = python(tmp_path, "zoo.plot", "losses", "one", "two", "--out", out)
         assert done.returncode == 0 and done.stdout == f"Drawn: {out}\n" and done.stderr == "", done.stderr
@@ -85,7 +84,7 @@ def test_bad_input_is_one_line(small_gpt, python, tmp_path, arguments, words, co
         ("half", '{"step": 1}'),
         ("word", '{"step": 1, "loss": "x"}'),
     ):
-        shutil.copytree(small_gpt, tmp_path / name)
+        copy_run(small_gpt, tmp_path / name)
         (tmp_path / name / "metrics.jsonl").write_text(content)
     one_line_error(python(tmp_path, "zoo.plot", *arguments), "zoo.plot", *words, code=code)
 

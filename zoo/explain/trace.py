@@ -12,10 +12,7 @@ import numpy as np
 import microtensor as mt
 from microtensor import Step, Tensor
 from microtensor.optim import clip_grad_norm
-from zoo.chat.template import apply_chat_template
-from zoo.inference.generation import encode_prompt
 from zoo.model import Model
-from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,9 +218,3 @@ def what_follows(documents: Sequence[np.ndarray], tokens: Sequence[int]) -> int 
         if len(places):
             return int(document[places[0] + len(tokens)])
     return None
-
-
-def encode_text(model: Model, tokenizer: Tokenizer, text: str) -> list[int]:
-    """The tokens of a text, in the chat template where the model converses. Raises DataError for an empty text, and for a token
-    that isn't known."""
-    return encode_prompt(tokenizer, apply_chat_template(text) if model.chat else text)

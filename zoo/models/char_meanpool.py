@@ -31,8 +31,9 @@ own slice, and the matrix has other weights for each slice. "t on " and " on t" 
 from "the c" it writes "the cat sat on the m". That costs more numbers (5,184). The next model, `word_ngram`, is built on this.
 
 A prompt may be shorter than five characters. The mean is then of those there are; side by side, the first slices are missing.
-Text of your own: `--data my.txt`; each of its lines stands for itself, and its characters are the vocabulary. Other widths
-(16, 64), contexts (3, 10) and learning rates are options.
+Text of your own: `--data my.txt`; each of its lines stands for itself, and its characters are the vocabulary. A line of five
+characters or fewer is learned in the same way, each character from those before it. Other widths (16, 64), contexts (3, 10) and
+learning rates are options.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ import numpy as np
 from microtensor import Tensor, embedding_bag, nn, no_grad
 from zoo import recipe as recipes
 from zoo.datasets.batches import Dataset, WindowDataset
-from zoo.model import Description, Model
+from zoo.model import Description, Model, predict
 from zoo.options import option
 from zoo.recipe import Metrics
 from zoo.tokenizers.words import WordTokenizer
@@ -94,7 +94,7 @@ class Recipe(recipes.Recipe):
         assert isinstance(dataset, WindowDataset)
         inputs, targets = dataset.inputs[:SUMMARIZED], dataset.targets[:SUMMARIZED]
         with no_grad():
-            parts = [model(inputs[i : i + 256]).data.argmax(axis=1) for i in range(0, len(inputs), 256)]
+            parts = [predict(model, inputs[i : i + 256]).data.argmax(axis=1) for i in range(0, len(inputs), 256)]
         guesses = np.concatenate(parts)
         right: dict[tuple[int, ...], bool] = {}
         bags: dict[tuple[int, ...], set[int]] = {}

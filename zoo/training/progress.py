@@ -55,14 +55,14 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, step: int, value: float, force: bool = False) -> None:
-        """Say which step is done; the picture changes ten times a second at most, in a notebook four times."""
+    def update(self, step: int, value: float | str, force: bool = False) -> None:
+        """Say which step is done, and the figure; the picture changes ten times a second at most, in a notebook four times."""
         if self._bar is None:
             return
         now = time.monotonic()
         if now >= self._next or force:
             self._next = now + self._pause
-            self._bar.show(step, f"{value:.4f}")
+            self._bar.show(step, value if isinstance(value, str) else f"{value:.4f}")
 
 
 class TerminalBar:
