@@ -6,13 +6,21 @@ import math
 
 import numpy as np
 
-from microtensor.kernels.math import gelu, gelu_tanh, relu, silu, tanh_both
+from microtensor.kernels.math import gelu, gelu_tanh, relu, silu, squared_relu, tanh_both
 from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 
 #: The activations, as kernels know them.
-NOTHING, GELU, GELU_TANH, SILU, TANH, RELU = range(6)
-KINDS = {None: NOTHING, "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU, "tanh": TANH, "relu": RELU}
+NOTHING, GELU, GELU_TANH, SILU, TANH, RELU, SQUARED_RELU = range(7)
+KINDS = {
+    None: NOTHING,
+    "gelu": GELU,
+    "gelu_tanh": GELU_TANH,
+    "silu": SILU,
+    "tanh": TANH,
+    "relu": RELU,
+    "squared_relu": SQUARED_RELU,
+}
 
 #: The number of elements that are copied at a time, before they are worked on.
 PIECE = 2**12
@@ -38,6 +46,9 @@ def apply_in_place(kind, x, out):
     elif kind == RELU:
         for i in range(x.size):
             out[i], x[i] = relu(x[i])
+    elif kind == SQUARED_RELU:
+        for i in range(x.size):
+            out[i], x[i] = squared_relu(x[i])
 
 
 @kernel
@@ -56,7 +67,7 @@ def kind_of(name: str | None) -> int:
 
 
 def activate(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(f(x), f'(x)) for f "gelu", "gelu_tanh", "silu", "tanh" or "relu", of each number of x."""
+    """(f(x), f'(x)) for f one of `KINDS`, of each number of x."""
     kind = kind_of(name)
     door.fits("activate", x.dtype, x=(x, x.shape))
     x = np.asarray(x, order="C")

@@ -112,6 +112,12 @@ def doors(rng):
             [blocks.numbers, blocks.stages, f(2, 4), keys, values, 1],
             True,
         ),
+        "rotary.rotate": (lambda x, c, s: k.rotary.rotate(x, 2, c, s, True, 1e-6), [f(2, 3, 12), f(3, 2), f(3, 2)], False),
+        "rotary.rotate_backward": (
+            lambda x, g, c, s, n: k.rotary.rotate_backward(x, g, 2, c, s, True, n),
+            [f(2, 3, 12), f(2, 3, 12), f(3, 2), f(3, 2), f(6, 2)],
+            False,
+        ),
         "softmax.softmax": (k.softmax.softmax, [f(4, 5)], False),
         "softmax.softmax_backward": (k.softmax.softmax_backward, [f(4, 5), f(4, 5)], False),
     }

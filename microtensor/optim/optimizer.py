@@ -158,7 +158,7 @@ hints.explain_missing(Optimizer)
 
 def _check_option(optimizer: str, name: str, value: Any) -> None:
     """Refuse hyper-parameters that can't be meant."""
-    if name in ("params", "nesterov"):
+    if name in ("params", "nesterov", "algorithm"):
         return
     if name == "betas" and len(value) != 2:
         raise ValueError(f"{optimizer}: betas must be two numbers, not {value}")
@@ -241,38 +241,50 @@ class Adam(Optimizer):
 
     def update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
         """Do what the class says, in place."""
-        beta1, beta2 = group["betas"]
-        decay = group["weight_decay"]
-        shrink = 1 - lr * decay if self.decoupled else 1.0
-        for dtype in {p.dtype for p in parameters}:
-            arrays, gradients, means, squares, factors = [], [], [], [], []
-            for p in parameters:
-                if p.dtype != dtype:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state.update(self.new_state(p, group))
-                state["updates"] += 1
-                updates = int(state["updates"])
-                # The running means start at 0; what that lacks is corrected.
-                rate, correction = lr / (1 - beta1**updates), 1 / math.sqrt(1 - beta2**updates)
-                gradient: Any = p._gradient
-                if decay and not self.decoupled:
-                    gradient = gradient + decay * p._array
-                arrays.append(p._array)
-                gradients.append(np.asarray(gradient, order="C"))
-                means.append(state["mean"])
-                squares.append(state["square"])
-                factors.append((1 - beta1, 1 - beta2, shrink, rate, correction, group["eps"]))
-            kernels.optimizers.adamw(arrays, gradients, means, squares, factors)
+        adam_update(self.state, parameters, lr, group, self.decoupled)
 
     def new_state(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Running means of 0, and no update yet."""
-        return {
-            "mean": np.zeros_like(p._array),
-            "square": np.zeros_like(p._array),
-            "updates": np.zeros((), np.int64),
-        }
+        return adam_state(p)
+
+
+def adam_state(p: Tensor) -> dict[str, np.ndarray]:
+    """What Adam keeps for a parameter, before its first step."""
+    return {"mean": np.zeros_like(p._array), "square": np.zeros_like(p._array), "updates": np.zeros((), np.int64)}
+
+
+def adam_update(
+    states: Mapping[Tensor, dict[str, np.ndarray]],
+    parameters: Sequence[Tensor],
+    lr: float,
+    group: Mapping[str, Any],
+    decoupled: bool,
+) -> None:
+    """Change parameters as Adam does, or AdamW where the weight decay is decoupled; `states` are kept for each."""
+    beta1, beta2 = group["betas"]
+    decay = group["weight_decay"]
+    shrink = 1 - lr * decay if decoupled else 1.0
+    for dtype in {p.dtype for p in parameters}:
+        arrays, gradients, means, squares, factors = [], [], [], [], []
+        for p in parameters:
+            if p.dtype != dtype:
+                continue
+            state = states[p]
+            if not state:
+                state.update(adam_state(p))
+            state["updates"] += 1
+            updates = int(state["updates"])
+            # The running means start at 0; what that lacks is corrected.
+            rate, correction = lr / (1 - beta1**updates), 1 / math.sqrt(1 - beta2**updates)
+            gradient: Any = p._gradient
+            if decay and not decoupled:
+                gradient = gradient + decay * p._array
+            arrays.append(p._array)
+            gradients.append(np.asarray(gradient, order="C"))
+            means.append(state["mean"])
+            squares.append(state["square"])
+            factors.append((1 - beta1, 1 - beta2, shrink, rate, correction, group["eps"]))
+        kernels.optimizers.adamw(arrays, gradients, means, squares, factors)
 
 
 class AdamW(Adam):
@@ -348,5 +360,9 @@ def warmup_cosine(warmup: int, steps: int, final: float = 0.0) -> Schedule:
     return factor
 
 
-def __getattr__(name: str) -> Any:
-    raise hints.missing(__name__, name)
+def linear_decay(steps: int, fraction: float = 1.0) -> Schedule:
+    """1 at first; over the last `fraction` of the steps a fall to 0 in a straight line, and 0 after."""
+    if steps < 1 or not 0 <= fraction <= 1:
+        raise ValueError(f"linear_decay: needs steps of at least 1 and a fraction from 0 to 1, not {steps} and {fraction}")
+    falling = max(fraction * steps, 1)
+    return lambda step: min(1.0, max(steps - step, 0) / falling)
