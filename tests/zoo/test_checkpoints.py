@@ -7,20 +7,20 @@ import struct
 
 import numpy as np
 import pytest
-from commands import one_line_error
+from commands import copy_run, one_line_error
 
 import zoo
 from microtensor.serialize import load_safetensors, save_safetensors
 from zoo.errors import DataError
 from zoo.options import RENAMED as RENAMED_FIELDS
-from zoo.training.checkpoint import RENAMED, shipped
+from zoo.training.checkpoint import RENAMED, found_text, kept_text, shipped
 
 WEIGHTS = "model.safetensors"
 
 
 def copy(small_gpt, run):
     """A run without a manifest, which would tell all of this at once: what is left must be noticed by what it is."""
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     (run / "manifest.json").unlink()
 
 
@@ -93,9 +93,9 @@ ATTACKS = {
     ),
     "more layers": (lambda run: configure(run, layers=3), ["another model", WEIGHTS]),
     "fewer layers": (lambda run: configure(run, layers=1), ["another model", "unknown blocks.1"]),
-    "a text as width": (lambda run: configure(run, width="16"), ["damaged", "--width", "whole number"]),
-    "a negative width": (lambda run: configure(run, width=-16), ["damaged", "--width"]),
-    "heads that don't fit": (lambda run: configure(run, heads=5), ["damaged", "--heads"]),
+    "a text as width": (lambda run: configure(run, width="16"), ["damaged", "width", "whole number"]),
+    "a negative width": (lambda run: configure(run, width=-16), ["damaged", "width"]),
+    "heads that don't fit": (lambda run: configure(run, heads=5), ["damaged", "heads"]),
     "a long token": (
         lambda run: (run / "config.json").write_text((run / "config.json").read_text().replace('"a"', '"ab"')),
         ["damaged", "vocabulary"],
@@ -234,3 +234,32 @@ def test_what_was_changed_since_it_was_saved(tmp_path, small_gpt, python):
 def test_what_comes_with_the_zoo_is_verified(name):
     checkpoint = shipped(name)
     assert not checkpoint.config.exists() or all(checkpoint.verify().values())
+
+
+def test_a_run_names_its_text_from_its_own_folder(tmp_path, small_gpt, python):
+    config = json.loads((small_gpt / "config.json").read_text())
+    assert config["recipe"]["data"] == "../../lines.txt" and str(tmp_path) not in (small_gpt / "config.json").read_text()
+    project = shutil.copytree(small_gpt.parent.parent, tmp_path / "moved")
+    there = python(tmp_path, "zoo.evaluate", project / "runs" / "char_gpt", "--json")
+    assert there.returncode == 0 and "the held-out end of moved/lines.txt" in there.stdout, there.stderr
+    configure(project / "runs" / "char_gpt", data=str(project / "lines.txt"))  # as earlier versions did
+    (project / "runs" / "char_gpt").rename(tmp_path / "run")
+    assert python(tmp_path, "zoo.evaluate", "run", "--json").stdout == there.stdout
+    configure(tmp_path / "run", data="../gone/lines.txt")
+    assert "no such file" in python(tmp_path, "zoo.evaluate", "run").stderr
+    assert python(project, "zoo.evaluate", tmp_path / "run").returncode == 0  # a file of that name here
+    done = python(project, "zoo.train", "char_gpt", "--resume", "--out", tmp_path / "run", "--steps", 102)
+    assert done.returncode == 0, done.stderr
+
+
+def test_where_a_text_is(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    for path, folder, kept in (
+        ("/work/my.txt", "/work/runs/a", "../../my.txt"),
+        ("/work/runs/a/my.txt", "/work/runs/a", "my.txt"),
+        ("/home/somebody/my.txt", "/home/somebody/p/runs/a", "../../../my.txt"),
+        ("/home/somebody/texts/my.txt", "/tmp/run", "~/texts/my.txt"),
+        ("/data/my.txt", "/tmp/run", "/data/my.txt"),
+    ):
+        assert kept_text(path, folder) == kept and found_text(kept, folder) == path
+    assert found_text("/old/my.txt", "/tmp/run") == "/old/my.txt" and found_text(None, "/tmp/run") is None

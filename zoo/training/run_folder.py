@@ -22,7 +22,7 @@ from microtensor.serialize import to_safetensors
 from zoo.errors import DataError
 from zoo.model import Model
 from zoo.tokenizers.tokenizer import Tokenizer
-from zoo.training.checkpoint import FILES, FORMAT, in_run_folder
+from zoo.training.checkpoint import FILES, FORMAT, in_run_folder, kept_text
 from zoo.training.manifest import MANIFEST
 from zoo.training.state import State, metrics_to_lines
 
@@ -129,10 +129,13 @@ class RunFolder:
 
         An earlier run is kept beside this one; returns where. Raises DataError when the disk refuses.
         """
+        recipe = model.recipe.to_dict()
+        if recipe["data"] is not None:
+            recipe["data"] = kept_text(recipe["data"], self.path)
         config = {
             "format": FORMAT,
             "model": self.name,
-            "recipe": model.recipe.to_dict(),
+            "recipe": recipe,
             "text": text,
             "chat": model.chat,
             "tokenizer": tokenizer.to_dict(),
