@@ -328,7 +328,7 @@ def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:
 
 
 class _Signals:
-    """Ctrl-C and the other STOPS while it trains: they are kept, so that training stops between two steps and what it saves is whole.
+    """The STOPS that come while it trains: they are kept, so that training stops between two steps and what it saves is whole.
 
     Where nothing is half done (`at_once`), they raise Interrupted right away. Another one after a while, when nothing is being
     saved, does what it does without us: it ends the process, or raises KeyboardInterrupt. (In a thread there is none of that:
