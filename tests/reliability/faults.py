@@ -7,7 +7,7 @@ import shutil
 import signal
 import time
 
-from small import FILES, content, fresh, make_trainer, names, train
+from small import FILES, TEXT, content, fresh, make_trainer, names, train
 
 from zoo.errors import DataError
 from zoo.training.run_folder import RunFolder
@@ -27,16 +27,21 @@ class Faults:
 
     def __init__(self, work):
         self.work = work
-        train(make_trainer(work / "old" / "run"), until=4)
-        train(make_trainer(work / "other" / "run", steps=4, seed=1))
+        (work / "text.txt").write_text(TEXT)
+        train(self._trainer("old"), until=4)
+        train(self._trainer("other", steps=4, seed=1))
         shutil.copytree(work / "other" / "run", work / "unsealed" / "run")
         (work / "unsealed" / "run" / "manifest.json").unlink()
-        self.trainer = train(make_trainer(work / "new" / "run"))
+        self.trainer = train(self._trainer("new"))
         self.old = {
             "nothing": None, "a step before": work / "old" / "run", "an earlier run": work / "other" / "run",
             "an earlier run without a manifest": work / "unsealed" / "run",
         }  # fmt: skip
         self.new = content(work / "new" / "run")
+
+    def _trainer(self, name, **changes):
+        """A trainer for a folder; their texts are in one place, so that all say the same of it."""
+        return make_trainer(self.work / name / "run", data=str(self.work / "text.txt"), **changes)
 
     def count(self, before):
         """The number of operations of a save."""
@@ -69,7 +74,7 @@ class Faults:
             return f"beside the run there is {sorted(aside)}"
         if before == "a step before":
             if found == earlier:
-                train(make_trainer(run), resuming=True)
+                train(self._trainer("trial"), resuming=True)
             if any(content(run)[name] != self.new[name] for name in ("state.safetensors", "model.safetensors")):
                 return "resumed, it comes to other bits"
         if kept and content(run.parent / "run-1") != earlier:
