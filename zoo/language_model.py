@@ -23,6 +23,7 @@ from zoo.inference.generation import encode_prompt, generate, likeliest, text_pi
 from zoo.inference.sampling import Sampling
 from zoo.model import Model
 from zoo.plots.kinds import AXES, LOGS, METHODS, check_picture, picture_file
+from zoo.plots.style import check_matplotlib
 from zoo.recipe import make_recipe
 from zoo.registry import build_model, list_models, model_class
 from zoo.reporter import note
@@ -346,6 +347,7 @@ class LanguageModel:
             return picture
 
     def _draw(self, what: str, text: str | None, file: Path, method: str, axis: str, log: str, words: bool | None) -> Picture:
+        check_matplotlib()
         if what == "losses":
             from zoo.plots.losses import draw_losses, read_metrics
 

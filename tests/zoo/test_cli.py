@@ -67,6 +67,7 @@ def test_an_option_is_no_value():
     assert parser("generate").parse(["char_gpt", "--prompt=--tokens"]).prompt == "--tokens"
     assert parser("predict").parse(["char_gpt", "--", "--top"]).text == "--top"
     assert parser("compare").parse(["char_gpt", "--width", "2", "4", "--data", "-a", "b"]).data == ["-a", "b"]
+    assert parser("compare").parse(["char_gpt", "--data", "a", "-b", "--json"]).data == ["a", "-b"]
 
 
 def test_what_is_quoted_is_short():

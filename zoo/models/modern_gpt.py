@@ -203,7 +203,7 @@ class ModernGPT(Model):
 
     recipe_class = Recipe
     description = Description(
-        title="today's parts: rotary positions, Muon",
+        title="with today's parts",
         reference=(1.446, 1693),
         sample_prompt="\n",
         sample_tokens=300,

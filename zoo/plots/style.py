@@ -38,15 +38,19 @@ def below(figure: Any, text: str) -> None:
     figure.text(0.1 / wide, 0.08 / high, "\n".join(lines), fontsize=9.5, color=QUIET, va="bottom", linespacing=1.35)
 
 
+def check_matplotlib() -> None:
+    """Raises UsageError, saying how to install it, when matplotlib isn't there."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UsageError('drawing needs matplotlib, which isn\'t installed: pip install "microtensor[plot]"') from None
+
+
 @contextmanager
 def drawing(out: Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4.5)) -> Iterator[tuple[Any, Any]]:
-    """A figure of that size in inches, and its axes (an array of them if there are several); saved as `out` at the end.
-
-    Raises UsageError, saying how to install it, when matplotlib isn't there."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise UsageError("drawing needs matplotlib, which isn't installed: pip install 'microtensor[plot]'") from None
+    """A figure of that size in inches, and its axes (an array of them if there are several); saved as `out` at the end."""
+    check_matplotlib()
+    import matplotlib
     from matplotlib.figure import Figure
 
     # (Text as text, and no date: the same figures give the same file.)
