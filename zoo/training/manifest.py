@@ -24,6 +24,8 @@ from zoo.errors import UserError
 from zoo.untrusted import from_json
 
 MANIFEST = "manifest.json"
+#: Whoever reads while a run is saved again and again gives up after so many times.
+MOST_READINGS = 100
 #: Changes when a newer zoo could no longer read an older manifest.
 FORMAT = 1
 #: A temporary file: one that waits for its name, or one of an earlier zoo's, whose names were random.
@@ -79,8 +81,18 @@ class Files:
             check: looks into the opened file before it is read, and raises ValueError where that isn't worth while.
 
         Raises FileNotFoundError when it isn't there, another OSError when it can't be read, and ValueError when it isn't what
-        the manifest says.
+        the manifest says. Where a save comes in between, it reads again.
         """
+        for _ in range(MOST_READINGS):
+            before = self._manifest()
+            try:
+                return self._read(name, at_most, check)
+            except (OSError, ValueError):
+                if self._manifest() == before:
+                    raise
+        return self._read(name, at_most, check)
+
+    def _read(self, name: str, at_most: int, check: Callable[[BinaryIO], object]) -> bytes:
         digests = self.digests()
         if digests is not None and name not in digests:
             raise FileNotFoundError(name)
@@ -105,7 +117,7 @@ class Files:
 
     def consistently(self, read: Callable[[], Found]) -> Found:
         """What `read` gives, which may read several files: again, if they were replaced meanwhile."""
-        for _ in range(100):
+        for _ in range(MOST_READINGS):
             before = self._manifest()
             try:
                 found = read()
@@ -117,11 +129,13 @@ class Files:
                     return found
         return read()
 
-    def _manifest(self) -> bytes | None:
+    def _manifest(self) -> tuple[int, int] | None:
+        """What tells one manifest from the next, be they the same to the letter; None where there is none."""
         try:
-            return read_file(self.folder / MANIFEST, 2**20)
+            found = os.stat(self.folder / MANIFEST)
         except OSError:
             return None
+        return found.st_ino, found.st_mtime_ns
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Replace some files, all at once; the others stay. Raises OSError; then there is what was there, or all of the new."""
