@@ -32,6 +32,7 @@ from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training import evaluation
 from zoo.training.checkpoint import Checkpoint, find, is_chat
 from zoo.training.progress import Progress
+from zoo.untrusted import in_one_line
 
 if TYPE_CHECKING:
     from zoo.chat.template import Question
@@ -181,7 +182,7 @@ class LanguageModel:
         self._conversation.sampling = Sampling(temperature)
         said, remarks = self._conversation.hear(text)
         if remarks:
-            note(f"({'; '.join(remarks)})")
+            note(f"({in_one_line('; '.join(remarks))})")
         return "".join(self._conversation.respond(said))
 
     def reset(self) -> None:
@@ -371,7 +372,10 @@ def load_model(name_or_run_folder: str | os.PathLike[str], last: bool = False) -
     """A trained model, by its name or from a run folder; with `last`, as it was after the last step."""
     run = os.fspath(name_or_run_folder)
     checkpoint = find(run)
-    return LanguageModel(*checkpoint.load(last), run, checkpoint)
+    model = LanguageModel(*checkpoint.load(last), run, checkpoint)
+    if checkpoint.note():
+        note(str(checkpoint.note()))
+    return model
 
 
 def untrained_model(name_or_run_folder: str | os.PathLike[str]) -> LanguageModel:

@@ -9,9 +9,10 @@ from commands import one_line_error
 import zoo
 from zoo import console
 from zoo.cli import Parser, typed
-from zoo.errors import LONGEST, UsageError, UserError, quoted, shortened
+from zoo.errors import UsageError, UserError, quoted, shortened
 from zoo.registry import model_class
 from zoo.train import make_parser as train_parser
+from zoo.untrusted import LONGEST_LINE
 
 TEXTS = ("-", "-hello", "--", "---", "--- the", "--hello", "-5", "--=", "-h ello", "--prompting")
 
@@ -72,7 +73,7 @@ def test_an_option_is_no_value():
 def test_what_is_quoted_is_short():
     assert shortened("a" * 60) == "a" * 60 and shortened("ab" * 40) == "ab" * 18 + "a..." + "ab" * 10
     assert quoted("x\n" * 1000).count("...") == 1 and len(quoted("x" * 10**6)) < 70 and quoted(5) == "5"
-    assert len(str(UserError("y" * 10**6))) == LONGEST
+    assert len(str(UserError("y" * 10**6))) == LONGEST_LINE
 
 
 LONG = "w" * 100_000
@@ -110,7 +111,7 @@ def test_a_long_text_is_no_long_message(tmp_path, monkeypatch, capsys, command, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
         importlib.import_module(console.module(command)).main(arguments)
-    assert len(str(caught.value)) <= LONGEST and "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= LONGEST_LINE and "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 

@@ -6,7 +6,7 @@ import termios
 
 import numpy as np
 import pytest
-from commands import ROOT, copy_run, one_line_error
+from commands import ROOT, copy_run, one_line_error, seal
 from terminal import Terminal
 
 import microtensor as mt
@@ -416,6 +416,7 @@ def test_a_text_that_is_gone_or_changed(small_gpt, python, tmp_path):
     config = json.loads((run / "config.json").read_text())
     config["recipe"]["data"] = str(text)
     (run / "config.json").write_text(json.dumps(config))
+    seal(run)
     for _ in range(2):  # gone, then changed
         done = python(tmp_path, "zoo.explain", run, "the sea", "--step", 1)
         assert done.returncode == 0 and "nobody says what comes next" in " ".join(done.stdout.split()), done.stderr

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from commands import ROOT, copy_run, one_line_error
+from commands import ROOT, copy_run, one_line_error, seal
 
 import microtensor as mt
 import zoo
@@ -88,6 +88,7 @@ def test_bad_input_is_one_line(small_gpt, python, tmp_path, arguments, words, co
     ):
         copy_run(small_gpt, tmp_path / name)
         (tmp_path / name / "metrics.jsonl").write_text(content)
+        seal(tmp_path / name)
     one_line_error(python(tmp_path, "zoo.plot", *arguments), "zoo.plot", *words, code=code)
 
 

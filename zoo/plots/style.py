@@ -11,6 +11,7 @@ from typing import Any
 from zoo.errors import UsageError
 from zoo.inference.generation import visible
 from zoo.plots.fonts import families, nameable
+from zoo.untrusted import shown
 
 #: Colours that colour-blind readers can tell apart (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -73,6 +74,8 @@ def choose_fonts(figure: Any) -> None:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
+        text.set_text(shown(text.get_text()))
+        text.set_parse_math(False)  # ("$" is a letter like others)
         if not text.get_text().isascii():
             text.set_text(nameable(text.get_text()))
             text.set_fontfamily(families(text.get_text()))
