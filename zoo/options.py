@@ -49,7 +49,7 @@ class Options:
                 continue
             kind = kind.partition(" ")[0]
             kinds: Any = {"int": int, "float": (int, float)}.get(kind, str)
-            if isinstance(value, bool) or not isinstance(value, kinds) or (kinds is not str and not math.isfinite(value)):
+            if isinstance(value, bool) or not isinstance(value, kinds) or (kinds is not str and not abs(value) < math.inf):
                 wanted = {"int": "a whole number", "float": "a finite number"}.get(kind, "a text")
                 raise UsageError(f"--{dashed(f.name)}: must be {wanted}, not {quoted(value)}")
             for name, holds, words in (

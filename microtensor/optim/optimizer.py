@@ -173,7 +173,7 @@ def _check_option(optimizer: str, name: str, value: Any) -> None:
         raise ValueError(f"{optimizer}: betas must be two numbers, not {value}")
     for number in value if isinstance(value, tuple | list) else (value,):
         below_one = name in ("beta", "betas", "momentum")
-        if not (math.isfinite(number) and number >= 0 and (number < 1 or not below_one)):
+        if not (0 <= number < math.inf and (number < 1 or not below_one)):
             raise ValueError(f"{optimizer}: {name} must be {'from 0 to below 1' if below_one else 'at least 0'}, not {number}")
 
 

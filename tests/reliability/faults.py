@@ -27,6 +27,7 @@ class Faults:
 
     def __init__(self, work):
         self.work = work
+        work.mkdir(parents=True, exist_ok=True)
         (work / "text.txt").write_text(TEXT)
         train(self._trainer("old"), until=4)
         train(self._trainer("other", steps=4, seed=1))

@@ -47,7 +47,7 @@ def test_a_text_may_begin_with_a_dash(command, text):
             if text != "--" or action.nargs is None:  # (among several values, that ends them)
                 assert text in (found if isinstance(found, list) else [found]), (name, found)
             tried += 1
-    assert tried or command in ("predict", "chat")
+    assert tried or command in ("predict", "chat", "verify")
     if words[-1:] == ["the"] and text != "--":
         for order in ([*words[:-1], text, *required, "--debug"], [*required, "--debug", *words[:-1], text]):
             found = vars(made.parse(order))
@@ -137,6 +137,7 @@ def test_advice_names_options_of_the_command_at_hand(tmp_path, monkeypatch):
         "predict": [["char_gpt", ""], ["char_gpt", "§"], ["char_gpt", "the", "--last"]],
         "plot": [["attention", "char_gpt", "§"], ["probabilities", "char_gpt", "a"], ["losses", "none"]],
         "chat": [["char_gpt"], ["none"]],
+        "verify": [["none"], ["wrong"]],
         "dialogue": [["--length", "0"]],
     }  # fmt: skip
     assert {*tried} == {*console.COMMANDS}

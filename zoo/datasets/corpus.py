@@ -8,7 +8,6 @@ import errno
 import os
 from pathlib import Path
 
-from microtensor.files import read_file
 from zoo.chat.template import in_order, is_conversation
 from zoo.errors import DataError, UsageError, quoted, shortened
 
@@ -71,6 +70,8 @@ def read_text(path: str | Path) -> str:
 
     Raises DataError, saying what is wrong and where, for a file that is missing, unreadable, empty, or not plain text.
     """
+    from microtensor.files import read_file  # (a command is to begin, and to say what is missing, without NumPy)
+
     path = os.path.expanduser(path)
     name = shortened(str(path), 200)
     try:
