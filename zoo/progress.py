@@ -62,7 +62,7 @@ class Progress:
         now = time.monotonic()
         if now >= self._next or force:
             self._next = now + self._pause
-            self._bar.show(step, f"{value:.4f}")
+            self._bar.show(step, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
 
 
 class TerminalBar:
