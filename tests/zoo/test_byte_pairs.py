@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import zoo
 from zoo.chat.session import Conversation
 from zoo.errors import UsageError
+from zoo.explain import forward
 from zoo.inference.generation import text_pieces
 from zoo.inference.sampling import Sampling
 from zoo.tokenizers import bpe
@@ -279,8 +280,18 @@ def test_explained_word_by_its_merges(run):
     assert step["word"] == " cafe" and step["merges"][0] == {"merge": 0, "tokens": ["' '", "c", "a", "f", "e"]}
     assert 1 < len(last) < 5 and tokens[-len(last) :] == last
     assert all(len(b["tokens"]) < len(a["tokens"]) for a, b in zip(step["merges"], step["merges"][1:], strict=False))
-    # Of a word with very many merges the first and the last are shown; of nothing but half a character, nothing.
-    assert run("zoo.explain", "char_gpt", "x" * 9 + "cafétheopenis" * 3, "--step", 2).returncode == 0
+    # The word is shown whole where the model sees only the end of it.
+    long = run("zoo.explain", "char_gpt", "thecafeisopen" * 9, "--step", 2, "--json")
+    assert json.loads(long.stdout)["word"] == "thecafeisopen" * 9
+
+
+def test_of_very_many_merges_the_first_and_the_last_are_shown(run, monkeypatch):
+    model = zoo.load_model(run.folder / "runs/char_gpt")
+    whole = str(model.explain("so is the cafeopen")[2]).split("merge  the word\n")[1].splitlines()
+    monkeypatch.setattr(forward, "MERGES", 4)
+    shown = str(model.explain("so is the cafeopen")[2]).split("merge  the word\n")[1].splitlines()
+    assert len(whole) > 5 and shown == [*whole[:2], "  ...", *whole[-2:]]
+    assert "the 1 byte of the last word, ' ', become 1 token" in " ".join(str(model.explain(" ")[2]).split())
 
 
 def test_a_damaged_tokenizer_is_one_line(run):

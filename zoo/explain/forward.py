@@ -43,7 +43,7 @@ def text(view: View) -> Drawn:
 
 def merges(view: View, tokenizer: BytePairTokenizer) -> Drawn:
     """How the last word became tokens, merge by merge."""
-    words = list(split_words(decode_excerpt(tokenizer, view.trace.tokens)))
+    words = list(split_words(decode_excerpt(tokenizer, view.trace.given)))
     word = next((word for word in reversed(words) if word.strip()), "".join(words[-1:]))
     steps = [(number, list(map(view.name, ids))) for number, ids in tokenizer.merge_word(word)]
     size, pieces = len(steps[0][1]), len(steps[-1][1])
