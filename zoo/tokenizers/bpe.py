@@ -22,8 +22,9 @@ can't be written: 猫 is three bytes, even if the text was in English. Joined, t
 
 **What it is good for.** With 512 tokens, tiny Shakespeare is half as long as in characters; with 1,280 it is two fifths. So
 a model sees twice as far back with the same context, and writes twice as fast. A token is harder to foretell than a character,
-as there are more of them and each says more: the loss in nats a token is higher. What compares is *bits a byte*, which shares
-the loss out among the bytes of the text, the same for all tokenizers.
+as there are more of them and each says more: the loss in nats a token is higher. What compares is *bits per byte*, which shares
+the loss out among the bytes of the text, the same for all tokenizers. (The merges are learned from all of the text, also from
+the tenth that is held out, as the characters of a vocabulary are.)
 
 **A blank belongs to the word after it.** So a prompt shouldn't end with one: "To be " ends with the token " ", after which the
 model has seldom seen a letter.
@@ -126,7 +127,8 @@ class BytePairTokenizer:
             raise ValueError(f"there are {len(self.merges):,} merges, and {MOST - 256:,} at most can be used")
         for one, other in self.merges:
             if not (0 <= one < len(self.tokens) and 0 <= other < len(self.tokens)):
-                raise ValueError(f"merge {len(self.tokens) - 255} is of {one} and {other}, which aren't both tokens before it")
+                pair = reprlib.repr([one, other])
+                raise ValueError(f"merge {len(self.tokens) - 255} is {pair}, which aren't both tokens that come before it")
             self.tokens.append(self.tokens[one] + self.tokens[other])
             if len(self.tokens[-1]) > LONGEST:
                 raise ValueError(f"merge {len(self.tokens) - 256} makes a token of more than {LONGEST} bytes")
