@@ -77,7 +77,6 @@ def learn_merges(words: Mapping[str, int]) -> Iterator[tuple[int, int, int]]:
     A token is written as the character of that number, so that merging a pair is replacing two characters by one.
     """
     tokens = [bytes([byte]) for byte in range(256)]
-    known = set(tokens)
     texts, times = [_as_characters(word) for word in words], list(words.values())
     counts, where = Counter[tuple[str, str]](), defaultdict[tuple[str, str], set[int]](set)
     for i, text in enumerate(texts):
@@ -90,8 +89,8 @@ def learn_merges(words: Mapping[str, int]) -> Iterator[tuple[int, int, int]]:
         count, pair = heappop(heap)
         one, other = map(ord, pair)
         token = tokens[one] + tokens[other]
-        if -count != counts[pair] or len(token) > LONGEST or token in known:
-            continue  # (the count has changed since; or the same bytes were merged in another way)
+        if -count != counts[pair] or len(token) > LONGEST:
+            continue  # (an earlier count; it has changed since)
         yield one, other, -count
         changed = set()
         for i in where.pop(pair):
@@ -104,7 +103,6 @@ def learn_merges(words: Mapping[str, int]) -> Iterator[tuple[int, int, int]]:
                 where[come].add(i)
                 changed.add(come)
         tokens.append(token)
-        known.add(token)
         for pair in changed:
             heappush(heap, (-counts[pair], pair))
 
