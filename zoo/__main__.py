@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from zoo import console
 from zoo.cli import Parser, in_one_line, result, run
 from zoo.columns import clip, columns, paragraph, table_or_records, width
-from zoo.errors import UserError
+from zoo.errors import UsageError, UserError
 from zoo.reporter import as_called, note
 
 COMMANDS = [
@@ -28,8 +29,10 @@ BEFORE_TITLE = 60
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
-    epilog = "zoo --print-completion bash (or zsh, tcsh) writes what makes the shell complete commands, options and models."
+    epilog = 'eval "$(zoo --print-completion bash)" (or zsh) makes the shell complete commands, options and models.'
     description = "The models of the zoo and the commands that work with them."
+    if arguments and arguments[0] in console.COMMANDS:
+        raise UsageError(f"write python -m zoo.{arguments[0]}, with a dot")
     options = Parser("", description, epilog=epilog).parse(arguments)
 
     from zoo.registry import create_model, list_models, model_class

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import math
 import os
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli import Parser, add_data_folder, result
 from zoo.cli import run as run_command
 from zoo.datasets.corpus import use_data_folder
-from zoo.errors import DataError, UsageError, did_you_mean
+from zoo.errors import DataError, UsageError, did_you_mean, quoted
 from zoo.reporter import note
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
     "positions": (("pooling",), ()),
     "length": (("epochs", "steps"), (0.5, 1, 2)),
 }
+#: The longest name of a run's folder, in bytes; and how many folders the closing hint names.
+LONGEST_NAME, MOST_NAMED = 200, 8
 HELP = """\
 Several values after an option are compared; two such options make a grid:
   python -m zoo.compare word_ngram --width 16 32 64
@@ -109,7 +112,7 @@ def _plan(
         if values.get("tokenizer", "bpe") != "bpe" and "vocab_size" in always:
             del settings["vocab_size"]  # which is for the one that takes a size
         folder = "_".join(f"{field}-{_shown(value)}" for field, value in settings.items())
-        runs.append(_Run(values, make_recipe(kind, {**begin, **settings}), out / folder))
+        runs.append(_Run(values, make_recipe(kind, {**begin, **settings}), out / _file_name(folder)))
     if len({run.folder for run in runs}) < len(runs):
         raise UsageError("--data: two files of the same name; rename one, so that their runs can be told apart")
     return runs
@@ -135,7 +138,11 @@ def make_parser(kind: type[Recipe] | None = None, name: str = "MODEL") -> Parser
         settings = parser.add_argument_group(f"the settings of {name}")
         for f in fields(kind):
             settings.add_argument(
-                f"--{dashed(f.name)}", metavar="VALUE", nargs="+", help=f.metadata.get("help", f.name).replace("%", "%%")
+                f"--{dashed(f.name)}",
+                metavar="VALUE",
+                nargs="+",
+                action="extend",
+                help=f.metadata.get("help", f.name).replace("%", "%%"),
             )
     return parser
 
@@ -147,7 +154,7 @@ def _experiment(kind: type[Recipe], name: str, begin: dict[str, Any], given: dic
 
     if name not in EXPERIMENTS:
         raise UsageError(
-            f"unknown experiment {name!r}{did_you_mean(name, list(EXPERIMENTS))}; there are {', '.join(EXPERIMENTS)}"
+            f"unknown experiment {quoted(name)}{did_you_mean(name, list(EXPERIMENTS))}; there are {', '.join(EXPERIMENTS)}"
         )
     settings, factors = EXPERIMENTS[name]
     default = make_recipe(kind, {**begin, **{field: values[0] for field, values in given.items()}})
@@ -194,7 +201,9 @@ def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
     elif all(row[-2] == "-" for row in rows[1:]):
         says = "The losses are on what each run learned from: with less text, or an easier one, they are lower."
         note("\n".join(paragraph(says)))
-    note("Draw them: python -m zoo.plot losses " + " ".join(shlex.quote(str(run.folder)) for run in runs))
+    folders = [shlex.quote(str(run.folder)) for run in runs]
+    every = f"{shlex.quote(str(runs[0].folder.parent))}{os.sep}*"
+    note("Draw them: python -m zoo.plot losses " + (" ".join(folders) if len(runs) <= MOST_NAMED else every))
 
 
 def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
@@ -205,13 +214,13 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
 
     path, folder = run.folder, RunFolder(run.folder, name)
     trainer = make_trainer(name, run.recipe, folder)
-    begun = (path / "config.json").is_file()
+    begun = os.path.isfile(path / "config.json")
     if begun and folder.checkpoint.recipe(folder.checkpoint.read_config()) != run.recipe:
         raise DataError(f"another recipe: the run in {path} was made with other settings; choose another folder with --out")
     folder.open_for_writing(begun)
     if begun:
         trainer.resume()
-    if trainer.step < trainer.steps:
+    if trainer.step < trainer.steps or trainer.owes_evaluation():
         note(f"{what}{f', from step {trainer.step}' if begun else ''}")
         try:
             trainer.run(lambda line, figures: None)
@@ -237,6 +246,14 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
         "seconds": round(trainer.seconds, 2),
         "run": str(path),
     }
+
+
+def _file_name(name: str) -> str:
+    """A name for a folder: of one that the system wouldn't take, the beginning, and a digest that tells it from others."""
+    raw = os.fsencode(name)
+    if len(raw) <= LONGEST_NAME:
+        return name
+    return f"{raw[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(raw).hexdigest()[:8]}"
 
 
 def _loss(loss: float | None, otherwise: str) -> str:

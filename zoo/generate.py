@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.cli import Parser, add_model, load, number, result, run, whole_number
+from zoo.cli import Parser, add_model, load, number, result, run, typed, whole_number
 from zoo.errors import UsageError
 
 #: How tokens are drawn: options that have nothing to decide beside --beams.
@@ -56,12 +56,13 @@ def main(arguments: list[str]) -> int:
         check_beams(list(given))
     Sampling(**{name: value for name, value in given.items() if name != "seed"})  # refuses before the model is read
     model = load(options)
-    settings = {"tokens": options.tokens, "beams": options.beams, "stop": options.stop, **given}
+    prompt, stop = typed(options.prompt, model), [typed(text, model) for text in options.stop]
+    settings = {"tokens": options.tokens, "beams": options.beams, "stop": stop, **given}
     if options.json:
-        text = model.generate(options.prompt, **settings)
+        text = model.generate(prompt, **settings)
         result(options, "", {"prompt": options.prompt, "text": text, "continuation": text.continuation})
         return 0
-    for piece in model.stream(options.prompt, **settings):
+    for piece in model.stream(prompt, **settings):
         print(piece, end="", flush=True)
     print(flush=True)
     return 0

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.chat.session import Conversation, right_answers
+from zoo.chat.session import Conversation, right_answers, unreadable
+from zoo.chat.template import USER, normalize
 from zoo.datasets.batches import valid_targets
-from zoo.datasets.corpus import read_text, use_data_folder
-from zoo.errors import DataError, UsageError
-from zoo.explain.trace import Trace, encode_text, what_follows
+from zoo.datasets.corpus import prepare, read_text, shown, use_data_folder
+from zoo.errors import DataError, UsageError, quoted
+from zoo.explain.trace import Trace, what_follows
 from zoo.inference.beam_search import beam_search
 from zoo.inference.decoder import Decoder
-from zoo.inference.generation import encode_prompt, generate, likeliest, text_pieces
+from zoo.inference.generation import encode_prompt, generate, likeliest, text_pieces, turn_alphabet
 from zoo.inference.sampling import Sampling
 from zoo.model import Model
 from zoo.plots.kinds import AXES, LOGS, METHODS, check_picture, picture_file
@@ -65,10 +66,6 @@ class LanguageModel:
     def __repr__(self) -> str:
         tokens = f"{len(self.tokenizer.vocabulary):,} {self.tokenizer.unit}"
         return f"<LanguageModel {self.run}: {type(self.model).__name__}, {self.num_parameters():,} parameters, {tokens}>"
-
-    def __iter__(self) -> Iterator[Any]:
-        """`model, tokenizer = zoo.load_model(...)`, for whoever wants to take it apart."""
-        return iter((self.model, self.tokenizer))
 
     # Text
 
@@ -119,7 +116,7 @@ class LanguageModel:
         stop: str | Iterable[str] = (),
     ) -> Iterator[str]:
         """Give the text of `generate` piece by piece, each as soon as it is there: the prompt, then what is added."""
-        stop = [stop] if isinstance(stop, str) else list(stop)
+        stop = [prepare(text) for text in ([stop] if isinstance(stop, str) else stop)]
         if "" in stop:
             raise UsageError("--stop: needs a text")
         for name, number, least in (("tokens", tokens, 0), ("seed", seed, 0), ("beams", beams, 1)):
@@ -132,7 +129,7 @@ class LanguageModel:
             drawn = {"temperature": 0.8, "top_k": None, "top_p": None, "min_p": None, "repetition_penalty": 1.0, "seed": 0}
             values = (temperature, top_k, top_p, min_p, repetition_penalty, seed)
             check_beams([name for (name, default), value in zip(drawn.items(), values, strict=True) if value != default])
-        ids = encode_prompt(self.tokenizer, prompt)
+        ids = self._encode(prompt)
         count = self.model.description.max_new_tokens if tokens is None else tokens
         if beams is not None:
             new = beam_search(self._reader(), ids, count, beams)
@@ -147,7 +144,16 @@ class LanguageModel:
         """
         if top < 1:
             raise UsageError(f"--top: must be at least 1, not {top}")
-        return Prediction(likeliest(self.model, self.tokenizer, text, top))
+        return Prediction(likeliest(self.model, self.tokenizer, self._encode(text), top))
+
+    def _encode(self, text: str) -> list[int]:
+        """The tokens of a text that is given to the model. Of one that converses, what can't be read is told."""
+        text = prepare(text)
+        if self.model.chat and not text.startswith(USER):
+            unknown = normalize(text, turn_alphabet(self.tokenizer))[1]
+            if unknown:
+                note(f"({unreadable(unknown)})")
+        return encode_prompt(self.model, self.tokenizer, text)
 
     def _reader(self) -> Decoder:
         """A decoder for the model as it is now. It is kept, as a fused one is packed and compared with the model only once; a
@@ -220,7 +226,7 @@ class LanguageModel:
             examples = training if held_out is None else held_out
             if held_out is not None:
                 text = "".join(map(tokenizer.decode, evaluation.parts(model, documents)[0]))  # what it learned from
-            name = model.recipe.corpus.name if model.recipe.data is None else model.recipe.data
+            name = model.recipe.corpus.name if model.recipe.data is None else shown(model.recipe.data)
             what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
         found = self._evaluate_on(what, examples)
         report(found.sentence, found.figures)
@@ -277,7 +283,7 @@ class LanguageModel:
         if untrained and self.checkpoint is not None:
             model = build_model(self.checkpoint.name, model.recipe, len(self.tokenizer.vocabulary))
             model.chat = self.model.chat
-        tokens = encode_text(model, self.tokenizer, text)
+        tokens = self._encode(text)
         trace = Trace(model, tokens, self._target(tokens, next, untrained, data_dir is not None))
         # A trained model learns as it did in its last step, an untrained one as in its first.
         return Explanation(trace, self.tokenizer, model.recipe.schedule(1000)(0 if untrained else 999), step)
@@ -285,9 +291,9 @@ class LanguageModel:
     def _target(self, tokens: list[int], next: str | None, untrained: bool, needs_text: bool) -> int | None:
         """The token that comes next: what `next` says, or what follows in the text that the model learns from; else None."""
         if next is not None:
-            found = self.tokenizer.encode("\n" if next == "\\n" else next).tolist()
+            found = self.tokenizer.encode(prepare(next)).tolist()
             if len(found) != 1:
-                raise UsageError(f"--next: one {self.tokenizer.unit.removesuffix('s')}, not {next!r}")
+                raise UsageError(f"--next: one {self.tokenizer.unit.removesuffix('s')}, not {quoted(next)}")
             return int(found[0])
         recipe = self.model.recipe
         try:
@@ -330,7 +336,7 @@ class LanguageModel:
             raise UsageError(f"{what} needs {'a text' if text is None else 'no text'}")
         for name, value, known in (("method", method, METHODS), ("axis", axis, AXES), ("log", log, LOGS)):
             if value not in known:
-                raise UsageError(f"--{name}: must be one of {', '.join(filter(None, known))}, not {value!r}")
+                raise UsageError(f"--{name}: must be one of {', '.join(filter(None, known))}, not {quoted(value)}")
         if out is not None:
             return self._draw(what, text, picture_file(out), method, axis, log, words)
         with tempfile.TemporaryDirectory() as folder:
@@ -351,7 +357,7 @@ class LanguageModel:
             from zoo.plots.attention import draw_attention
             from zoo.plots.probabilities import draw_probabilities
 
-            tokens = encode_text(self.model, self.tokenizer, text or "")
+            tokens = self._encode(text or "")
             if what == "attention":
                 draw_attention(self.name, self.model, self.tokenizer, tokens, file, words)
             else:

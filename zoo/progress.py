@@ -55,14 +55,16 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, step: int, value: float, force: bool = False) -> None:
-        """Say which step is done; the picture changes ten times a second at most, in a notebook four times."""
+    def update(self, step: int, value: float | str, force: bool = False) -> None:
+        """Say which step is done, and the figure; the picture changes ten times a second at most, in a notebook four times."""
         if self._bar is None:
             return
         now = time.monotonic()
         if now >= self._next or force:
             self._next = now + self._pause
-            self._bar.show(step, f"{value:,}" if isinstance(value, int) else f"{value:.4f}")
+            self._bar.show(
+                step, value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+            )
 
 
 class TerminalBar:
@@ -122,12 +124,14 @@ class NotebookBar:
         """Make its place in the output."""
         from IPython.display import display
 
-        self._started = time.monotonic()
         self._place = display(self, display_id=True)
 
     def show(self, step: int, value: str) -> None:
         """Draw the bar anew, in its place."""
-        self.step, self.value, self.seconds = step, value, time.monotonic() - self._started
+        now = time.monotonic()
+        if self.value == "?":  # until now kernels were compiled, which says nothing about the speed
+            self.begun, self._started = step, now
+        self.step, self.value, self.seconds = step, value, now - self._started
         self._place.update(self)
 
     def stop(self) -> None:

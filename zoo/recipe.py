@@ -10,7 +10,7 @@ import numpy as np
 
 from microtensor import nn
 from microtensor.optim import SGD, Optimizer, constant
-from zoo.datasets.batches import Dataset, SequenceDataset, WindowDataset
+from zoo.datasets.batches import Dataset, DocumentDataset, SequenceDataset, WindowDataset
 from zoo.datasets.corpus import Corpus, read_text
 from zoo.errors import UsageError
 from zoo.options import Options, check_names, option
@@ -120,7 +120,8 @@ class Recipe(Options):
 
     def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
         """Cut documents, as tokens, into examples: sequences for a model that predicts after every token, else windows."""
-        return (SequenceDataset if every_token else WindowDataset)(documents, self.context, tokenizer.unit)
+        sequences = DocumentDataset if self.document_per_line else SequenceDataset
+        return (sequences if every_token else WindowDataset)(documents, self.context, tokenizer.unit)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         """Make the optimizer that changes the parameters."""

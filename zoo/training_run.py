@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from zoo.columns import clip
+from zoo.datasets.batches import PADDING
 from zoo.datasets.corpus import use_data_folder
-from zoo.errors import DataError, UsageError
+from zoo.datasets.split import MIN_TOKENS_TO_SPLIT
+from zoo.errors import DataError, UsageError, shortened
 from zoo.inference.decoder import Decoder
-from zoo.inference.generation import generate, likeliest, show_bars
+from zoo.inference.generation import encode_prompt, generate, likeliest, show_bars
 from zoo.inference.sampling import Sampling
 from zoo.language_model import LanguageModel
 from zoo.model import Model
@@ -26,6 +29,11 @@ from zoo.training.checkpoint import default_folder
 from zoo.training.prepare import make_trainer
 from zoo.training.run_folder import RunFolder
 from zoo.training.trainer import Interrupted
+
+#: The prompt that is suggested is no longer, in columns.
+LONGEST_PROMPT = 60
+#: Of what the model wrote, so many characters are shown.
+LONGEST_SAMPLE = 2000
 
 
 class Stopped(KeyboardInterrupt):
@@ -91,7 +99,7 @@ class TrainingRun:
         with self._folder_for_writing():
             if self.resuming:
                 trainer.resume()
-                if trainer.step >= trainer.steps:
+                if trainer.step >= trainer.steps and not trainer.owes_evaluation():
                     raise UsageError(f"--resume: {folder.path} has done all its {trainer.step} steps; give more with --steps")
             reporter.note(self._introduction())
             if trainer.unreached:
@@ -121,14 +129,27 @@ class TrainingRun:
             self.folder.close()
 
     def _introduction(self) -> str:
-        """What is trained, and on what."""
+        """What is trained, and on what: what was read, what of it was left out, and why."""
         trainer, tokenizer = self.trainer, self.trainer.tokenizer
-        tokens = sum(map(len, trainer.documents))
-        distinct = len(set().union(*(set(part.tolist()) for part in trainer.documents)))
-        held_out = "" if trainer.validation is None else "; the last tenth is held out"
+        recipe, documents = trainer.recipe, trainer.documents
+        counts = np.bincount(np.concatenate([*documents, np.zeros(0, np.int64)]))  # of each token
+        tokens, distinct = int(counts.sum()), np.count_nonzero(counts)
+        dropped = getattr(tokenizer, "dropped", None)
+        about = [f"{distinct:,} distinct" + (f", without {dropped}" if dropped else "")]
+        left_out = sum(part.left_out for part in (trainer.dataset, trainer.validation) if part is not None)
+        if left_out:
+            about.append(f"{left_out:,} of {len(documents):,} lines left out, with fewer than 2 {tokenizer.unit}")
+        if recipe.data_fraction < 1:
+            about.append(f"only the first {recipe.data_fraction:.3g} of what is for training is read")
+        if trainer.validation is not None:
+            about.append("the last tenth is held out")
+        elif tokens < MIN_TOKENS_TO_SPLIT:
+            about.append(f"too short to hold any out: under {MIN_TOKENS_TO_SPLIT:,}")
+        else:
+            about.append("none of it is held out")
         return (
             f"{self.name}: {trainer.model.num_parameters():,} parameters, {len(trainer.dataset):,} {trainer.dataset.name} from "
-            f"{tokens:,} {tokenizer.unit} ({distinct:,} distinct{held_out})"
+            f"{tokens:,} {tokenizer.unit} ({'; '.join(about)})"
         )
 
     def _warning(self) -> str:
@@ -155,13 +176,13 @@ class TrainingRun:
             reporter.result(sentence, figures)
         for prompt in about.prompts:
             if self._own(prompt):
-                found = likeliest(model, tokenizer, prompt, 3)
+                found = likeliest(model, tokenizer, encode_prompt(model, tokenizer, prompt), 3)
                 reporter.result("\n".join([f"After {prompt!r}:", *show_bars(found)]), {"context": prompt, "likeliest": found})
         tokens = self._sample_prompt(model)
         sampling, rng = Sampling(about.sample_temperature), np.random.default_rng(recipe.seed)
         generated = generate(Decoder(model), tokens, about.sample_tokens, sampling, rng)
         text = decode_excerpt(tokenizer, [*tokens, *generated])
-        reporter.result(f"Generated: {text}", {"generated": text})
+        reporter.result(f"Generated: {shortened(text, LONGEST_SAMPLE)}", {"generated": text})
 
     def _sample_prompt(self, model: Model) -> list[int]:
         """The tokens that the model is let continue: its own prompt, or how an example begins."""
@@ -170,7 +191,8 @@ class TrainingRun:
         if own:
             return own
         inputs, _ = dataset.batch(0, 1, recipe.seed)
-        first: list[int] = inputs[0][: recipe.context if dataset.targets_per_example == 1 else 1].tolist()
+        seen = inputs[0][: recipe.context if dataset.targets_per_example == 1 else 1]
+        first: list[int] = seen[seen != PADDING].tolist()
         return first
 
     def _own(self, prompt: str | None) -> list[int]:
@@ -189,9 +211,10 @@ class TrainingRun:
         own = next((prompt for prompt in trainer.model.description.prompts if self._own(prompt)), None)
         if own is not None:
             return own
-        text = trainer.tokenizer.decode(trainer.documents[0])
-        line = next(line for line in text.split("\n") if line.strip())
-        return trainer.tokenizer.decode(trainer.tokenizer.encode(" ".join(line.split()[:4])))
+        beginnings = (trainer.tokenizer.decode(tokens[:LONGEST_PROMPT]) for tokens in trainer.documents)
+        line = next(line for text in beginnings for line in text.split("\n") if line.strip())
+        words = clip(" ".join(line.split()[:4]), LONGEST_PROMPT).removesuffix("…")
+        return trainer.tokenizer.decode(trainer.tokenizer.encode(words))
 
     def saved(self) -> str:
         """Where the run is, and how long it took."""

@@ -25,7 +25,7 @@ def main() -> None:
     except (UserError, OSError) as error:
         sys.exit(f"ship.py: error: {error}")
     metrics = [json.loads(line) for line in lines]
-    best = min(metrics, key=lambda m: m.get("validation_loss", m["loss"])) if model.keeps_best else metrics[-1]
+    best = min(metrics, key=lambda m: m.get("validation_loss", m["loss"])) if model.recipe.keep_best else metrics[-1]
     here = Path(__file__).parent
     parameters = {name: array.astype(np.float16 if half else np.float32) for name, array in model.state_dict().items()}
     save_safetensors(here / f"{run.name}.safetensors", parameters, {"model": run.name})

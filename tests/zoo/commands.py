@@ -1,5 +1,8 @@
 """Where the project lies, and how a command refuses: for tests that run commands as their users do."""
 
+import json
+import os
+import shutil
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -13,3 +16,11 @@ def one_line_error(done, command, *words, code):
     assert "Traceback" not in done.stderr and done.stdout == ""
     for word in words:
         assert str(word) in lines[0], (word, lines[0])
+
+
+def copy_run(run, to):
+    """Copy a run folder, so that it can be changed, without its text: that stays where it is."""
+    shutil.copytree(run, to)
+    config = json.loads((to / "config.json").read_text())
+    config["recipe"]["data"] = os.path.abspath(run / config["recipe"]["data"])
+    (to / "config.json").write_text(json.dumps(config))

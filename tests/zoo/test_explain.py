@@ -2,12 +2,11 @@
 
 import json
 import re
-import shutil
 import termios
 
 import numpy as np
 import pytest
-from commands import ROOT, one_line_error
+from commands import ROOT, copy_run, one_line_error
 from terminal import Terminal
 
 import microtensor as mt
@@ -368,7 +367,7 @@ def test_models_of_other_shapes(kind, kinds, tokens):
             assert [state.shape for state in part.cell.states] == [(1, 6)] * len(tokens)
             np.testing.assert_allclose(part.cell.states[-1].data @ model.outer.data, trace.logits.data[None], rtol=1e-4)
     assert (head is None) == (kind is Counts)
-    assert head is None or head.output is trace.scores or kind is PerPosition
+    assert head is None or head.output is trace.all_logits or kind is PerPosition
     for screen in explain(View(trace, CharTokenizer(list("abcdefghi")), Styled(False))):
         lines, figures = screen.draw()
         assert lines and max(map(len, lines)) <= 80 and json.dumps(figures)
@@ -413,7 +412,7 @@ def test_bad_input(trained, python, arguments, words, code):
 
 def test_a_text_that_is_gone_or_changed(small_gpt, python, tmp_path):
     run, text = tmp_path / "run", tmp_path / "text.txt"
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     config = json.loads((run / "config.json").read_text())
     config["recipe"]["data"] = str(text)
     (run / "config.json").write_text(json.dumps(config))

@@ -124,7 +124,7 @@ DAMAGE = {
     "truncated config": (lambda run: os.truncate(run / "config.json", 100), ["damaged", "config.json"]),
     "no tokenizer": (lambda run: edit(run, tokenizer=[]), ["damaged", "no tokenizer"]),
     "no vocabulary": (lambda run: edit(run, tokenizer={"vocabulary": []}), ["damaged", "vocabulary"]),
-    "a hostile recipe": (lambda run: edit(run, recipe={"width": -1}), ["damaged", "--width"]),
+    "a hostile recipe": (lambda run: edit(run, recipe={"width": -1}), ["damaged", "width"]),
     "an unknown field": (lambda run: edit(run, recipe={"widht": 1}), ["damaged", "widht"]),
     "a later format": (lambda run: edit(run, format=99), ["another format", "99"]),
 }

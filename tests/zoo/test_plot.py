@@ -2,12 +2,11 @@
 
 import html
 import re
-import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
-from commands import ROOT, one_line_error
+from commands import ROOT, copy_run, one_line_error
 
 import microtensor as mt
 import zoo
@@ -26,8 +25,8 @@ from zoo.tokenizers.words import split_words
 
 def test_the_losses_of_runs(small_gpt, python, tmp_path):
     pytest.importorskip("matplotlib")
-    shutil.copytree(small_gpt, tmp_path / "one")
-    shutil.copytree(small_gpt, tmp_path / "two")
+    copy_run(small_gpt, tmp_path / "one")
+    copy_run(small_gpt, tmp_path / "two")
     for out in ("losses.svg", "again.svg"):
         done = python(tmp_path, "zoo.plot", "losses", "one", "two", "--out", out)
         assert done.returncode == 0 and done.stdout == f"Drawn: {out}\n" and done.stderr == "", done.stderr
@@ -85,7 +84,7 @@ def test_bad_input_is_one_line(small_gpt, python, tmp_path, arguments, words, co
         ("half", '{"step": 1}'),
         ("word", '{"step": 1, "loss": "x"}'),
     ):
-        shutil.copytree(small_gpt, tmp_path / name)
+        copy_run(small_gpt, tmp_path / name)
         (tmp_path / name / "metrics.jsonl").write_text(content)
     one_line_error(python(tmp_path, "zoo.plot", *arguments), "zoo.plot", *words, code=code)
 
@@ -251,7 +250,7 @@ def test_of_many_words_the_commonest_are_labelled(trained, python, tmp_path):
     pytest.importorskip("sklearn")
     run = trained[0] / "runs" / "word_meanpool"
     assert python(tmp_path, "zoo.plot", "embeddings", run, "--out", "x.svg").returncode == 0
-    _, tokenizer = zoo.load_model(str(run))
+    tokenizer = zoo.load_model(str(run)).tokenizer
     counts = Counter(split_words(Corpus("verses.txt").read()))
     shown = [text for text in texts(tmp_path / "x.svg") if text in tokenizer.vocabulary]
     assert len(shown) == LABELLED < len(tokenizer.vocabulary)
@@ -264,7 +263,7 @@ def test_characters_are_drawn_at_their_points(small_gpt, python, tmp_path):
     assert python(tmp_path, "zoo.plot", "embeddings", small_gpt, "--out", "x.svg").returncode == 0
     picture = (tmp_path / "x.svg").read_text()
     assert "PathCollection" not in picture and set("theis\u2423\u21b5") <= set(texts(tmp_path / "x.svg"))
-    _, tokenizer = zoo.load_model(str(small_gpt))
+    tokenizer = zoo.load_model(str(small_gpt)).tokenizer
     assert {_kind(c) for c in tokenizer.vocabulary} == {"vowel", "consonant", "other character"}
     assert "capital" not in texts(tmp_path / "x.svg")
 

@@ -7,11 +7,12 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from zoo.cli import Parser, add_last, number, result, run, whole_number
-from zoo.errors import UserError, did_you_mean
+from zoo.errors import UserError, did_you_mean, quoted, shortened
 from zoo.reporter import note
 
 COMMANDS = """\
@@ -92,7 +93,8 @@ class _Chat:
 
         with contextlib.suppress(ImportError):  # where there is none, the terminal's own editing has to do
             import readline  # noqa: F401 (input() uses it: line editing, and a history that isn't kept on disk)
-        signal.signal(signal.SIGINT, self._interrupt)
+        if threading.current_thread() is threading.main_thread():  # (no signal reaches another)
+            signal.signal(signal.SIGINT, self._interrupt)
         print(f"A model of {self.parameters:,} parameters. Talk to it in simple English; /help lists the commands.\n")
         while True:
             try:
@@ -164,9 +166,9 @@ class _Chat:
                 self.conversation.sampling = Sampling(float(argument))
                 note(f"(the temperature is {float(argument):g})")
             except (ValueError, UserError):
-                note(f"(/temperature needs a number of at least 0, as in /temperature 0.5, not {argument!r})")
+                note(f"(/temperature needs a number of at least 0, as in /temperature 0.5, not {quoted(argument)})")
         else:
-            note(f"(there is no {command}{did_you_mean(command, known) or '; /help lists the commands'})")
+            note(f"(there is no {shortened(command)}{did_you_mean(command, known) or '; /help lists the commands'})")
 
 
 if __name__ == "__main__":

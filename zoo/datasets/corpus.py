@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import os
 from pathlib import Path
 
-from zoo.errors import DataError, UsageError
+from zoo.chat.template import in_order, is_conversation
+from zoo.errors import DataError, UsageError, quoted, shortened
 
 
 class Corpus:
@@ -41,32 +44,63 @@ def use_data_folder(path: str | os.PathLike[str] | None) -> None:
         os.environ["ZOO_DATA_DIR"] = os.fspath(path)
 
 
-def read_text(path: str | Path) -> str:
-    """Read a text file: UTF-8 whatever the locale, without a byte order mark, and with every line end as one newline.
+#: How texts begin that aren't UTF-8, as some programs of Windows write them.
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 
-    Raises DataError, saying what is wrong and where, for a file that is missing, unreadable, empty, or not plain UTF-8.
+
+def shown(path: str) -> str:
+    """A file's path as a person would write it: from the folder that one is in, for a file in there."""
+    with contextlib.suppress(ValueError):  # (on Windows, another drive)
+        relative = os.path.relpath(path)
+        return path if relative.startswith(os.pardir) else relative
+    return path
+
+
+def read_text(path: str | Path) -> str:
+    """Read a text file: UTF-8 whatever the locale, or what a byte order mark at its beginning says; prepared for models.
+
+    Raises DataError, saying what is wrong and where, for a file that is missing, unreadable, empty, or not plain text.
     """
     path = os.path.expanduser(path)
+    name = shortened(str(path), 200)
     try:
         if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
-            raise DataError(f"not a file: {path} is a device or a pipe; give a plain UTF-8 text file")
+            raise DataError(f"not a file: {name} is a device or a pipe; give a plain UTF-8 text file")
         raw = Path(path).read_bytes()
     except FileNotFoundError:
-        raise DataError(f"no such file: {path}; check the path") from None
+        raise DataError(f"no such file: {name}; check the path") from None
     except IsADirectoryError:
-        raise DataError(f"not a file: {path} is a folder; name a text file in it") from None
+        raise DataError(f"not a file: {name} is a folder; name a text file in it") from None
     except OSError as error:
-        raise DataError(f"can't be read: {path}: {error.strerror}; check the path and its permissions") from None
+        raise DataError(f"can't be read: {name}: {error.strerror}; check the path and its permissions") from None
     except ValueError as error:
-        raise DataError(f"not a path: {path!r}: {error}; check the path") from None
-    if b"\0" in raw:
-        raise DataError(f"not a text: {path} has a zero byte at {raw.index(0)}; give a plain UTF-8 text file")
+        raise DataError(f"not a path: {quoted(name)}: {error}; check the path") from None
+    encoding = next((encoding for mark, encoding in MARKS.items() if raw.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in raw:
+        raise DataError(
+            f"not a text: {name} has a zero byte at {raw.index(0)}; give a plain text, saved as UTF-8 (not as UTF-16)"
+        )
     try:
-        text = raw.decode("utf-8-sig")
+        text = raw.decode(encoding)
     except UnicodeDecodeError as error:
         raise DataError(
-            f"not UTF-8: {path} has the byte 0x{raw[error.start]:02x} at {error.start}; save the text as UTF-8"
+            f"not {encoding.upper()}: {name} has the byte 0x{raw[error.start]:02x} at {error.start}; save the text as UTF-8"
         ) from None
+    if "\0" in text:
+        raise DataError(f"not a text: {name} has a zero at character {text.index(chr(0))}; give a plain UTF-8 text file")
+    text = prepare(text)
     if not text.strip():
-        raise DataError(f"empty: {path} has no text; give a file with some")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+        raise DataError(f"empty: {name} has no text; give a file with some")
+    return text
+
+
+def prepare(text: str) -> str:
+    """A text as every model reads it, whether it learns from it or is given it: without a byte order mark, every line end one
+    newline, and the blanks of a conversation in order."""
+    text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    return in_order(text) if is_conversation(text) else text

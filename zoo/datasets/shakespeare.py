@@ -54,7 +54,7 @@ def find() -> bytes:
             if not _has_right_digest(raw):
                 raise DataError(
                     f"not tiny Shakespeare: {file} has {len(raw):,} bytes and another SHA-256 than {SHA256[:12]}...; "
-                    f"remove it to have the right one fetched, or train on it with --data {file}"
+                    f"remove it to have the right one fetched, or use it as a text of your own"
                 )
             return raw
     cached = cache_folder() / FILE
@@ -105,7 +105,7 @@ def _fetch() -> bytes:
         _say("  the wrong file came; it isn't kept")
     raise DataError(
         f"tiny Shakespeare can't be fetched ({'; '.join(problems)}); put {FILE} into a folder and name it with --data-dir, "
-        "or train on a text of yours with --data FILE"
+        "or use a text of your own"
     )
 
 

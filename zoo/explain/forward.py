@@ -104,8 +104,7 @@ def logits(view: View, head: Part | None) -> Drawn:
             f"{len(order):,} at once{f': {head.path}' if head.path else ''}). The sums are"
         )
     lines = paragraph(
-        f"{made} scores, called logits: the higher, the better a {view.unit} seems to fit. The highest, the lowest, and the "
-        "target:"
+        f"{made} logits: the higher one is, the better its {view.unit} seems to fit. The highest, the lowest, and the target:"
     )
     chosen = sorted({*order[:5], trace.target, *order[-2:]}, key=order.index)
     rows = [(view.name(t), number(float(trace.logits.data[t])), "<- target" if t == trace.target else "") for t in chosen]

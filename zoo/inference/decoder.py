@@ -45,7 +45,9 @@ class Decoder:
                 if self.blocks.agrees(self.model, self.tokens):
                     return self.blocks.logits(new, position)
                 self.blocks, new = None, self.tokens  # the model itself hasn't read any of them yet
-        logits = self.model(np.array([new], np.int64), self.cache).data[0]
+        piece = self.cache.piece or len(new)
+        for i in range(0, len(new), piece):
+            logits = self.model(np.array([new[i : i + piece]], np.int64), self.cache).data[0]
         return logits if logits.ndim == 1 else logits[-1]
 
     def copy(self) -> Decoder:

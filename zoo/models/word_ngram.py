@@ -10,7 +10,7 @@ all 96 inputs, bent by tanh, an S-shaped curve from -1 to 1. Without the bend, t
     tokens      (batch, 3)     the cat sat  ->  29 8 24
     embeddings  (batch, 96)    32 numbers from the first word's table, 32 from the second's, 32 from the third's
     hidden      (batch, 96)    tanh(embeddings @ weight + bias)
-    logits      (batch, 34)    hidden @ weight + bias: a score for each word
+    logits      (batch, 34)    hidden @ weight + bias: one for each word
 
 It learns from 20 sentences about cats, dogs and people, 34 distinct words. No example reaches from one sentence into the next.
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from microtensor.serialize import load_safetensors
 from zoo.chat.template import BOT, END, USER
 from zoo.datasets.corpus import data_folder
-from zoo.errors import DataError, UserError
+from zoo.errors import DataError, UserError, quoted
 from zoo.model import Model
 from zoo.options import RENAMED as RENAMED_FIELDS
 from zoo.recipe import Recipe, make_recipe
@@ -53,7 +54,7 @@ class Checkpoint:
 
     def read_config(self) -> dict[str, Any]:
         """The configuration, checked. Raises DataError."""
-        if not self.folder.is_dir():
+        if not os.path.isdir(self.folder):
             raise DataError(f"no run folder: {self.folder}; train first: python -m zoo.train {self.name}")
         try:
             config = json.loads(self.config.read_bytes())
@@ -85,9 +86,11 @@ class Checkpoint:
     def recipe(self, config: dict[str, Any]) -> Recipe:
         """The recipe in a configuration, checked. Raises DataError."""
         try:
-            return make_recipe(model_class(self.name).recipe_class, config["recipe"])
+            settings = {**config["recipe"], "data": found_text(config["recipe"].get("data"), self.folder)}
+            return make_recipe(model_class(self.name).recipe_class, settings)
         except UserError as error:
-            raise DataError(f"damaged: the recipe in {self.config}: {error}; train again") from None
+            reason = re.sub(r"--(?=\w)", "", str(error))  # (what is no option of most commands)
+            raise DataError(f"damaged: the recipe in {self.config}: {reason}; train again") from None
 
     def tokenizer(self, config: dict[str, Any]) -> Tokenizer:
         """The tokenizer in a configuration. Raises DataError for data that its class can't have written."""
@@ -135,6 +138,32 @@ class Checkpoint:
         model.eval()
         model.chat = is_chat(config, tokenizer)
         return model, tokenizer
+
+
+def kept_text(path: str, folder: Path) -> str:
+    """A text's path as a run's files hold it: from the run's folder, so that both can be moved together, and nobody who is
+    given the run learns where it was made. A text that has nothing but the root in common with the folder is named from the
+    user's home, or else by its whole path."""
+    text, here = (os.path.abspath(os.path.expanduser(p)) for p in (path, folder))
+    try:
+        if os.path.dirname(common := os.path.commonpath([text, here])) != common:
+            return Path(os.path.relpath(text, here)).as_posix()
+        home = os.path.abspath(os.path.expanduser("~"))
+        if os.path.commonpath([text, home]) == home and os.path.dirname(home) != home:
+            return "~/" + Path(os.path.relpath(text, home)).as_posix()
+    except ValueError:  # on different drives
+        pass
+    return text
+
+
+def found_text(path: Any, folder: Path) -> Any:
+    """Where the text of a run is: as `kept_text` wrote it, or an earlier version, whose paths were absolute. Where there is
+    nothing any more, as the folder was moved, a file of that name here is meant."""
+    if not isinstance(path, str):
+        return path
+    found = os.path.abspath(os.path.join(folder, os.path.expanduser(path)))
+    here = os.path.abspath(os.path.basename(path))
+    return here if not os.path.exists(found) and os.path.exists(here) else found
 
 
 def is_chat(config: dict[str, Any], tokenizer: Tokenizer) -> bool:
@@ -211,11 +240,11 @@ def find(name_or_run_folder: str) -> Checkpoint:
     if name_or_run_folder in list_models():
         folder = default_folder(name_or_run_folder)
         ours = shipped(name_or_run_folder)
-        if not (folder / "config.json").exists() and ours.config.is_file():
+        if not os.path.exists(folder / "config.json") and ours.config.is_file():
             return ours
         return in_run_folder(folder, name_or_run_folder)
     path = Path(os.path.expanduser(name_or_run_folder))
-    if not path.is_dir() and os.sep not in name_or_run_folder:
+    if not os.path.isdir(path) and os.sep not in name_or_run_folder:
         model_class(name_or_run_folder)  # raises, saying which models there are
     found = in_run_folder(path, "MODEL")
     try:
@@ -224,5 +253,5 @@ def find(name_or_run_folder: str) -> Checkpoint:
         found.read_config()  # raises, saying what is wrong
         raise DataError(f"damaged: {found.config} names no model; train again") from None
     if name not in list_models():
-        raise DataError(f"another model: {path} holds {name!r}, which this zoo doesn't have")
+        raise DataError(f"another model: {path} holds {quoted(name)}, which this zoo doesn't have")
     return in_run_folder(path, name)

@@ -11,7 +11,7 @@ from microtensor import cross_entropy, no_grad
 from zoo.datasets.batches import IGNORE_INDEX, Dataset, valid_targets
 from zoo.datasets.split import leading_fraction, train_validation_split
 from zoo.errors import DataError
-from zoo.model import Model
+from zoo.model import Model, predict
 from zoo.tokenizers.tokenizer import Tokenizer, count_bytes, count_characters
 
 
@@ -28,7 +28,7 @@ def evaluate(model: Model, examples: Dataset, watch: Callable[[int, float], None
         with no_grad():
             for inputs, targets in examples.in_order():
                 here = valid_targets(targets).size
-                total += here * float(cross_entropy(model(inputs), targets, ignore_index=IGNORE_INDEX))
+                total += here * float(cross_entropy(predict(model, inputs), targets, ignore_index=IGNORE_INDEX))
                 count += here
                 watch(count, total / count)
     finally:

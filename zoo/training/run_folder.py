@@ -21,7 +21,7 @@ from microtensor.serialize import save_safetensors, write_atomically
 from zoo.errors import DataError
 from zoo.model import Model
 from zoo.tokenizers.tokenizer import Tokenizer
-from zoo.training.checkpoint import FORMAT, in_run_folder, read_tensors
+from zoo.training.checkpoint import FORMAT, in_run_folder, kept_text, read_tensors
 
 #: What a run folder holds.
 FILES = ("config.json", "metrics.jsonl", "state.safetensors", "model.safetensors")
@@ -102,10 +102,13 @@ class RunFolder:
         too. The parameters for use are written before it: a run that is killed in between does the steps again, which lead to
         the same. An earlier run is moved aside before the first file is written; returns where to.
         """
+        recipe = model.recipe.to_dict()
+        if recipe["data"] is not None:
+            recipe["data"] = kept_text(recipe["data"], self.path)
         config = {
             "format": FORMAT,
             "model": self.name,
-            "recipe": model.recipe.to_dict(),
+            "recipe": recipe,
             "text": text,
             "chat": model.chat,
             "tokenizer": tokenizer.to_dict(),

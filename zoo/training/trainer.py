@@ -7,20 +7,19 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtensor import cross_entropy, nn
+from microtensor import cross_entropy, nn, no_grad
 from microtensor.optim import clip_grad_norm
 from zoo.chat.template import BOT, END, USER, is_conversation
-from zoo.datasets.batches import IGNORE_INDEX, valid_targets
-from zoo.errors import DataError, UsageError
-from zoo.model import Model
+from zoo.datasets.batches import IGNORE_INDEX, PADDING, WindowDataset, valid_targets
+from zoo.errors import DataError, UsageError, shortened
+from zoo.model import Model, predict
 from zoo.progress import Progress
 from zoo.recipe import Metrics
 from zoo.tokenizers.tokenizer import Tokenizer
@@ -31,6 +30,10 @@ from zoo.training.run_folder import RunFolder
 
 #: Training saves itself this often, in seconds, unless told after how many steps.
 SAVE_EVERY = 60.0
+#: A signal is another one, rather than the same once more, after so many seconds.
+AGAIN = 0.5
+#: Of an example that is shown, each part has so many characters at most.
+LONGEST_EXAMPLE = 200
 #: The loss that is shown is the mean of this many last steps at most.
 LONGEST_WINDOW = 10_000
 
@@ -86,7 +89,7 @@ class Trainer:
         self.recipe = model.recipe
         self.documents = [tokenizer.encode(part) for part in self.recipe.documents(text)]
         self.dataset, self.validation = split(model, self.documents, tokenizer)
-        if self.recipe.batch_size > len(self.dataset) and self.dataset.targets_per_example == 1:
+        if self.recipe.batch_size > len(self.dataset) and isinstance(self.dataset, WindowDataset):
             raise UsageError(
                 f"--batch-size: {self.recipe.batch_size} is more than the {len(self.dataset)} examples of the text"
             )
@@ -114,6 +117,7 @@ class Trainer:
         for layer in self._dropout:  # also those that were made without a generator
             layer.rng = self._dropout_rng
         self._saved = -1
+        self._signals = _Signals()
 
     def resume(self) -> None:
         """Take up the saved run in the folder. Raises DataError when it doesn't fit."""
@@ -153,9 +157,11 @@ class Trainer:
             "recent_losses": np.array(list(self.losses)),
             **optimizer,
         }
+        self._signals.saving = True
         for_use = best or self.validation is None or not math.isfinite(self.best) or not self.recipe.keep_best
         self.moved = self.folder.save(self.model, self.tokenizer, self._text, state, self.metrics, for_use) or self.moved
         self._saved = self.step
+        self._signals.saving = False
 
     @property
     def loss(self) -> float:
@@ -178,40 +184,66 @@ class Trainer:
         Raises Interrupted after a signal, when what was learned so far has been saved; and DataError when the loss is no longer
         a number, before that step changes anything.
         """
+        self.model.train()
+        tokens = self.recipe.batch_size * self.dataset.targets_per_example
+        self._signals = _Signals()
+        # Numbers that overflow on the way to a loss of infinity or NaN need no warnings: the loss is checked at each step.
+        with np.errstate(all="ignore"), self._signals, Progress(self.steps, self.step, tokens) as self._progress:
+            try:
+                self._run(tokens, report)
+            except Interrupted:
+                self.save()
+                raise
+
+    def _run(self, tokens: int, report: Callable[[str, dict[str, Any]], None]) -> None:
+        """Train to the last step, of so many tokens each, and save. Raises Interrupted, before saving, after a signal."""
         evaluated = self.recipe.evaluation_steps(self.steps, self.epoch_steps)
         saved_at = told_at = time.monotonic()
-        started_at, told = told_at - self.seconds, self.step
-        tokens = self.recipe.batch_size * self.dataset.targets_per_example
-        self.model.train()
-        # Numbers that overflow on the way to a loss of infinity or NaN need no warnings: the loss is checked at each step.
-        with np.errstate(all="ignore"), _signals() as received, Progress(self.steps, self.step, tokens) as progress:
-            while self.step < self.steps:
+        started_at, told, first = told_at - self.seconds, self.step, self.step + 1
+        done = self._last_step() if self.owes_evaluation() else None
+        while done is not None or self.step < self.steps:
+            if done is None:
                 done = self._one_step()
                 self.step += 1
                 self.losses.append(done.loss)
-                shown = self.step in evaluated or self.step == self.steps or tokens > 256 or self.step & 63 == 0
-                if shown:
-                    progress.update(self.step, self.loss, self.step in evaluated or self.step == self.steps)
-                best, news = False, None
-                if self.step in evaluated:
-                    speed = (self.step - told) * tokens / max(time.monotonic() - told_at, 1e-9)
-                    validation, best = self._validate()
-                    self.seconds = time.monotonic() - started_at
-                    news = self._describe(done, speed, validation)
-                    told, told_at = self.step, time.monotonic()
-                if self._checkpoint_every is not None:
-                    due = self.step % self._checkpoint_every == 0
-                else:
-                    due = shown and time.monotonic() - saved_at > SAVE_EVERY
-                if best or due:
-                    self.save(best)
-                    saved_at = time.monotonic()
-                if news is not None:  # (after saving: should nobody read it, nothing is lost)
-                    report(*news)
-                if received:
-                    self.save()
-                    raise Interrupted(received[0])
-            self.save()
+            shown = self.step in evaluated or self.step == self.steps or tokens > 256 or self.step & 63 == 0
+            if shown:
+                self._progress.update(self.step, self.loss, self.step in evaluated or self.step == self.steps)
+            best, news = False, None
+            if self.step in evaluated:
+                speed = (self.step - told) * tokens / max(time.monotonic() - told_at, 1e-9)
+                validation, best = self._validate()
+                self.seconds = time.monotonic() - started_at
+                news = self._describe(done, speed, validation)
+                told, told_at = self.step, time.monotonic()
+            if self._checkpoint_every is not None:
+                due = self.step % self._checkpoint_every == 0
+            else:
+                due = shown and time.monotonic() - saved_at > SAVE_EVERY
+            if best or due:
+                self.save(best)
+                saved_at = time.monotonic()
+            if news is not None:  # (after saving: should nobody read it, nothing is lost)
+                report(*news)
+            elif self.step == first:  # the first step waits for kernels to be compiled, and says nothing about the speed
+                told, told_at = self.step, time.monotonic()
+            self._signals.check()
+            done = None
+        self.save()
+
+    def owes_evaluation(self) -> bool:
+        """Tell if training was stopped while it evaluated the model after the last step, which is then done first."""
+        if self.validation is None or self.step not in self.recipe.evaluation_steps(self.steps, self.epoch_steps):
+            return False
+        return not self.metrics or self.metrics[-1].get("step") != self.step
+
+    def _last_step(self) -> _Step:
+        """The step that was done last, as one can know it afterwards."""
+        inputs, targets = self.dataset.batch(self.step - 1, self.recipe.batch_size, self.recipe.seed)
+        with no_grad():
+            logits = predict(self.model.eval(), inputs[:1])
+        self.model.train()
+        return _Step(inputs, targets, logits, self.losses[-1], self.recipe.learning_rate * self.schedule(self.step - 1))
 
     def _one_step(self) -> _Step:
         """Change the parameters once."""
@@ -219,9 +251,11 @@ class Trainer:
         if self._dropout:
             # What is dropped depends on the seed and the step alone, so that nothing of it needs saving.
             self._dropout_rng.bit_generator.state = np.random.default_rng((recipe.seed, self.step, 2)).bit_generator.state
+        self._signals.at_once = True  # (a text may be long in the making, and its order in the drawing)
         inputs, targets = self.dataset.batch(self.step, recipe.batch_size, recipe.seed)
+        self._signals.at_once = False
         if recipe.grad_accumulation == 1:
-            logits = model(inputs)
+            logits = predict(model, inputs)
             loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX)
             value = float(loss)
             if math.isfinite(value):
@@ -230,7 +264,7 @@ class Trainer:
             value, whole = 0.0, max(valid_targets(targets).size, 1)
             parts = zip(_parts(inputs, recipe.grad_accumulation), _parts(targets, recipe.grad_accumulation), strict=True)
             for inputs, targets in parts:
-                logits = model(inputs)
+                logits = predict(model, inputs)
                 loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX) * (valid_targets(targets).size / whole)
                 value += float(loss)
                 if not math.isfinite(value):
@@ -257,11 +291,16 @@ class Trainer:
         """The loss on the validation split, if there is one, and whether it is the best so far."""
         if self.validation is None:
             return None, False
-        loss = evaluate(self.model, self.validation)
+        loss = evaluate(self.model, self.validation, self._watch)
         best = loss < self.best  # (never so for NaN)
         if best:
             self.best, self.best_step = loss, self.step
         return loss, best
+
+    def _watch(self, done: int, loss: float) -> None:
+        """Show how far the evaluation is. Raises Interrupted after a signal."""
+        self._signals.check()
+        self._progress.update(self.step, f"{self.loss:.4f}, validation {loss:.4f} after {done:,}")
 
     def _describe(self, done: _Step, speed: float, validation: float | None) -> tuple[str, dict[str, Any]]:
         """The line for this moment and its figures, which are kept."""
@@ -269,7 +308,9 @@ class Trainer:
 
         def example() -> dict[str, str]:
             guess = int(done.logits.data[0].argmax())
-            return {"input": decode(done.inputs[0]), "target": decode([done.targets[0]]), "pred": decode([guess])}
+            seen = done.inputs[0]
+            parts = {"input": seen[seen != PADDING], "target": [done.targets[0]], "pred": [guess]}
+            return {name: shortened(decode(ids), LONGEST_EXAMPLE) for name, ids in parts.items()}
 
         epochs = self.recipe.epochs or -(-self.steps // self.epoch_steps)
         epoch = self.step // self.epoch_steps
@@ -296,17 +337,42 @@ def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:
     return np.array_split(batch, min(parts, len(batch)))
 
 
-@contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Collect Ctrl-C and SIGTERM in a list, so that training stops between two steps and what it saves is whole. (In a thread
-    there is none of that: signals reach the main thread alone.)"""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received
-        return
-    handlers = {n: signal.signal(n, lambda number, _: received.append(number)) for n in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in handlers.items():
+class _Signals:
+    """Ctrl-C and SIGTERM while it trains: they are kept, so that training stops between two steps and what it saves is whole.
+
+    Where nothing is half done (`at_once`), they raise Interrupted right away. Another one after a while, when nothing is being
+    saved, does what it does without us: it ends the process, or raises KeyboardInterrupt. (In a thread there is none of that:
+    signals reach the main thread alone.)
+    """
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self.at_once = self.saving = False
+        self._since = 0.0
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._before = {}
+
+    def check(self) -> None:
+        """Raises Interrupted if there was one."""
+        if self.received:
+            raise Interrupted(self.received[0])
+
+    def _handle(self, number: int, frame: Any) -> None:
+        self.received.append(number)
+        if len(self.received) == 1:
+            self._since = time.monotonic()
+        elif time.monotonic() - self._since > AGAIN and not self.saving and number in self._before:
+            signal.signal(number, self._before[number])
+            signal.raise_signal(number)
+        if self.at_once:
+            self.at_once = False
+            raise Interrupted(self.received[0])
