@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 from zoo import console
-from zoo.cli import Parser, in_one_line, result, run
+from zoo.cli import Parser, explained, result, run
 from zoo.columns import clip, columns, paragraph, table_or_records, width
 from zoo.errors import UsageError, UserError
 from zoo.reporter import as_called, note
+from zoo.untrusted import shown
 
 COMMANDS = [
     ("python -m zoo.train MODEL", "train it and keep it in runs/MODEL"),
@@ -21,6 +20,7 @@ COMMANDS = [
     ('python -m zoo.explain MODEL "TEXT"', "one prediction in all its numbers"),
     ("python -m zoo.compare MODEL --width 16 32", "what happens if: a table of runs"),
     ("python -m zoo.plot losses MODEL", "learning curves and more, drawn"),
+    ("python -m zoo.verify MODEL", "is a run whole, as it was saved"),
 ]
 HEAD = ("model", "parameters", "learns from", "loss", "trains in", "what it does")
 #: The columns of the table before the last.
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
             about = kind.description
             made = (create_model(name).num_parameters(), kind.recipe_class.corpus.name, *(about.reference or (None, None)))
         except Exception as error:  # one that can't be used doesn't hide the others
-            said = in_one_line(error)
+            said = explained(error)
             note(f"zoo: {said if name in said else f'{name}: {said}'}")
             continue
         any_own = any_own or own is not None
@@ -56,14 +56,14 @@ def main(arguments: list[str]) -> int:
             "trained_here": own is not None, "about": title,
         }  # fmt: skip
         measured = ("-", "- ") if loss is None or seconds is None else (f"{loss:.3f}", _duration(seconds) + "* "[own is None])
-        rows.append((name, f"{size:,}", corpus[:16], *measured, title))
+        rows.append((name, f"{size:,}", shown(corpus)[:16], *measured, title))
         if options.json:
             result(options, "", figures)
     if not options.json:
         lines = _lines(rows)
         lines += ["", *paragraph("Losses: nats a token, on held-out text if it is long enough. Times: two cores.")]
         lines += ["* your own run in runs/"] if any_own else []
-        print("\n".join([*lines, "", *_commands()]))
+        print(shown("\n".join([*lines, "", *_commands()])))
     return 0
 
 
@@ -93,13 +93,13 @@ def _own_run(name: str) -> tuple[int, str, float, float] | None:
 
     checkpoint = in_run_folder(default_folder(name), name)
     try:
-        lines = (checkpoint.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        metrics: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        held_out = [m["validation_loss"] for m in metrics if "validation_loss" in m]
-        loss, seconds = float(min(held_out) if held_out else metrics[-1]["loss"]), float(metrics[-1]["seconds"])
-        model, _ = checkpoint.load()
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, UserError):
+        metrics, (model, _) = checkpoint.read_metrics(), checkpoint.load()
+    except UserError:
         return None
+    if not metrics or "seconds" not in metrics[-1]:
+        return None
+    held_out = [m["validation_loss"] for m in metrics if "validation_loss" in m]
+    loss, seconds = min(held_out) if held_out else metrics[-1]["loss"], metrics[-1]["seconds"]
     corpus = model.recipe.corpus.name if model.recipe.data is None else Path(model.recipe.data).name
     return model.num_parameters(), corpus, loss, seconds
 

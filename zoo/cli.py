@@ -21,6 +21,7 @@ from zoo import reporter
 from zoo.errors import UsageError, UserError, did_you_mean, quoted, shortened
 from zoo.options import RENAMED
 from zoo.reporter import Reporter, as_called, in_ipython
+from zoo.untrusted import in_one_line
 
 if TYPE_CHECKING:
     from zoo.language_model import LanguageModel
@@ -192,9 +193,9 @@ def add_data_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="where tiny Shakespeare is looked for first (or ZOO_DATA_DIR)")
 
 
-def result(options: argparse.Namespace, text: str, figures: dict[str, Any]) -> None:
+def result(options: argparse.Namespace, text: str, figures: dict[str, Any], styled: bool = False) -> None:
     """A line of the command's result: text, or with --json an object. stdout, at once."""
-    Reporter(options.json).result(text, figures)
+    Reporter(options.json).result(text, figures, styled)
 
 
 def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> NoReturn:
@@ -225,12 +226,13 @@ def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequen
         said = _show(command, "not enough memory; try a smaller model, batch or text", debug)
         code = 1
     except OSError as error:
-        what = "write the output" if error.filename is None else f"use {shortened(str(error.filename), 200)}"
-        said = _show(command, f"can't {what}: {error.strerror}", debug)
+        path = "" if error.filename is None else f"can't use {shortened(str(error.filename), 200)}: "
+        what = path or ("can't write the output: " if _output_fails() else "")
+        said = _show(command, f"{what}{error.strerror or error}", debug)
         _forget_output()
         code = 1
     except Exception as error:
-        said = _show(command, in_one_line(error), debug)
+        said = _show(command, explained(error), debug)
         code = error.exit_code if isinstance(error, UserError) else UsageError.exit_code
     if ours:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there was to do is done, and the exit code decided
@@ -241,7 +243,10 @@ def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequen
 
 
 def _prepare_streams() -> None:
-    """UTF-8 on stdout and stderr, whatever the locale, and nowhere where they were closed by whoever started us."""
+    """UTF-8 on stdout and stderr, whatever the locale; nothing to read, and nowhere to write, where whoever started us closed
+    them."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 (it stays open)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open)
@@ -250,7 +255,7 @@ def _prepare_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def in_one_line(error: Exception) -> str:
+def explained(error: Exception) -> str:
     """Say what is wrong: what a UserError says; or, of an error in a model's file, where it is. Any other is raised again: the
     fault is ours, and its traceback is wanted."""
     if isinstance(error, UserError):
@@ -274,7 +279,7 @@ def _module(command: str) -> str:
 
 def _show(command: str, message: str, debug: bool) -> str:
     """Show an error on stderr: one line, which is returned, after a traceback with --debug. (IPython shows it itself.)"""
-    line = as_called(f"{_called(command)}: error: {message}")
+    line = as_called(f"{_called(command)}: error: {in_one_line(message)}")
     if debug:
         traceback.print_exc()
     if not in_ipython():
@@ -286,6 +291,15 @@ def _show(command: str, message: str, debug: bool) -> str:
 def _called(command: str) -> str:
     """The command as its errors begin: zoo.train, or zoo train."""
     return _module(command).replace(".", " ") if reporter.called_by_name else _module(command)
+
+
+def _output_fails() -> bool:
+    """Tell if what is still to be written to stdout can't be."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def _forget_output() -> None:

@@ -214,7 +214,7 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
 
     path, folder = run.folder, RunFolder(run.folder, name)
     trainer = make_trainer(name, run.recipe, folder)
-    begun = os.path.isfile(path / "config.json")
+    begun = folder.checkpoint.files.exist()
     if begun and folder.checkpoint.recipe(folder.checkpoint.read_config()) != run.recipe:
         raise DataError(f"another recipe: the run in {path} was made with other settings; choose another folder with --out")
     folder.open_for_writing(begun)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoo.cli import Parser, add_model, load, number, result, run, typed, whole_number
 from zoo.errors import UsageError
+from zoo.untrusted import shown
 
 #: How tokens are drawn: options that have nothing to decide beside --beams.
 DRAWING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
@@ -63,7 +64,7 @@ def main(arguments: list[str]) -> int:
         result(options, "", {"prompt": options.prompt, "text": text, "continuation": text.continuation})
         return 0
     for piece in model.stream(prompt, **settings):
-        print(piece, end="", flush=True)
+        print(shown(piece), end="", flush=True)
     print(flush=True)
     return 0
 

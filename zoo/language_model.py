@@ -23,6 +23,7 @@ from zoo.inference.generation import encode_prompt, generate, likeliest, text_pi
 from zoo.inference.sampling import Sampling
 from zoo.model import Model
 from zoo.plots.kinds import AXES, LOGS, METHODS, check_picture, picture_file
+from zoo.plots.style import check_matplotlib
 from zoo.progress import Progress
 from zoo.recipe import make_recipe
 from zoo.registry import build_model, list_models, model_class
@@ -31,6 +32,7 @@ from zoo.results import Evaluation, Explanation, Generated, Picture, Prediction,
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training import evaluation
 from zoo.training.checkpoint import Checkpoint, find, is_chat
+from zoo.untrusted import in_one_line
 
 if TYPE_CHECKING:
     from zoo.chat.template import Question
@@ -180,7 +182,7 @@ class LanguageModel:
         self._conversation.sampling = Sampling(temperature)
         said, remarks = self._conversation.hear(text)
         if remarks:
-            note(f"({'; '.join(remarks)})")
+            note(f"({in_one_line('; '.join(remarks))})")
         return "".join(self._conversation.respond(said))
 
     def reset(self) -> None:
@@ -345,6 +347,7 @@ class LanguageModel:
             return picture
 
     def _draw(self, what: str, text: str | None, file: Path, method: str, axis: str, log: str, words: bool | None) -> Picture:
+        check_matplotlib()
         if what == "losses":
             from zoo.plots.losses import draw_losses, read_metrics
 
@@ -369,7 +372,10 @@ def load_model(name_or_run_folder: str | os.PathLike[str], last: bool = False) -
     """A trained model, by its name or from a run folder; with `last`, as it was after the last step."""
     run = os.fspath(name_or_run_folder)
     checkpoint = find(run)
-    return LanguageModel(*checkpoint.load(last), run, checkpoint)
+    model = LanguageModel(*checkpoint.load(last), run, checkpoint)
+    if checkpoint.note():
+        note(str(checkpoint.note()))
+    return model
 
 
 def untrained_model(name_or_run_folder: str | os.PathLike[str]) -> LanguageModel:

@@ -131,12 +131,13 @@ class Recipe(Options):
         """The factor of the learning rate at each of `steps` steps."""
         return constant()
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
-        """The steps after which the model is evaluated and a line printed: ten of them, at the ends of epochs of so many steps
-        where those are counted."""
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
+        """Tell if the model is evaluated, and a line printed, after a step: ten times in all `steps`, at the ends of epochs (of
+        so many steps) where those are counted, and after the last."""
         unit = epoch_steps if self.epochs is not None else 1
-        units = max(steps // unit, 1)
-        return {max(units * tenth // 10, 1) * unit for tenth in range(1, 11)} | {steps}
+        units, (done, rest) = max(steps // unit, 1), divmod(step, unit)
+        tenths = -(-10 * done // units)
+        return step == steps or (rest == 0 and units * tenths // 10 == done)
 
     def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
         """Write the line that training prints at a moment: the losses, the learning rate and the speed; and more figures."""

@@ -92,8 +92,8 @@ class TrainingRun:
     def train(self, reporter: Reporter) -> LanguageModel:
         """Train to the last step, telling how it goes and what came of it.
 
-        Raises Stopped, a KeyboardInterrupt, after Ctrl-C (and SIGTERM), once what was learned is saved; DataError when the loss
-        is no longer a number; and UsageError for a run that has done all its steps.
+        Raises Stopped, a KeyboardInterrupt, after Ctrl-C (and SIGTERM and SIGHUP), once what was learned is saved; DataError
+        when the loss is no longer a number; and UsageError for a run that has done all its steps.
         """
         trainer, folder = self.trainer, self.folder
         with self._folder_for_writing():
@@ -101,6 +101,8 @@ class TrainingRun:
                 trainer.resume()
                 if trainer.step >= trainer.steps and not trainer.owes_evaluation():
                     raise UsageError(f"--resume: {folder.path} has done all its {trainer.step} steps; give more with --steps")
+            if self.resuming and folder.checkpoint.note():
+                reporter.note(str(folder.checkpoint.note()))
             reporter.note(self._introduction())
             if trainer.unreached:
                 reporter.note(self._warning())
@@ -109,9 +111,6 @@ class TrainingRun:
             except Interrupted as stop:
                 sentence = f"Stopped at step {trainer.step} of {trainer.steps}, saved in {folder.path}"
                 raise Stopped(sentence, stop.number) from None
-            except OSError:  # nobody reads the output any more, but the training is worth keeping
-                trainer.save()
-                raise
             except BaseException:
                 folder.discard_if_empty()
                 raise
@@ -244,7 +243,7 @@ def train_model(
     except Stopped as stop:
         if run.moved():
             reporter.note(str(run.moved()))
-        if stop.number == signal.SIGTERM:  # whoever sent it wants the process to end
+        if stop.number != signal.SIGINT:  # whoever sent it wants the process to end
             reporter.note(str(stop))
             raise SystemExit(128 + stop.number) from None
         raise

@@ -42,6 +42,8 @@ class Optimizer:
 
     #: The names of the arrays that are kept for a parameter, in its state.
     state_names: frozenset[str] = frozenset()
+    #: Which of them are counts, int64 of shape (); the others have the parameter's shape and dtype.
+    count_names: frozenset[str] = frozenset({"updates"})
 
     def __init__(self, parameters: Iterable[Any], options: Mapping[str, Any]) -> None:
         if "lr" not in options:
@@ -156,6 +158,13 @@ class Optimizer:
 hints.explain_missing(Optimizer)
 
 
+def _belongs(array: np.ndarray, parameter: Tensor, count: bool) -> bool:
+    """Tell if an optimizer can have kept an array for a parameter: one of its shape and dtype, or a count of updates."""
+    if count:
+        return array.shape == () and array.dtype == np.int64 and array.item() >= 0
+    return array.shape == parameter.shape and array.dtype == parameter.dtype
+
+
 def _check_option(optimizer: str, name: str, value: Any) -> None:
     """Refuse hyper-parameters that can't be meant."""
     if name in ("params", "nesterov", "algorithm"):
@@ -164,7 +173,7 @@ def _check_option(optimizer: str, name: str, value: Any) -> None:
         raise ValueError(f"{optimizer}: betas must be two numbers, not {value}")
     for number in value if isinstance(value, tuple | list) else (value,):
         below_one = name in ("beta", "betas", "momentum")
-        if not (math.isfinite(number) and number >= 0 and (number < 1 or not below_one)):
+        if not (0 <= number < math.inf and (number < 1 or not below_one)):
             raise ValueError(f"{optimizer}: {name} must be {'from 0 to below 1' if below_one else 'at least 0'}, not {number}")
 
 

@@ -6,7 +6,7 @@ import termios
 
 import numpy as np
 import pytest
-from commands import ROOT, copy_run, one_line_error
+from commands import ROOT, copy_run, one_line_error, seal
 from terminal import Terminal
 
 import microtensor as mt
@@ -17,7 +17,7 @@ from zoo.columns import width
 from zoo.explain.explanation import explain
 from zoo.explain.parts import model_parts
 from zoo.explain.screen import View
-from zoo.explain.terminal import SHADES, SIGNS
+from zoo.explain.terminal import SHADES, SIGNS, number
 from zoo.explain.terminal import Terminal as Styled
 from zoo.explain.trace import Trace, what_follows
 from zoo.model import Model
@@ -416,6 +416,7 @@ def test_a_text_that_is_gone_or_changed(small_gpt, python, tmp_path):
     config = json.loads((run / "config.json").read_text())
     config["recipe"]["data"] = str(text)
     (run / "config.json").write_text(json.dumps(config))
+    seal(run)
     for _ in range(2):  # gone, then changed
         done = python(tmp_path, "zoo.explain", run, "the sea", "--step", 1)
         assert done.returncode == 0 and "nobody says what comes next" in " ".join(done.stdout.split()), done.stderr
@@ -498,6 +499,7 @@ def test_lines_fit_the_terminal(unseen, trained, python, tmp_path, columns):
         (folder, "zoo.explain", "lstm", "the sea of"): 10,
         (folder, "zoo.explain", "rotary_gpt", "the sea of"): 12,
         (tmp_path, "zoo.explain", "runs/char_gpt", "\u5e8a\u524d\u660e\u6708\u5149"): 12,
+        (tmp_path, "zoo.explain", "chat_gpt", "What is a penguin?"): 13,  # whose loss and gradients are very small
         (tmp_path, "zoo.predict", "runs/char_gpt", "\u5e8a\u524d"): 0,
         (trained[0], "zoo.predict", "word_meanpool", "down by the harbour"): 0,
         (trained[0], "zoo"): 0,
@@ -519,6 +521,11 @@ def test_no_line_is_lost_where_the_width_is_unknown(trained, python, columns):
     for command in (("zoo",), ("zoo.explain", "word_meanpool", "down by the harbour"), ("zoo.predict", "word_meanpool", "by")):
         known, unknown = (python(trained[0], *command, COLUMNS=c) for c in ("80", columns))
         assert unknown.returncode == 0 and unknown.stdout == known.stdout
+
+
+def test_a_number_is_narrow():
+    for value in (0.0, -0.001, -0.00099, -3.58e-17, 1.5, -98.99999, -99.0, -9998.999, -9999.0, 1e30, -1e-40):
+        assert len(number(value)) <= 8 and abs(float(number(value)) - value) <= 0.05 * abs(value)
 
 
 def test_in_a_narrow_terminal(trained):

@@ -268,6 +268,7 @@ def test_training_goes_on_and_keeps_what_was_there(tmp_path, monkeypatch, capsys
     [
         ({"stesp": 3}, "unknown setting 'stesp'; did you mean steps"),
         ({"steps": "3"}, "--steps: must be a whole number, not '3'"),
+        ({"learning_rate": 10**400}, "--learning-rate: must be at most"),
         ({"preset": "nan"}, "did you mean nano"),
         ({"checkpoint_every": 0}, "--checkpoint-every: must be at least 1"),
         ({"out": ""}, "--out: needs the name of a folder"),

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from commands import ROOT, copy_run, one_line_error
+from commands import ROOT, copy_run, one_line_error, seal
 
 import microtensor as mt
 import zoo
@@ -44,10 +44,12 @@ def test_the_losses_of_runs(small_gpt, python, tmp_path):
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_matplotlib_it_says_how_to_get_it(small_gpt, python, tmp_path):
+@pytest.mark.parametrize("picture", ["losses", "embeddings", "attention", "probabilities"])
+def test_without_matplotlib_it_says_how_to_get_it(picture, small_gpt, python, tmp_path):
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
-    done = python(tmp_path, "zoo.plot", "losses", small_gpt)
-    one_line_error(done, "zoo.plot", "matplotlib", "pip install 'microtensor[plot]'", code=2)
+    text = ["the sea"] if picture in ("attention", "probabilities") else []
+    done = python(tmp_path, "zoo.plot", picture, small_gpt, *text)
+    one_line_error(done, "zoo.plot", "drawing needs matplotlib", 'pip install "microtensor[plot]"', code=2)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +88,7 @@ def test_bad_input_is_one_line(small_gpt, python, tmp_path, arguments, words, co
     ):
         copy_run(small_gpt, tmp_path / name)
         (tmp_path / name / "metrics.jsonl").write_text(content)
+        seal(tmp_path / name)
     one_line_error(python(tmp_path, "zoo.plot", *arguments), "zoo.plot", *words, code=code)
 
 
@@ -175,7 +178,7 @@ def test_a_model_without_attention(trained, python, tmp_path):
 def test_without_scikit_learn_it_says_how_to_get_it(small_gpt, python, tmp_path):
     (tmp_path / "sklearn.py").write_text("raise ImportError")
     done = python(tmp_path, "zoo.plot", "embeddings", small_gpt)
-    one_line_error(done, "zoo.plot", "scikit-learn", "pip install 'microtensor[plot]'", code=2)
+    one_line_error(done, "zoo.plot", "scikit-learn", 'pip install "microtensor[plot]"', code=2)
 
 
 def test_the_map_is_the_principal_components():

@@ -42,7 +42,8 @@ def test_word_meanpool_learns_its_verses_one_example_at_a_time(tmp_path, python)
     assert right / contexts >= 0.95
     assert lines[14].startswith("Generated: ") and len(lines[14].split()) == 1 + 4 + 12
     assert files(tmp_path / "runs") == [
-        f"word_meanpool/{f}" for f in ("config.json", "metrics.jsonl", "model.safetensors", "state.safetensors")
+        f"word_meanpool/{f}"
+        for f in ("config.json", "manifest.json", "metrics.jsonl", "model.safetensors", "state.safetensors")
     ]
 
 
@@ -228,7 +229,7 @@ def start(folder, *arguments, **kwargs):
     )
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_says_where_and_resuming_goes_on(tmp_path, python, number, code):
     process = start(tmp_path, *LONG)
     assert "examples" in process.stderr.readline()

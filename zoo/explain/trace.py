@@ -12,6 +12,7 @@ import numpy as np
 import microtensor as mt
 from microtensor import Step, Tensor
 from microtensor.optim import clip_grad_norm
+from zoo.inference.decoder import check_logits
 from zoo.model import Model
 
 
@@ -44,9 +45,11 @@ class Trace:
         self.given = list(tokens)
         self.tokens = self.given[-model.recipe.context :]
         #: What the model gave: (1, vocabulary), or (1, time, vocabulary) where it predicts after every token.
-        self.all_logits: Tensor = model(np.array([self.tokens]))
+        with np.errstate(all="ignore"):
+            self.all_logits: Tensor = model(np.array([self.tokens]))
         #: The logits of what comes next: (vocabulary,).
         self.logits: Tensor = self.all_logits[0, -1] if self.all_logits.ndim == 3 else self.all_logits[0]
+        check_logits(self.logits.data)
         self.guessed = target is None
         self.target = int(self.logits.data.argmax()) if target is None else target
         #: -log p(target).

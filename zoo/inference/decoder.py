@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zoo.errors import DataError
 from zoo.inference.fused import FusedBlocks
 from zoo.model import Model
 
@@ -32,7 +33,16 @@ class Decoder:
         self.blocks = FusedBlocks.read(model) if fused else None
 
     def read(self, tokens: Sequence[int]) -> np.ndarray:
-        """Read further tokens, at least one; returns the logits (vocabulary,) of what comes after them."""
+        """Read further tokens, at least one; returns the logits (vocabulary,) of what comes after them.
+
+        Raises DataError when these are no numbers, though the parameters may be: they overflow.
+        """
+        with np.errstate(all="ignore"):
+            logits = self._read(tokens)
+        check_logits(logits)
+        return logits
+
+    def _read(self, tokens: Sequence[int]) -> np.ndarray:
         new, capacity = list(tokens), self.cache.capacity
         self.count += len(new)
         if capacity is not None:
@@ -57,6 +67,12 @@ class Decoder:
         other.cache, other.tokens = self.cache.copy(), self.tokens.copy()
         other.blocks = None if self.blocks is None else self.blocks.copy()
         return other
+
+
+def check_logits(logits: np.ndarray) -> None:
+    """Raises DataError for logits that no choice can be made by. (That of a token that mustn't come may be -inf.)"""
+    if not np.isfinite(logits.max()):
+        raise DataError("the model's logits are no numbers: its parameters are too large; train it again")
 
 
 def kept(count: int, capacity: int) -> int:

@@ -131,9 +131,9 @@ class Recipe(recipes.Recipe):
         """Constant at first, then falling in a straight line to 0."""
         return linear_decay(steps, self.decay_fraction)
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
-        """Every `evaluate_every` steps, and the last."""
-        return {*range(self.evaluate_every, steps, self.evaluate_every), steps}
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
+        """Every `evaluate_every` steps, and after the last."""
+        return step % self.evaluate_every == 0 or step == steps
 
 
 class Attention(nn.Module):
@@ -203,7 +203,7 @@ class ModernGPT(Model):
 
     recipe_class = Recipe
     description = Description(
-        title="today's parts: rotary positions, Muon",
+        title="with today's parts",
         reference=(1.446, 1693),
         sample_prompt="\n",
         sample_tokens=300,

@@ -79,9 +79,9 @@ class Recipe(recipes.Recipe):
                 self.default("steps", math.ceil(EXAMPLES / self.batch_size))
             self.default("learning_rate", LEARNING_RATE * self.batch_size)
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
         """The first step too: it shows what the untrained model guesses, and the loss it starts from."""
-        return {1, *super().evaluation_steps(steps, epoch_steps)}
+        return step == 1 or super().evaluates_after(step, steps, epoch_steps)
 
     def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
         """An example, and what the model guessed."""

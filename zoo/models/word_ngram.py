@@ -85,9 +85,9 @@ class Recipe(recipes.Recipe):
         """The whole rate for a third of the way, half of it for another, and a fifth for the last."""
         return piecewise([-(-steps // 3), -(-2 * steps // 3)], [1.0, 0.5, 0.2])
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
         """The first epoch too, which shows the loss it starts from."""
-        return {min(epoch_steps, steps), *super().evaluation_steps(steps, epoch_steps)}
+        return step == epoch_steps or super().evaluates_after(step, steps, epoch_steps)
 
     def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
         """The epoch's mean loss and the learning rate."""
