@@ -10,7 +10,15 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "the kernels": ["microtensor.kernels"],
     "the engine": ["microtensor"],
-    "text": ["zoo.untrusted", "zoo.errors", "zoo.columns", "zoo.tokenizers", "zoo.datasets", "zoo.chat.template"],
+    "text": [
+        "zoo.untrusted",
+        "zoo.errors",
+        "zoo.columns",
+        "zoo.progress",
+        "zoo.tokenizers",
+        "zoo.datasets",
+        "zoo.chat.template",
+    ],
     "what a model is": ["zoo.cache", "zoo.model", "zoo.options", "zoo.recipe"],
     "inference": ["zoo.inference", "zoo.chat"],
     "the models": ["zoo.models", "zoo.registry"],

@@ -24,6 +24,7 @@ from zoo.inference.sampling import Sampling
 from zoo.model import Model
 from zoo.plots.kinds import AXES, LOGS, METHODS, check_picture, picture_file
 from zoo.plots.style import check_matplotlib
+from zoo.progress import Progress
 from zoo.recipe import make_recipe
 from zoo.registry import build_model, list_models, model_class
 from zoo.reporter import note
@@ -31,7 +32,6 @@ from zoo.results import Evaluation, Explanation, Generated, Picture, Prediction,
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training import evaluation
 from zoo.training.checkpoint import Checkpoint, find, is_chat
-from zoo.training.progress import Progress
 from zoo.untrusted import in_one_line
 
 if TYPE_CHECKING:

@@ -83,6 +83,7 @@ RENAMED = {
     "accumulate": "grad_accumulation",
     "clip": "grad_clip",
     "final_rate": "min_learning_rate_ratio",
+    "vocabulary_size": "vocab_size",
 }
 
 

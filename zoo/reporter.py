@@ -7,7 +7,7 @@ import re
 import sys
 from typing import Any
 
-from zoo.training.progress import in_notebook
+from zoo.progress import in_notebook
 from zoo.untrusted import shown, to_json
 
 #: The program is called `zoo`: `zoo train`, where it would else be `python -m zoo.train`.

@@ -14,7 +14,7 @@ from zoo.columns import clip
 from zoo.datasets.batches import PADDING
 from zoo.datasets.corpus import use_data_folder
 from zoo.datasets.split import MIN_TOKENS_TO_SPLIT
-from zoo.errors import UsageError, shortened
+from zoo.errors import DataError, UsageError, shortened
 from zoo.inference.decoder import Decoder
 from zoo.inference.generation import encode_prompt, generate, likeliest, show_bars
 from zoo.inference.sampling import Sampling
@@ -163,15 +163,20 @@ class TrainingRun:
         if trainer.best_step:
             figures = {"best_validation_loss": trainer.best, "best_step": trainer.best_step}
             kept = "which is kept" if recipe.keep_best else "but the last parameters are kept"
-            reporter.result(f"Best validation loss: {trainer.best:.4f} after step {trainer.best_step}, {kept}", figures)
+            best = f"{trainer.best:.4f}"
+            if not trainer.characters:
+                figures["best_bits_per_byte"] = trainer.best * trainer.bits_per_byte
+                best += f" ({figures['best_bits_per_byte']:.3f} bits per byte)"
+            reporter.result(f"Best validation loss: {best} after step {trainer.best_step}, {kept}", figures)
         steps = min(trainer.losses.maxlen or 0, trainer.steps)
         last = "epoch" if recipe.loss_window is None and steps == trainer.epoch_steps else f"{steps} steps"
         reporter.result(f"Mean loss of the last {last}: {trainer.loss:.4f}", {"final_loss": trainer.loss})
         for sentence, figures in recipe.summary(model, trainer.dataset):
             reporter.result(sentence, figures)
-        for prompt in about.prompts if recipe.data is None else ():
-            best = likeliest(model, tokenizer, encode_prompt(model, tokenizer, prompt), 3)
-            reporter.result("\n".join([f"After {prompt!r}:", *show_bars(best)]), {"context": prompt, "likeliest": best})
+        for prompt in about.prompts:
+            if self._own(prompt):
+                found = likeliest(model, tokenizer, encode_prompt(model, tokenizer, prompt), 3)
+                reporter.result("\n".join([f"After {prompt!r}:", *show_bars(found)]), {"context": prompt, "likeliest": found})
         tokens = self._sample_prompt(model)
         sampling, rng = Sampling(about.sample_temperature), np.random.default_rng(recipe.seed)
         generated = generate(Decoder(model), tokens, about.sample_tokens, sampling, rng)
@@ -180,21 +185,31 @@ class TrainingRun:
 
     def _sample_prompt(self, model: Model) -> list[int]:
         """The tokens that the model is let continue: its own prompt, or how an example begins."""
-        recipe, dataset, prompt = model.recipe, self.trainer.dataset, model.description.sample_prompt
-        if prompt is not None and recipe.data is None:
-            tokens: list[int] = self.trainer.tokenizer.encode(prompt).tolist()
-            return tokens
+        recipe, dataset = model.recipe, self.trainer.dataset
+        own = self._own(model.description.sample_prompt)
+        if own:
+            return own
         inputs, _ = dataset.batch(0, 1, recipe.seed)
         seen = inputs[0][: recipe.context if dataset.targets_per_example == 1 else 1]
         first: list[int] = seen[seen != PADDING].tolist()
         return first
 
+    def _own(self, prompt: str | None) -> list[int]:
+        """The tokens of a prompt of the model's own; none where it learned another text, or can't read it with other tokens."""
+        if prompt is None or self.trainer.recipe.data is not None:
+            return []
+        try:
+            tokens: list[int] = self.trainer.tokenizer.encode(prompt).tolist()
+        except DataError:
+            return []
+        return tokens
+
     def prompt(self) -> str:
         """A prompt to try the trained model with: one of its own, or the first words of its text."""
         trainer = self.trainer
-        own = trainer.model.description.prompts[:1] if trainer.recipe.data is None else ()
-        if own:
-            return own[0]
+        own = next((prompt for prompt in trainer.model.description.prompts if self._own(prompt)), None)
+        if own is not None:
+            return own
         beginnings = (trainer.tokenizer.decode(tokens[:LONGEST_PROMPT]) for tokens in trainer.documents)
         line = next(line for text in beginnings for line in text.split("\n") if line.strip())
         words = clip(" ".join(line.split()[:4]), LONGEST_PROMPT).removesuffix("…")

@@ -543,11 +543,12 @@ def test_in_a_narrow_terminal(trained):
 
 
 def test_pieces_of_characters_are_named(python, tmp_path):
-    env = {"ZOO_MODELS": str(ROOT / "tests" / "zoo" / "models")}
     characters = np.random.default_rng(0).choice(list("\u5e8a\u524d\u660e\u6708\u5149"), 500)
     (tmp_path / "text.txt").write_text("".join(characters), encoding="utf-8")
-    assert python(tmp_path, "zoo.train", "byte_pair_gpt", "--data", "text.txt", "--steps", 2, **env).returncode == 0
-    done = python(tmp_path, "zoo.explain", "byte_pair_gpt", "\u7329", **env)  # (a character that isn't in the text)
+    size = ("--width", 8, "--heads", 1, "--layers", 1, "--context", 16, "--batch-size", 2, "--steps", 2)
+    done = python(tmp_path, "zoo.train", "char_gpt", "--data", "text.txt", "--tokenizer", "bpe", *size)
+    assert done.returncode == 0, done.stderr
+    done = python(tmp_path, "zoo.explain", "char_gpt", "\u7329")  # (a character that isn't in the text)
     assert done.returncode == 0 and "\ufffd" not in done.stdout and r"\xe7" in done.stdout, done.stderr
 
 

@@ -41,7 +41,9 @@ class Trace:
     def __init__(self, model: Model, tokens: Sequence[int], target: int | None = None) -> None:
         model.eval()
         self.model = model
-        self.tokens = list(tokens)[-model.recipe.context :]
+        #: All that came before, and as much of it as the model sees.
+        self.given = list(tokens)
+        self.tokens = self.given[-model.recipe.context :]
         #: What the model gave: (1, vocabulary), or (1, time, vocabulary) where it predicts after every token.
         with np.errstate(all="ignore"):
             self.all_logits: Tensor = model(np.array([self.tokens]))

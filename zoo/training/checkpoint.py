@@ -114,8 +114,9 @@ class Checkpoint:
 
     def tokenizer(self, config: dict[str, Any]) -> Tokenizer:
         """The tokenizer in a configuration. Raises DataError for data that its class can't have written."""
+        kind = self.recipe(config).tokenizer_kind
         try:
-            return model_class(self.name).recipe_class.tokenizer_class.from_dict(config["tokenizer"])
+            return kind.from_dict(config["tokenizer"])
         except ValueError as error:
             reason = str(error)
         except (LookupError, TypeError, AttributeError, ArithmeticError) as error:  # from a class that expects no evil

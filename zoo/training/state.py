@@ -19,6 +19,7 @@ LONGEST_WINDOW = 10_000
 #: The figures of a moment of training, and whether each must be there.
 METRICS = {
     "step": True, "loss": True, "learning_rate": False, "tokens_per_second": False, "seconds": False, "validation_loss": False,
+    "bits_per_byte": False,
 }  # fmt: skip
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +20,12 @@ from zoo.chat.template import BOT, END, USER, is_conversation
 from zoo.datasets.batches import IGNORE_INDEX, PADDING, WindowDataset, valid_targets
 from zoo.errors import DataError, UsageError, shortened
 from zoo.model import Model, predict
+from zoo.progress import Progress
 from zoo.recipe import Metrics
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training.check import check_model
 from zoo.training.checkpoint import text_digest
-from zoo.training.evaluation import evaluate, split
-from zoo.training.progress import Progress
+from zoo.training.evaluation import bits_per_character_and_byte, evaluate, split
 from zoo.training.run_folder import RunFolder
 from zoo.training.state import LONGEST_WINDOW, State
 
@@ -162,6 +163,16 @@ class Trainer:
     def loss(self) -> float:
         """The mean loss of the last steps."""
         return sum(self.losses) / len(self.losses) if self.losses else math.nan
+
+    @cached_property
+    def bits_per_byte(self) -> float:
+        """How many bits per byte a loss of one nat a token is, on the validation split, or else on all of the text."""
+        return bits_per_character_and_byte(1.0, self.validation or self.dataset, self.tokenizer)[1]
+
+    @property
+    def characters(self) -> bool:
+        """Tell if the tokens are characters."""
+        return self.tokenizer.unit == "characters"
 
     def run(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         """Train to the last step, calling `report` with a line and its figures now and then, and save.
@@ -307,7 +318,8 @@ class Trainer:
 
         epochs = self.recipe.epochs or -(-self.steps // self.epoch_steps)
         epoch = self.step // self.epoch_steps
-        now = Metrics(self.step, self.steps, epoch, epochs, self.loss, validation, done.rate, speed, example)
+        bits = None if validation is None or self.characters else validation * self.bits_per_byte
+        now = Metrics(self.step, self.steps, epoch, epochs, self.loss, validation, done.rate, speed, example, bits)
         line, figures = self.recipe.report(now)
         metrics = {
             "step": self.step,
@@ -318,6 +330,8 @@ class Trainer:
         }
         if validation is not None and math.isfinite(validation):
             metrics["validation_loss"] = validation
+        if bits is not None:
+            metrics["bits_per_byte"] = bits
         self.metrics.append(metrics)
         return line, {**metrics, **figures}
 

@@ -61,7 +61,11 @@ class Progress:
         now = time.monotonic()
         if now >= self._next or force:
             self._next = now + self._pause
-            self._draw(lambda bar: bar.show(step, value if isinstance(value, str) else f"{value:.4f}"))
+            self._draw(
+                lambda bar: bar.show(
+                    step, value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+                )
+            )
 
     def _draw(self, how: Callable[[Bar], None]) -> None:
         """Do something to the bar, if there is one. That the terminal was closed is no reason to stop."""
