@@ -11,8 +11,10 @@ FLOORS = {
     "the kernels": ["microtensor.kernels"],
     "the engine": ["microtensor"],
     "text": [
+        "zoo.untrusted",
         "zoo.errors",
         "zoo.columns",
+        "zoo.progress",
         "zoo.tokenizers",
         "zoo.datasets",
         "zoo.chat.template",

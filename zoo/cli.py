@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import itertools
 import math
@@ -12,6 +13,7 @@ import signal
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -19,6 +21,7 @@ from zoo import reporter
 from zoo.errors import UsageError, UserError, did_you_mean, quoted, shortened
 from zoo.options import RENAMED
 from zoo.reporter import Reporter, as_called, in_ipython
+from zoo.untrusted import in_one_line
 
 if TYPE_CHECKING:
     from zoo.language_model import LanguageModel
@@ -26,6 +29,27 @@ if TYPE_CHECKING:
 
 #: Stands for a text that is nothing but two dashes, which argparse would drop.
 _DASHES = "\0--"
+#: The packages without which no command works: where one is missing, this is another Python than the zoo was installed in.
+REQUIRED = ("numpy", "numba", "llvmlite", "safetensors", "rich")
+
+
+class Failed(SystemExit):
+    """The end of a command that failed in IPython, which shows the error's one line and no traceback.
+
+    Args:
+        code: the exit code.
+        line: what is wrong; "" where that has been said.
+    """
+
+    def __init__(self, code: int, line: str) -> None:
+        super().__init__(code)
+        self.line = line
+
+    def __str__(self) -> str:
+        return self.line
+
+    def _render_traceback_(self) -> list[str]:
+        return [self.line]
 
 
 class Parser(argparse.ArgumentParser):
@@ -169,9 +193,9 @@ def add_data_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="where tiny Shakespeare is looked for first (or ZOO_DATA_DIR)")
 
 
-def result(options: argparse.Namespace, text: str, figures: dict[str, Any]) -> None:
+def result(options: argparse.Namespace, text: str, figures: dict[str, Any], styled: bool = False) -> None:
     """A line of the command's result: text, or with --json an object. stdout, at once."""
-    Reporter(options.json).result(text, figures)
+    Reporter(options.json).result(text, figures, styled)
 
 
 def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequence[str] | None = None) -> NoReturn:
@@ -180,7 +204,7 @@ def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequen
 
     In a thread, and in IPython (`%run -m zoo.train`), the signals and the streams are somebody else's, and are left alone."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    debug = "--debug" in arguments
+    debug, said = "--debug" in arguments, ""
     ours = threading.current_thread() is threading.main_thread() and not in_ipython()
     try:
         if ours:
@@ -199,23 +223,30 @@ def run(command: str, main: Callable[[list[str]], int | None], arguments: Sequen
         _forget_output()
         code = 0
     except MemoryError:
-        _show(command, "not enough memory; try a smaller model, batch or text", debug)
+        said = _show(command, "not enough memory; try a smaller model, batch or text", debug)
         code = 1
     except OSError as error:
-        what = "write the output" if error.filename is None else f"use {shortened(str(error.filename), 200)}"
-        _show(command, f"can't {what}: {error.strerror}", debug)
+        path = "" if error.filename is None else f"can't use {shortened(str(error.filename), 200)}: "
+        what = path or ("can't write the output: " if _output_fails() else "")
+        said = _show(command, f"{what}{error.strerror or error}", debug)
         _forget_output()
         code = 1
     except Exception as error:
-        _show(command, in_one_line(error), debug)
+        said = _show(command, explained(error), debug)
         code = error.exit_code if isinstance(error, UserError) else UsageError.exit_code
     if ours:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # what there was to do is done, and the exit code decided
+    if code and in_ipython():
+        warnings.filterwarnings("ignore", "Unknown failure executing module")  # which IPython has to say of every exit code
+        raise Failed(code, said)
     sys.exit(code)
 
 
 def _prepare_streams() -> None:
-    """UTF-8 on stdout and stderr, whatever the locale, and nowhere where they were closed by whoever started us."""
+    """UTF-8 on stdout and stderr, whatever the locale; nothing to read, and nowhere to write, where whoever started us closed
+    them."""
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 (it stays open)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 (it stays open)
@@ -224,11 +255,16 @@ def _prepare_streams() -> None:
             stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
-def in_one_line(error: Exception) -> str:
+def explained(error: Exception) -> str:
     """Say what is wrong: what a UserError says; or, of an error in a model's file, where it is. Any other is raised again: the
     fault is ours, and its traceback is wanted."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name in REQUIRED:
+        return (
+            f"{error.name} isn't installed in {sys.executable}; activate the zoo's environment (source .venv/bin/activate; on "
+            "Windows .venv\\Scripts\\activate), or install the zoo here (pip install -e .)"
+        )
     models = sys.modules.get("zoo.models")
     frames = [f for f in traceback.extract_tb(error.__traceback__) if models and os.path.dirname(f.filename) in models.__path__]
     if not frames:
@@ -241,19 +277,29 @@ def _module(command: str) -> str:
     return f"zoo.{command}" if command else "zoo"
 
 
-def _show(command: str, message: str, debug: bool) -> None:
-    """An error's one line, after its whole traceback with --debug. (On stderr, in a notebook too.)"""
+def _show(command: str, message: str, debug: bool) -> str:
+    """Show an error on stderr: one line, which is returned, after a traceback with --debug. (IPython shows it itself.)"""
+    line = as_called(f"{_called(command)}: error: {in_one_line(message)}")
     if debug:
         traceback.print_exc()
-    try:
-        print(as_called(f"{_called(command)}: error: {message}"), file=sys.stderr, flush=True)
-    except OSError:  # that nobody reads it is no reason to stop
-        pass
+    if not in_ipython():
+        with contextlib.suppress(OSError):  # that nobody reads it is no reason to stop
+            print(line, file=sys.stderr, flush=True)
+    return line
 
 
 def _called(command: str) -> str:
     """The command as its errors begin: zoo.train, or zoo train."""
     return _module(command).replace(".", " ") if reporter.called_by_name else _module(command)
+
+
+def _output_fails() -> bool:
+    """Tell if what is still to be written to stdout can't be."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return True
+    return False
 
 
 def _forget_output() -> None:

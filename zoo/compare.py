@@ -108,8 +108,11 @@ def _plan(
     runs = []
     for chosen in itertools.product(*(given[field] for field in compared)):
         values = dict(zip(compared, chosen, strict=True))
-        folder = "_".join(f"{field}-{_shown(value)}" for field, value in {**values, **always}.items())
-        runs.append(_Run(values, make_recipe(kind, {**begin, **always, **values}), out / _file_name(folder)))
+        settings = {**values, **always}
+        if values.get("tokenizer", "bpe") != "bpe" and "vocab_size" in always:
+            del settings["vocab_size"]  # which is for the one that takes a size
+        folder = "_".join(f"{field}-{_shown(value)}" for field, value in settings.items())
+        runs.append(_Run(values, make_recipe(kind, {**begin, **settings}), out / _file_name(folder)))
     if len({run.folder for run in runs}) < len(runs):
         raise UsageError("--data: two files of the same name; rename one, so that their runs can be told apart")
     return runs
@@ -174,21 +177,28 @@ def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
     """Train what isn't trained yet, then show the table."""
     from zoo.columns import paragraph, table, table_or_records
 
+    # What a loss a token says depends on what a token is.
+    other_tokens = not runs[0].values.keys().isdisjoint(("tokenizer", "vocab_size"))
+    bits = ("bits per byte",) if other_tokens else ()
     rows: list[tuple[str, ...]] = [
-        (*(field.replace("_", " ") for field in runs[0].values), "parameters", "loss", "held-out", "time")
+        (*(field.replace("_", " ") for field in runs[0].values), "parameters", "loss", "held-out", *bits, "time")
     ]
     for i, run in enumerate(runs, 1):
         what = ", ".join(f"{field.replace('_', ' ')} {_shown(value)}" for field, value in run.values.items())
         figures = _train(name, run, f"Run {i} of {len(runs)}: {what}")
         rows.append((
             *map(_shown, run.values.values()), f"{figures['parameters']:,}", _loss(figures["loss"], "diverged"),
-            _loss(figures["validation_loss"], "-"), f"{figures['seconds']:.1f} s",
+            _loss(figures["validation_loss"], "-"), *[_loss(figures["bits_per_byte"], "-") for _ in bits],
+            f"{figures['seconds']:.1f} s",
         ))  # fmt: skip
         if options.json:
             result(options, "", {**run.values, **figures})
     if not options.json:
         result(options, "\n".join(table_or_records(rows[0], rows[1:], table(rows, left=0))), {})
-    if all(row[-2] == "-" for row in rows[1:]):
+    if other_tokens:
+        says = "Losses are in nats a token, and the tokens are others in each run: compare the bits per byte."
+        note("\n".join(paragraph(says)))
+    elif all(row[-2] == "-" for row in rows[1:]):
         says = "The losses are on what each run learned from: with less text, or an easier one, they are lower."
         note("\n".join(paragraph(says)))
     folders = [shlex.quote(str(run.folder)) for run in runs]
@@ -204,7 +214,7 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
 
     path, folder = run.folder, RunFolder(run.folder, name)
     trainer = make_trainer(name, run.recipe, folder)
-    begun = os.path.isfile(path / "config.json")
+    begun = folder.checkpoint.files.exist()
     if begun and folder.checkpoint.recipe(folder.checkpoint.read_config()) != run.recipe:
         raise DataError(f"another recipe: the run in {path} was made with other settings; choose another folder with --out")
     folder.open_for_writing(begun)
@@ -225,11 +235,14 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
     else:
         note(f"{what}, trained before")
     folder.close()
-    done = trainer.step == trainer.steps
+    loss = trainer.loss if trainer.step == trainer.steps else None
+    validation = trainer.best if math.isfinite(trainer.best) else None
+    measured = loss if validation is None else validation
     return {
         "parameters": trainer.model.num_parameters(),
-        "loss": trainer.loss if done else None,
-        "validation_loss": trainer.best if math.isfinite(trainer.best) else None,
+        "loss": loss,
+        "validation_loss": validation,
+        "bits_per_byte": None if measured is None else measured * trainer.bits_per_byte,
         "seconds": round(trainer.seconds, 2),
         "run": str(path),
     }

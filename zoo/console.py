@@ -12,7 +12,7 @@ from zoo.cli import run
 from zoo.errors import UsageError, did_you_mean, quoted
 
 #: The commands, each in its file, or in the `__main__.py` of its folder.
-COMMANDS = ("train", "generate", "predict", "chat", "evaluate", "explain", "compare", "plot", "dialogue")
+COMMANDS = ("train", "generate", "predict", "chat", "evaluate", "explain", "compare", "plot", "verify", "dialogue")
 FOLDERS = ("chat", "explain")
 SHELLS = ("bash", "zsh", "tcsh")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-#: A message has no more characters than this, and what is quoted in it no more than that.
-LONGEST, QUOTED = 480, 60
+from zoo.untrusted import in_one_line
+
+#: What is quoted in a message has no more characters than this.
+QUOTED = 60
 
 
 class UserError(Exception):
@@ -15,7 +17,7 @@ class UserError(Exception):
     exit_code = 1
 
     def __init__(self, message: str) -> None:
-        super().__init__(shortened(message, LONGEST))
+        super().__init__(in_one_line(message))  # (it may quote anything)
 
 
 class DataError(UserError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from zoo.cli import Parser, add_model, load, number, result, run, typed, whole_number
 from zoo.errors import UsageError
+from zoo.untrusted import shown
 
 #: How tokens are drawn: options that have nothing to decide beside --beams.
 DRAWING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> int:
         return 0
     pieces = model.stream(prompt, **settings)
     for piece in pieces if model.model.boundary is None else model.known_documents.marked(pieces):
-        print(piece, end="", flush=True)
+        print(shown(piece), end="", flush=True)
     print(flush=True)
     return 0
 

@@ -15,7 +15,7 @@ import numpy as np
 from zoo.chat.session import Conversation, right_answers, unreadable
 from zoo.chat.template import USER, normalize
 from zoo.datasets.batches import valid_targets
-from zoo.datasets.corpus import prepare, read_text, use_data_folder
+from zoo.datasets.corpus import prepare, read_text, shown, use_data_folder
 from zoo.errors import DataError, UsageError, quoted
 from zoo.explain.trace import Trace, what_follows
 from zoo.inference.beam_search import beam_search
@@ -25,6 +25,8 @@ from zoo.inference.generation import encode_prompt, generate, likeliest, text_pi
 from zoo.inference.sampling import Sampling
 from zoo.model import Model
 from zoo.plots.kinds import AXES, LOGS, METHODS, check_picture, picture_file
+from zoo.plots.style import check_matplotlib
+from zoo.progress import Progress
 from zoo.recipe import make_recipe
 from zoo.registry import build_model, list_models, model_class
 from zoo.reporter import note
@@ -32,7 +34,7 @@ from zoo.results import Evaluation, Explanation, Generated, Picture, Prediction,
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training import evaluation
 from zoo.training.checkpoint import Checkpoint, find, is_chat
-from zoo.training.progress import Progress
+from zoo.untrusted import in_one_line
 
 if TYPE_CHECKING:
     from zoo.chat.template import Question
@@ -68,10 +70,6 @@ class LanguageModel:
     def __repr__(self) -> str:
         tokens = f"{len(self.tokenizer.vocabulary):,} {self.tokenizer.unit}"
         return f"<LanguageModel {self.run}: {type(self.model).__name__}, {self.num_parameters():,} parameters, {tokens}>"
-
-    def __iter__(self) -> Iterator[Any]:
-        """`model, tokenizer = zoo.load_model(...)`, for whoever wants to take it apart."""
-        return iter((self.model, self.tokenizer))
 
     # Text
 
@@ -201,7 +199,7 @@ class LanguageModel:
         self._conversation.sampling = Sampling(temperature)
         said, remarks = self._conversation.hear(text)
         if remarks:
-            note(f"({'; '.join(remarks)})")
+            note(f"({in_one_line('; '.join(remarks))})")
         return "".join(self._conversation.respond(said))
 
     def reset(self) -> None:
@@ -247,7 +245,10 @@ class LanguageModel:
             examples = training if held_out is None else held_out
             if held_out is not None:
                 text = "".join(map(tokenizer.decode, evaluation.parts(model, documents)[0]))  # what it learned from
-            name, part = model.recipe.text.name, "tenth" if model.recipe.text.delimited else "end"
+            name, part = (
+                shown(model.recipe.text.name) if model.recipe.data is not None else model.recipe.text.name,
+                "tenth" if model.recipe.text.delimited else "end",
+            )
             what = f"{name}, the text it learned from" if held_out is None else f"the held-out {part} of {name}"
         found = self._evaluate_on(what, examples)
         report(found.sentence, found.figures)
@@ -366,6 +367,7 @@ class LanguageModel:
             return picture
 
     def _draw(self, what: str, text: str | None, file: Path, method: str, axis: str, log: str, words: bool | None) -> Picture:
+        check_matplotlib()
         if what == "losses":
             from zoo.plots.losses import draw_losses, read_metrics
 
@@ -390,7 +392,10 @@ def load_model(name_or_run_folder: str | os.PathLike[str], last: bool = False) -
     """A trained model, by its name or from a run folder; with `last`, as it was after the last step."""
     run = os.fspath(name_or_run_folder)
     checkpoint = find(run)
-    return LanguageModel(*checkpoint.load(last), run, checkpoint)
+    model = LanguageModel(*checkpoint.load(last), run, checkpoint)
+    if checkpoint.note():
+        note(str(checkpoint.note()))
+    return model
 
 
 def untrained_model(name_or_run_folder: str | os.PathLike[str]) -> LanguageModel:

@@ -35,7 +35,7 @@ class Description:
 
 
 class Model(nn.Module):
-    """A language model: `logits = model(tokens)`, scores for what comes next.
+    """A language model: `logits = model(tokens)`, for what comes next.
 
     tokens is (batch, time), whole numbers; logits are (batch, vocabulary), or (batch, time, vocabulary) for a model that
     predicts a next token after every token. A subclass is one file in `zoo/models/`. It needs `__init__` and `forward`, and

@@ -36,15 +36,20 @@ class Options:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self) -> None:
+        self._check(filled_in=False)  # (before anything is derived from the fields)
         self.fill_in()
+        self._check(filled_in=True)
+
+    def _check(self, filled_in: bool) -> None:
+        """Raises UsageError for a field that can't be what it is; None is what can be left open until they are filled in."""
         for f in fields(self):
             value = getattr(self, f.name)
             kind = type_name(f)
-            if value is None and kind.endswith("None"):
+            if value is None and (kind.endswith("None") or not filled_in):
                 continue
             kind = kind.partition(" ")[0]
             kinds: Any = {"int": int, "float": (int, float)}.get(kind, str)
-            if isinstance(value, bool) or not isinstance(value, kinds) or (kinds is not str and not math.isfinite(value)):
+            if isinstance(value, bool) or not isinstance(value, kinds) or (kinds is not str and not abs(value) < math.inf):
                 wanted = {"int": "a whole number", "float": "a finite number"}.get(kind, "a text")
                 raise UsageError(f"--{dashed(f.name)}: must be {wanted}, not {quoted(value)}")
             for name, holds, words in (
@@ -78,6 +83,7 @@ RENAMED = {
     "accumulate": "grad_accumulation",
     "clip": "grad_clip",
     "final_rate": "min_learning_rate_ratio",
+    "vocabulary_size": "vocab_size",
 }
 
 

@@ -15,8 +15,13 @@ from zoo.datasets.corpora import CORPORA
 from zoo.datasets.corpus import Corpus, UserText
 from zoo.errors import UsageError
 from zoo.options import Options, check_names, default_of, option
+from zoo.tokenizers.bpe import MOST, SIZE, BytePairTokenizer
 from zoo.tokenizers.characters import CharTokenizer
 from zoo.tokenizers.tokenizer import Tokenizer
+from zoo.tokenizers.words import WordTokenizer
+
+#: The tokenizers that any model can be trained with, by name.
+TOKENIZERS: dict[str, type[Tokenizer]] = {"char": CharTokenizer, "word": WordTokenizer, "bpe": BytePairTokenizer}
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,14 @@ class Metrics:
     tokens_per_second: float
     #: The step's first example, as text: the input, the target, and the model's prediction ("pred").
     example: Callable[[], dict[str, str]] = field(repr=False)
+    #: The validation loss in bits per byte, where tokens aren't characters: what compares with other tokenizers.
+    bits_per_byte: float | None = None
 
     def losses(self, name: str = "Loss", separator: str = " | ") -> str:
         """Write the loss, and the validation loss where there is one."""
         validation = "" if self.validation_loss is None else f"{separator}Validation: {self.validation_loss:.4f}"
+        if self.bits_per_byte is not None:
+            validation += f" ({self.bits_per_byte:.3f} bits per byte)"
         return f"{name}: {self.loss:.4f}{validation}"
 
 
@@ -55,7 +64,7 @@ class Recipe(Options):
     A model's own recipe adds fields, gives them other defaults, and overrides what it does differently.
     """
 
-    #: The kind of tokens that its text becomes.
+    #: The kind of tokens that its text becomes, unless `tokenizer` names another.
     tokenizer_class: ClassVar[type[Tokenizer]] = CharTokenizer
     #: Each line of any text is a document of its own: no example then reaches from one into the next.
     document_per_line: ClassVar[bool] = False
@@ -67,6 +76,8 @@ class Recipe(Options):
     corpus: str | None = corpus_option("verses")
     data: str | None = option(None, "a plain text of your own to learn from, instead of --corpus")
     data_fraction: float = option(1.0, "the fraction of the training text that is learned from", above=0, at_most=1)
+    tokenizer: str | None = option(None, "what a token is; each model has its own unless given", choices=tuple(TOKENIZERS))
+    vocab_size: int | None = option(None, f"how many tokens bpe has at most; {SIZE} unless given", at_least=256, at_most=MOST)
     seed: int = option(0, "chooses all random numbers: the same seed gives the same bits", at_least=0, at_most=2**63 - 1)
     context: int = option(4, "how many tokens the model sees before it guesses the next", at_least=1, at_most=2**16)
     batch_size: int = option(1, "how many examples are learned from at a time", at_least=1, at_most=10**9)
@@ -77,6 +88,21 @@ class Recipe(Options):
     grad_clip: float | None = option(
         None, "the greatest norm of the gradient: a longer one is scaled down", above=0, at_most=1e30
     )
+
+    def __post_init__(self) -> None:
+        """Name the model's own tokenizer where none is chosen, and refuse a size for one whose tokens are what the text has."""
+        self.default("tokenizer", next((name for name, kind in TOKENIZERS.items() if kind is self.tokenizer_class), None))
+        super().__post_init__()
+        if self.vocab_size is not None and self.tokenizer in ("char", "word"):
+            unit = TOKENIZERS[self.tokenizer].unit
+            raise UsageError(
+                f"--vocab-size: the vocabulary is all {unit} of the text; only --tokenizer bpe can choose how many"
+            )
+
+    @property
+    def tokenizer_kind(self) -> type[Tokenizer]:
+        """The class of the tokenizer that is chosen."""
+        return self.tokenizer_class if self.tokenizer is None else TOKENIZERS[self.tokenizer]
 
     def total_steps(self, examples: int) -> int:
         """Count the steps of training, where a pass over the text has so many examples."""
@@ -113,11 +139,8 @@ class Recipe(Options):
         return int(ids[0]) if len(ids) == 1 else None
 
     def make_tokenizer(self, text: Callable[[], str]) -> Tokenizer:
-        """Make the tokenizer for a text, which is read only if the tokenizer asks for it. Where the recipe has a
-        `vocabulary_size`, that is the largest vocabulary wanted."""
-        alphabet = self.text.alphabet
-        size = getattr(self, "vocabulary_size", None)
-        return self.tokenizer_class.train_on(lambda: self.documents(text()), alphabet, size)
+        """Make the tokenizer for a text, which is read only if the tokenizer asks for it."""
+        return self.tokenizer_kind.train_on(lambda: self.documents(text()), self.text.alphabet, self.vocab_size)
 
     def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
         """Cut documents, as tokens, into examples: sequences for a model that predicts after every token, else windows."""
@@ -134,12 +157,13 @@ class Recipe(Options):
         """The factor of the learning rate at each of `steps` steps."""
         return constant()
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
-        """The steps after which the model is evaluated and a line printed: ten of them, at the ends of epochs of so many steps
-        where those are counted."""
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
+        """Tell if the model is evaluated, and a line printed, after a step: ten times in all `steps`, at the ends of epochs (of
+        so many steps) where those are counted, and after the last."""
         unit = epoch_steps if self.epochs is not None else 1
-        units = max(steps // unit, 1)
-        return {max(units * tenth // 10, 1) * unit for tenth in range(1, 11)} | {steps}
+        units, (done, rest) = max(steps // unit, 1), divmod(step, unit)
+        tenths = -(-10 * done // units)
+        return step == steps or (rest == 0 and units * tenths // 10 == done)
 
     def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
         """Write the line that training prints at a moment: the losses, the learning rate and the speed; and more figures."""

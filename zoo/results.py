@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from zoo.untrusted import shown
+
 if TYPE_CHECKING:
     from zoo.explain.screen import Screen
     from zoo.explain.trace import Trace
@@ -21,7 +23,7 @@ class Readable:
     """A result that shows itself as its text: `print` gives it, and so do a REPL and a notebook."""
 
     def __repr__(self) -> str:
-        return str(self)
+        return shown(str(self))
 
     def _repr_html_(self) -> str:
         return _set_in_html(str(self))
@@ -47,7 +49,7 @@ class Generated(str):
         return text
 
     def __repr__(self) -> str:
-        return str(self)
+        return shown(str(self))
 
 
 class Prediction(Readable):

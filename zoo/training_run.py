@@ -13,7 +13,8 @@ import numpy as np
 from zoo.columns import clip
 from zoo.datasets.batches import PADDING
 from zoo.datasets.corpus import use_data_folder
-from zoo.errors import UsageError, shortened
+from zoo.datasets.split import MIN_TOKENS_TO_SPLIT
+from zoo.errors import DataError, UsageError, shortened
 from zoo.inference.decoder import Decoder
 from zoo.inference.generation import encode_prompt, generate, likeliest, show_bars
 from zoo.inference.sampling import Sampling
@@ -91,8 +92,8 @@ class TrainingRun:
     def train(self, reporter: Reporter) -> LanguageModel:
         """Train to the last step, telling how it goes and what came of it.
 
-        Raises Stopped, a KeyboardInterrupt, after Ctrl-C (and SIGTERM), once what was learned is saved; DataError when the loss
-        is no longer a number; and UsageError for a run that has done all its steps.
+        Raises Stopped, a KeyboardInterrupt, after Ctrl-C (and SIGTERM and SIGHUP), once what was learned is saved; DataError
+        when the loss is no longer a number; and UsageError for a run that has done all its steps.
         """
         trainer, folder = self.trainer, self.folder
         with self._folder_for_writing():
@@ -100,6 +101,8 @@ class TrainingRun:
                 trainer.resume()
                 if trainer.step >= trainer.steps and not trainer.owes_evaluation():
                     raise UsageError(f"--resume: {folder.path} has done all its {trainer.step} steps; give more with --steps")
+            if self.resuming and folder.checkpoint.note():
+                reporter.note(str(folder.checkpoint.note()))
             reporter.note(self._introduction())
             if trainer.unreached:
                 reporter.note(self._warning())
@@ -108,9 +111,6 @@ class TrainingRun:
             except Interrupted as stop:
                 sentence = f"Stopped at step {trainer.step} of {trainer.steps}, saved in {folder.path}"
                 raise Stopped(sentence, stop.number) from None
-            except OSError:  # nobody reads the output any more, but the training is worth keeping
-                trainer.save()
-                raise
             except BaseException:
                 folder.discard_if_empty()
                 raise
@@ -128,19 +128,28 @@ class TrainingRun:
             self.folder.close()
 
     def _introduction(self) -> str:
-        """What is trained, and on what."""
+        """What is trained, and on what: what was read, what of it was left out, and why."""
         trainer, tokenizer = self.trainer, self.trainer.tokenizer
-        counts = np.bincount(np.concatenate([*trainer.documents, np.zeros(0, np.int64)]))  # of each token
+        recipe, documents = trainer.recipe, trainer.documents
+        counts = np.bincount(np.concatenate([*documents, np.zeros(0, np.int64)]))  # of each token
         tokens, distinct = int(counts.sum()), np.count_nonzero(counts)
-        part = "a random tenth of the lines" if trainer.recipe.text.delimited else "the last tenth"
-        held_out = "" if trainer.validation is None else f"; {part} is held out"
-        nothing = sum(part.left_out for part in (trainer.dataset, trainer.validation) if part is not None)
-        if nothing:
-            lines = "1 line is" if nothing == 1 else f"{nothing:,} lines are"
-            held_out += f"; {lines} too short to learn from, with fewer than 2 {tokenizer.unit}"
+        dropped = getattr(tokenizer, "dropped", None)
+        about = [f"{distinct:,} distinct" + (f", without {dropped}" if dropped else "")]
+        left_out = sum(part.left_out for part in (trainer.dataset, trainer.validation) if part is not None)
+        if left_out:
+            about.append(f"{left_out:,} of {len(documents):,} lines left out, with fewer than 2 {tokenizer.unit}")
+        if recipe.data_fraction < 1:
+            about.append(f"only the first {recipe.data_fraction:.3g} of what is for training is read")
+        if trainer.validation is not None:
+            part = "a random tenth of the lines" if recipe.text.delimited else "the last tenth"
+            about.append(f"{part} is held out")
+        elif tokens < MIN_TOKENS_TO_SPLIT:
+            about.append(f"too short to hold any out: under {MIN_TOKENS_TO_SPLIT:,}")
+        else:
+            about.append("none of it is held out")
         return (
             f"{self.name}: {trainer.model.num_parameters():,} parameters, {len(trainer.dataset):,} {trainer.dataset.name} from "
-            f"{tokens:,} {tokenizer.unit} ({distinct:,} distinct{held_out})"
+            f"{tokens:,} {tokenizer.unit} ({'; '.join(about)})"
         )
 
     def _warning(self) -> str:
@@ -155,15 +164,20 @@ class TrainingRun:
         if trainer.best_step:
             figures = {"best_validation_loss": trainer.best, "best_step": trainer.best_step}
             kept = "which is kept" if recipe.keep_best else "but the last parameters are kept"
-            reporter.result(f"Best validation loss: {trainer.best:.4f} after step {trainer.best_step}, {kept}", figures)
+            best = f"{trainer.best:.4f}"
+            if not trainer.characters:
+                figures["best_bits_per_byte"] = trainer.best * trainer.bits_per_byte
+                best += f" ({figures['best_bits_per_byte']:.3f} bits per byte)"
+            reporter.result(f"Best validation loss: {best} after step {trainer.best_step}, {kept}", figures)
         steps = min(trainer.losses.maxlen or 0, trainer.steps)
         last = "epoch" if recipe.loss_window is None and steps == trainer.epoch_steps else f"{steps} steps"
         reporter.result(f"Mean loss of the last {last}: {trainer.loss:.4f}", {"final_loss": trainer.loss})
         for sentence, figures in recipe.summary(model, trainer.dataset):
             reporter.result(sentence, figures)
-        for prompt in about.prompts if recipe.own_text else ():
-            best = likeliest(model, tokenizer, encode_prompt(model, tokenizer, prompt), 3)
-            reporter.result("\n".join([f"After {prompt!r}:", *show_bars(best)]), {"context": prompt, "likeliest": best})
+        for prompt in about.prompts:
+            if self._own(prompt):
+                found = likeliest(model, tokenizer, encode_prompt(model, tokenizer, prompt), 3)
+                reporter.result("\n".join([f"After {prompt!r}:", *show_bars(found)]), {"context": prompt, "likeliest": found})
         tokens = self._sample_prompt(model)
         sampling, rng = Sampling(about.sample_temperature), np.random.default_rng(recipe.seed)
         generated = generate(Decoder(model), tokens, about.sample_tokens, sampling, rng)
@@ -172,25 +186,35 @@ class TrainingRun:
 
     def _sample_prompt(self, model: Model) -> list[int]:
         """The tokens that the model is let continue: its own prompt, or how an example begins."""
-        recipe, dataset, prompt = model.recipe, self.trainer.dataset, model.description.sample_prompt
         if model.boundary is not None:
             return [model.boundary]
-        if prompt is not None and recipe.own_text:
-            tokens: list[int] = self.trainer.tokenizer.encode(prompt).tolist()
-            return tokens
+        recipe, dataset = model.recipe, self.trainer.dataset
+        own = self._own(model.description.sample_prompt)
+        if own:
+            return own
         inputs, _ = dataset.batch(0, 1, recipe.seed)
         seen = inputs[0][: recipe.context if dataset.targets_per_example == 1 else 1]
         first: list[int] = seen[seen != PADDING].tolist()
         return first
 
+    def _own(self, prompt: str | None) -> list[int]:
+        """The tokens of a prompt of the model's own; none where it learned another text, or can't read it with other tokens."""
+        if prompt is None or not self.trainer.recipe.own_text:
+            return []
+        try:
+            tokens: list[int] = self.trainer.tokenizer.encode(prompt).tolist()
+        except DataError:
+            return []
+        return tokens
+
     def prompt(self) -> str:
         """A prompt to try the trained model with: one of its own, or the first words of its text."""
         trainer = self.trainer
-        own = trainer.model.description.prompts[:1] if trainer.recipe.own_text else ()
         if trainer.model.boundary is not None:
             return ""
-        if own:
-            return own[0]
+        own = next((prompt for prompt in trainer.model.description.prompts if self._own(prompt)), None)
+        if own is not None:
+            return own
         beginnings = (trainer.tokenizer.decode(tokens[:LONGEST_PROMPT]) for tokens in trainer.documents)
         line = next(line for text in beginnings for line in text.split("\n") if line.strip())
         words = clip(" ".join(line.split()[:4]), LONGEST_PROMPT).removesuffix("…")
@@ -224,7 +248,7 @@ def train_model(
     except Stopped as stop:
         if run.moved():
             reporter.note(str(run.moved()))
-        if stop.number == signal.SIGTERM:  # whoever sent it wants the process to end
+        if stop.number != signal.SIGINT:  # whoever sent it wants the process to end
             reporter.note(str(stop))
             raise SystemExit(128 + stop.number) from None
         raise

@@ -9,9 +9,10 @@ from commands import one_line_error
 import zoo
 from zoo import console
 from zoo.cli import Parser, typed
-from zoo.errors import LONGEST, UsageError, UserError, quoted, shortened
+from zoo.errors import UsageError, UserError, quoted, shortened
 from zoo.registry import model_class
 from zoo.train import make_parser as train_parser
+from zoo.untrusted import LONGEST_LINE
 
 TEXTS = ("-", "-hello", "--", "---", "--- the", "--hello", "-5", "--=", "-h ello", "--prompting")
 
@@ -46,7 +47,7 @@ def test_a_text_may_begin_with_a_dash(command, text):
             if text != "--" or action.nargs is None:  # (among several values, that ends them)
                 assert text in (found if isinstance(found, list) else [found]), (name, found)
             tried += 1
-    assert tried or command in ("predict", "chat")
+    assert tried or command in ("predict", "chat", "verify")
     if words[-1:] == ["the"] and text != "--":
         for order in ([*words[:-1], text, *required, "--debug"], [*required, "--debug", *words[:-1], text]):
             found = vars(made.parse(order))
@@ -66,12 +67,13 @@ def test_an_option_is_no_value():
     assert parser("generate").parse(["char_gpt", "--prompt=--tokens"]).prompt == "--tokens"
     assert parser("predict").parse(["char_gpt", "--", "--top"]).text == "--top"
     assert parser("compare").parse(["char_gpt", "--width", "2", "4", "--data", "-a", "b"]).data == ["-a", "b"]
+    assert parser("compare").parse(["char_gpt", "--data", "a", "-b", "--json"]).data == ["a", "-b"]
 
 
 def test_what_is_quoted_is_short():
     assert shortened("a" * 60) == "a" * 60 and shortened("ab" * 40) == "ab" * 18 + "a..." + "ab" * 10
     assert quoted("x\n" * 1000).count("...") == 1 and len(quoted("x" * 10**6)) < 70 and quoted(5) == "5"
-    assert len(str(UserError("y" * 10**6))) == LONGEST
+    assert len(str(UserError("y" * 10**6))) == LONGEST_LINE
 
 
 LONG = "w" * 100_000
@@ -109,7 +111,7 @@ def test_a_long_text_is_no_long_message(tmp_path, monkeypatch, capsys, command, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError) as caught:
         importlib.import_module(console.module(command)).main(arguments)
-    assert len(str(caught.value)) <= LONGEST and "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= LONGEST_LINE and "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
@@ -135,6 +137,7 @@ def test_advice_names_options_of_the_command_at_hand(tmp_path, monkeypatch):
         "predict": [["char_gpt", ""], ["char_gpt", "§"], ["char_gpt", "the", "--last"]],
         "plot": [["attention", "char_gpt", "§"], ["probabilities", "char_gpt", "a"], ["losses", "none"]],
         "chat": [["char_gpt"], ["none"]],
+        "verify": [["none"], ["wrong"]],
         "dialogue": [["--length", "0"]],
     }  # fmt: skip
     assert {*tried} == {*console.COMMANDS}

@@ -87,7 +87,7 @@ def test_settings_that_cannot_be_meant(options, words):
 
 
 def gpt(context=16, **options):
-    """A small char_gpt whose scores are far apart."""
+    """A small char_gpt whose logits are far apart."""
     model = zoo.create_model("char_gpt", layers=2, width=24, heads=3, context=context, **options)
     rng = np.random.default_rng(1)
     for p in model.parameters():

@@ -73,7 +73,7 @@ def test_words_in_their_places(learned, predict):
     assert [int(m[1]) for m in found] == [1, *range(15, 151, 15)]
     assert [m[3] for m in found] == ["0.100"] * 4 + ["0.050"] * 3 + ["0.020"] * 4
     assert 3.3 < float(found[0][2]) < 3.7 and float(found[-1][2]) < 1.2
-    assert "(34 distinct)" in done["positions"].stderr
+    assert "(34 distinct, " in done["positions"].stderr
     assert predict("positions", "the dog chased")[0]["token"] == "the"
     assert predict("positions", "dog chased the")[0]["token"] == "cat"
     half = {p["token"]: p["probability"] for p in predict("positions", "the cat sat")[:2]}

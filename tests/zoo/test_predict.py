@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from commands import copy_run, one_line_error
+from commands import copy_run, one_line_error, seal
 
 from zoo.datasets.corpus import Corpus
 from zoo.tokenizers.words import split_words
@@ -97,4 +97,5 @@ def test_a_text_that_changed_since(small_gpt, python, tmp_path):
     text.write_text("the sea is so wide " * 900)
     config["recipe"]["data"] = str(text)
     (run / "config.json").write_text(json.dumps(config))
+    seal(run)
     one_line_error(python(tmp_path, "zoo.evaluate", run), "zoo.evaluate", "another text", code=1)

@@ -18,7 +18,7 @@ FOLDER = ROOT / "data" / "pretrained"
 
 
 #: The type of their numbers, and how many bytes at most.
-FILES = {"char_gpt": (np.float16, 6e6), "chat_gpt": (np.float32, 2.6e6)}
+FILES = {"char_gpt": (np.float16, 6e6), "modern_gpt": (np.float16, 6e6), "chat_gpt": (np.float32, 2.6e6)}
 
 
 def test_small_files_with_how_they_were_trained():

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo.cli import Parser, add_last, number, result, run, whole_number
-from zoo.errors import UserError, did_you_mean, quoted, shortened
+from zoo.errors import DataError, UserError, did_you_mean, quoted, shortened
 from zoo.reporter import note
+from zoo.untrusted import in_one_line, shown
 
 COMMANDS = """\
 /help             this list
@@ -54,6 +55,14 @@ def main(arguments: list[str]) -> int:
     return chat.with_a_person()
 
 
+def _lines_of_stdin() -> Iterator[str]:
+    """What is typed, or comes from elsewhere. Raises DataError when it can't be read."""
+    try:
+        yield from sys.stdin
+    except OSError as error:
+        raise DataError(f"can't read what you say: stdin: {error.strerror}") from None
+
+
 class _Leave(Exception):
     """The user has had enough."""
 
@@ -78,7 +87,7 @@ class _Chat:
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         try:
-            for line in sys.stdin:
+            for line in _lines_of_stdin():
                 said = self._heard(line.rstrip("\r\n"))
                 if said is not None:
                     answer = "".join(self._answer(said))
@@ -119,7 +128,7 @@ class _Chat:
             print("Bot: ", end="", flush=True)
             self.answering = True
             for letter in self._answer(said):
-                print(letter, end="", flush=True)
+                print(shown(letter), end="", flush=True)
             self.answering = False
             print(" ..." if self.stopped else "")
 
@@ -146,7 +155,7 @@ class _Chat:
             return None
         said, remarks = self.conversation.hear(line)
         if remarks:
-            note(f"({'; '.join(remarks)})")
+            note(f"({in_one_line('; '.join(remarks))})")
         return said
 
     def _obey(self, command: str, argument: str = "") -> None:

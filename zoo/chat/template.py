@@ -54,7 +54,8 @@ def normalize(text: str, known: Set[str] = TURN_ALPHABET) -> tuple[str, list[str
 
     Returns the text, and the distinct characters that were left out.
     """
-    normal, unknown = [], []
+    normal: list[str] = []
+    unknown: dict[str, None] = {}
     for c in text:
         if unicodedata.category(c) == "Cf" and c not in known:  # a soft hyphen, say, which nobody sees
             continue
@@ -67,9 +68,9 @@ def normalize(text: str, known: Set[str] = TURN_ALPHABET) -> tuple[str, list[str
         )
         near = " " if c.isspace() else next((near for near in candidates if near and set(near) <= known), "")
         normal.append(near)
-        if not near and c not in unknown:
-            unknown.append(c)
-    return " ".join("".join(normal).split()), unknown
+        if not near:
+            unknown[c] = None
+    return " ".join("".join(normal).split()), list(unknown)
 
 
 def words_of(text: str) -> str:

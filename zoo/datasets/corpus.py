@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
+import errno
 import os
 from pathlib import Path
 
 from zoo.chat.template import in_order, is_conversation
 from zoo.errors import DataError, UsageError, quoted, shortened
+
+#: No larger text is read: 2 GB.
+LARGEST_TEXT = 2**31
 
 
 class Corpus:
@@ -67,22 +72,32 @@ MARKS = {
 }
 
 
+def shown(path: str) -> str:
+    """A file's path as a person would write it: from the folder that one is in, for a file in there."""
+    with contextlib.suppress(ValueError):  # (on Windows, another drive)
+        relative = os.path.relpath(path)
+        return path if relative.startswith(os.pardir) else relative
+    return path
+
+
 def read_text(path: str | Path) -> str:
     """Read a text file: UTF-8 whatever the locale, or what a byte order mark at its beginning says; prepared for models.
 
     Raises DataError, saying what is wrong and where, for a file that is missing, unreadable, empty, or not plain text.
     """
+    from microtensor.files import read_file  # (a command is to begin, and to say what is missing, without NumPy)
+
     path = os.path.expanduser(path)
     name = shortened(str(path), 200)
     try:
-        if Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir():
-            raise DataError(f"not a file: {name} is a device or a pipe; give a plain UTF-8 text file")
-        raw = Path(path).read_bytes()
+        raw = read_file(path, LARGEST_TEXT)
     except FileNotFoundError:
         raise DataError(f"no such file: {name}; check the path") from None
     except IsADirectoryError:
         raise DataError(f"not a file: {name} is a folder; name a text file in it") from None
     except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EFBIG):
+            raise DataError(f"not a file: {name} {error.strerror}; give a plain UTF-8 text file") from None
         raise DataError(f"can't be read: {name}: {error.strerror}; check the path and its permissions") from None
     except ValueError as error:
         raise DataError(f"not a path: {quoted(name)}: {error}; check the path") from None

@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
     explanation = model.explain(text, target, options.step, options.untrained, data_dir=options.data_dir)
     waits = options.step is None and not options.json and sys.stdin.isatty() and sys.stdout.isatty()
     for number, step in enumerate(explanation.steps(wants_colour(sys.stdout) and not options.json), 1):
-        result(options, step.text, step.figures)
+        result(options, step.text, step.figures, styled=True)
         if waits and number < len(explanation) and not wants_more():
             break
     return 0

@@ -12,6 +12,7 @@ import numpy as np
 import microtensor as mt
 from microtensor import Step, Tensor
 from microtensor.optim import clip_grad_norm
+from zoo.inference.decoder import check_logits
 from zoo.model import Model
 
 
@@ -40,11 +41,15 @@ class Trace:
     def __init__(self, model: Model, tokens: Sequence[int], target: int | None = None) -> None:
         model.eval()
         self.model = model
-        self.tokens = list(tokens)[-model.recipe.context :]
+        #: All that came before, and as much of it as the model sees.
+        self.given = list(tokens)
+        self.tokens = self.given[-model.recipe.context :]
         #: What the model gave: (1, vocabulary), or (1, time, vocabulary) where it predicts after every token.
-        self.scores: Tensor = model(np.array([self.tokens]))
+        with np.errstate(all="ignore"):
+            self.all_logits: Tensor = model(np.array([self.tokens]))
         #: The logits of what comes next: (vocabulary,).
-        self.logits: Tensor = self.scores[0, -1] if self.scores.ndim == 3 else self.scores[0]
+        self.logits: Tensor = self.all_logits[0, -1] if self.all_logits.ndim == 3 else self.all_logits[0]
+        check_logits(self.logits.data)
         self.guessed = target is None
         self.target = int(self.logits.data.argmax()) if target is None else target
         #: -log p(target).

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from zoo.errors import DataError
 from zoo.inference.fused import FusedBlocks
 from zoo.model import Model
 
@@ -34,7 +35,16 @@ class Decoder:
         self.blocks = FusedBlocks.read(model) if fused else None
 
     def read(self, tokens: Sequence[int]) -> np.ndarray:
-        """Read further tokens, at least one; returns the logits (vocabulary,) of what comes after them."""
+        """Read further tokens, at least one; returns the logits (vocabulary,) of what comes after them.
+
+        Raises DataError when these are no numbers, though the parameters may be: they overflow.
+        """
+        with np.errstate(all="ignore"):
+            logits = self._read(tokens)
+        check_logits(logits)
+        return logits
+
+    def _read(self, tokens: Sequence[int]) -> np.ndarray:
         new, capacity = from_boundary(self.model, tokens), self.cache.capacity
         if new[0] == self.model.boundary and self.count:
             self.cache, self.tokens, self.count = self.model.new_cache(), [], 0
@@ -49,7 +59,9 @@ class Decoder:
                 if self.blocks.agrees(self.model, self.tokens):
                     return self.blocks.logits(new, position)
                 self.blocks, new = None, self.tokens  # the model itself hasn't read any of them yet
-        logits = self.model(np.array([new], np.int64), self.cache).data[0]
+        piece = self.cache.piece or len(new)
+        for i in range(0, len(new), piece):
+            logits = self.model(np.array([new[i : i + piece]], np.int64), self.cache).data[0]
         return logits if logits.ndim == 1 else logits[-1]
 
     def copy(self) -> Decoder:
@@ -67,6 +79,12 @@ def from_boundary(model: Model, tokens: Sequence[int]) -> list[int]:
     if model.boundary is None or model.boundary not in found:
         return found
     return found[len(found) - 1 - found[::-1].index(model.boundary) :]
+
+
+def check_logits(logits: np.ndarray) -> None:
+    """Raises DataError for logits that no choice can be made by. (That of a token that mustn't come may be -inf.)"""
+    if not np.isfinite(logits.max()):
+        raise DataError("the model's logits are no numbers: its parameters are too large; train it again")
 
 
 def kept(count: int, capacity: int) -> int:

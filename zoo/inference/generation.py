@@ -105,12 +105,12 @@ def show_bars(predictions: list[dict[str, Any]], beside: int = 0) -> list[str]:
 
 
 def visible(token: str) -> str:
-    """A token as one can see it, and not too much of it: blanks and the like as Python writes them, and what only joins another
-    character by its number."""
+    """A token as one can see it, and not too much of it: blanks, also around it, and the like as Python writes them, and what
+    only joins another character by its number."""
     token = clip(token, LONGEST_NAME)
     if token and all(unicodedata.category(c) in ("Mn", "Me", "Cf") for c in token):
         return " ".join(f"U+{ord(c):04X}" for c in token)
-    return repr(token) if not token.strip() or not token.isprintable() else token
+    return repr(token) if token != token.strip() or not token.isprintable() else token
 
 
 def _bar(probability: float, width: int) -> str:

@@ -117,9 +117,9 @@ class Recipe(recipes.Recipe):
         """A rise from 0, then half a cosine down to the last learning rate."""
         return warmup_cosine(min(self.warmup, steps), steps, self.min_learning_rate_ratio)
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
-        """Every `evaluate_every` steps, and the last."""
-        return {*range(self.evaluate_every, steps, self.evaluate_every), steps}
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
+        """Every `evaluate_every` steps, and after the last."""
+        return step % self.evaluate_every == 0 or step == steps
 
 
 def _nearest_heads(recipe: Recipe) -> int:

@@ -2,7 +2,7 @@
 
 **The idea.** Text is a row of characters, and a model of text says which character comes next. This one knows 27 of them, the
 letters and the blank. Each has a list of 32 numbers, its *embedding*; the mean of the last five embeddings is the *context*;
-and the product of the context with a matrix gives a score, a *logit*, for each of the 27. Softmax turns scores into
+and the product of the context with a matrix gives a number, the *logit*, for each of the 27. Softmax turns logits into
 probabilities that add up to 1. (Chapters 1 to 9 of the course take this model apart, a command at a time.)
 
     tokens      (batch, 5)       "the c"  ->  20 8 5 0 3

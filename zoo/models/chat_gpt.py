@@ -67,6 +67,7 @@ from zoo.chat.batches import ConversationDataset
 from zoo.chat.synthetic import CONTEXT, held_out_questions, strangers_questions, synthetic_conversations
 from zoo.chat.template import Question, questions_in
 from zoo.datasets.batches import Dataset
+from zoo.errors import UsageError
 from zoo.model import Description
 from zoo.models import char_gpt
 from zoo.options import option
@@ -93,6 +94,15 @@ class Recipe(char_gpt.Recipe):
     learning_rate: float = option(3e-3, "the highest learning rate", above=0, at_most=1e30)
     pretraining: int = option(2000, "for how many steps the user's words are guessed, too", at_least=0, at_most=10**12)
     weight_decay: float = option(0.01, "how strongly matrices are drawn towards 0", at_least=0, at_most=1e6)
+
+    def fill_in(self) -> None:
+        """Refuse other tokens than characters."""
+        super().fill_in()
+        if self.tokenizer in ("word", "bpe"):
+            raise UsageError(
+                f"--tokenizer: chat_gpt needs char, not {self.tokenizer}, as typos and names are changed letter by letter; "
+                "char_gpt learns conversations in other tokens"
+            )
 
     def questions(self, text: str) -> dict[str, list[Question]]:
         """A thousand questions of what it learned from; and, of the zoo's own conversations, those that were held out, and some

@@ -2,7 +2,7 @@
 
 **The idea.** Give every word of the vocabulary a list of 32 numbers, its *embedding*. To guess the next word, take the
 embeddings of the last four words and average them: that is the *context*, 32 numbers again. Compare it with one column of 32
-numbers for every word (a matrix product), which gives a score, a *logit*, for each. Softmax turns scores into probabilities
+numbers for every word (a matrix product), which gives a number, the *logit*, for each. Softmax turns logits into probabilities
 p that add up to 1. (`python -m zoo.explain word_meanpool "see the lights"` shows each of these numbers; the course begins
 before them.)
 
@@ -79,9 +79,9 @@ class Recipe(recipes.Recipe):
                 self.default("steps", math.ceil(EXAMPLES / self.batch_size))
             self.default("learning_rate", LEARNING_RATE * self.batch_size)
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
         """The first step too: it shows what the untrained model guesses, and the loss it starts from."""
-        return {1, *super().evaluation_steps(steps, epoch_steps)}
+        return step == 1 or super().evaluates_after(step, steps, epoch_steps)
 
     def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
         """An example, and what the model guessed."""

@@ -59,6 +59,8 @@ class WordTokenizer:
     """
 
     unit: ClassVar[str] = "words"
+    #: What of a text isn't in its tokens; a tokenizer that keeps everything has no such attribute.
+    dropped: ClassVar[str] = "capitals, punctuation and symbols"
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self.vocabulary = list(vocabulary)

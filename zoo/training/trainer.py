@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,29 +17,31 @@ import numpy as np
 from microtensor import cross_entropy, nn, no_grad
 from microtensor.optim import clip_grad_norm
 from zoo.chat.template import BOT, END, USER, is_conversation
-from zoo.datasets.batches import IGNORE_INDEX, PADDING, valid_targets
+from zoo.datasets.batches import IGNORE_INDEX, PADDING, WindowDataset, valid_targets
 from zoo.errors import DataError, UsageError, shortened
 from zoo.model import Model, predict
+from zoo.progress import Progress
 from zoo.recipe import Metrics
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training.check import check_model
-from zoo.training.checkpoint import text_digest, within
-from zoo.training.evaluation import evaluate, split
-from zoo.training.progress import Progress
+from zoo.training.checkpoint import text_digest
+from zoo.training.evaluation import bits_per_character_and_byte, evaluate, split
 from zoo.training.run_folder import RunFolder
+from zoo.training.state import LONGEST_WINDOW, State
 
 #: Training saves itself this often, in seconds, unless told after how many steps.
 SAVE_EVERY = 60.0
+#: Signals that end training after the step that is under way, when what was learned is saved: Ctrl-C, `kill`, and that the
+#: terminal was closed, unless that is ignored (`nohup`).
+STOPS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 #: A signal is another one, rather than the same once more, after so many seconds.
 AGAIN = 0.5
 #: Of an example that is shown, each part has so many characters at most.
 LONGEST_EXAMPLE = 200
-#: The loss that is shown is the mean of this many last steps at most.
-LONGEST_WINDOW = 10_000
 
 
 class Diverged(DataError):
-    """The loss, or the gradient, is no longer a number."""
+    """The loss, the gradient or a parameter is no longer a number."""
 
 
 class Interrupted(Exception):
@@ -88,7 +91,7 @@ class Trainer:
         self.recipe = model.recipe
         self.documents = [tokenizer.encode(part) for part in self.recipe.documents(text)]
         self.dataset, self.validation = split(model, self.documents, tokenizer)
-        if self.recipe.batch_size > len(self.dataset) and self.dataset.targets_per_example == 1:
+        if self.recipe.batch_size > len(self.dataset) and isinstance(self.dataset, WindowDataset):
             raise UsageError(
                 f"--batch-size: {self.recipe.batch_size} is more than the {len(self.dataset)} examples of the text"
             )
@@ -125,38 +128,32 @@ class Trainer:
             raise DataError(
                 f"another text: the run in {self.folder.path} learned from a text that has changed since; start afresh"
             )
-        state, metrics = self.folder.load_state()
-        file = self.folder.path / "state.safetensors"
-        for name, array in state.items():
-            if name.startswith(("model.", "optimizer.")) and not np.isfinite(array).all():
-                raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
+        checkpoint = self.folder.checkpoint
+        state = checkpoint.read_state(self.model.num_parameters())
+        self.step, self.best, self.best_step = state.step, state.best, state.best_step
+        self.losses.extend(state.recent_losses)
         try:
-            self.step = int(state["step"])
-            self.best, self.best_step = float(state["best"]), int(state["best_step"])
-            self.losses.extend(state["recent_losses"].tolist())
-            self.model.load_state_dict(within(state, "model."))
-            self.optimizer.load_state_dict(within(state, "optimizer."))
-        except KeyError as error:
-            raise DataError(f"damaged: {file} has no {error.args[0]}; train again") from None
-        except (ValueError, TypeError) as error:
-            raise DataError(f"damaged: {file}: {error}; train again") from None
-        self.metrics = [m for m in metrics if m.get("step", self.step + 1) <= self.step]
+            self.model.load_state_dict(state.model)
+            self.optimizer.load_state_dict(state.optimizer)
+        except ValueError as error:
+            raise DataError(f"damaged: {checkpoint.state}: {error}; train again") from None
+        self.metrics = [m for m in checkpoint.read_metrics() if m["step"] <= self.step]
         self.seconds = self.metrics[-1].get("seconds", 0.0) if self.metrics else 0.0
         self._saved = self.step
 
     def save(self, best: bool = False) -> None:
         """Write the run folder, if anything changed since the last time; the parameters for use too, where they are the best,
-        or there is no validation split to tell, or the model keeps its last."""
+        or there is no validation split to tell, or the model keeps its last.
+
+        Raises Diverged, and leaves what was saved, when a parameter is no longer a number; and DataError when the disk refuses.
+        """
         if self._saved == self.step and not best:
             return
-        optimizer = {f"optimizer.{name}": array for name, array in self.optimizer.state_dict().items()}
-        state = {
-            "step": np.array(self.step),
-            "best": np.array(self.best),
-            "best_step": np.array(self.best_step),
-            "recent_losses": np.array(list(self.losses)),
-            **optimizer,
-        }
+        model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
+        try:
+            state = State(self.step, self.best, self.best_step, list(self.losses), model, optimizer)
+        except ValueError as error:
+            raise self._diverged(f"{error} after step {self.step}") from None
         self._signals.saving = True
         for_use = best or self.validation is None or not math.isfinite(self.best) or not self.recipe.keep_best
         self.moved = self.folder.save(self.model, self.tokenizer, self._text, state, self.metrics, for_use) or self.moved
@@ -167,6 +164,16 @@ class Trainer:
     def loss(self) -> float:
         """The mean loss of the last steps."""
         return sum(self.losses) / len(self.losses) if self.losses else math.nan
+
+    @cached_property
+    def bits_per_byte(self) -> float:
+        """How many bits per byte a loss of one nat a token is, on the validation split, or else on all of the text."""
+        return bits_per_character_and_byte(1.0, self.validation or self.dataset, self.tokenizer)[1]
+
+    @property
+    def characters(self) -> bool:
+        """Tell if the tokens are characters."""
+        return self.tokenizer.unit == "characters"
 
     def run(self, report: Callable[[str, dict[str, Any]], None]) -> None:
         """Train to the last step, calling `report` with a line and its figures now and then, and save.
@@ -187,20 +194,20 @@ class Trainer:
 
     def _run(self, tokens: int, report: Callable[[str, dict[str, Any]], None]) -> None:
         """Train to the last step, of so many tokens each, and save. Raises Interrupted, before saving, after a signal."""
-        evaluated = self.recipe.evaluation_steps(self.steps, self.epoch_steps)
         saved_at = told_at = time.monotonic()
-        started_at, told = told_at - self.seconds, self.step
+        started_at, told, first = told_at - self.seconds, self.step, self.step + 1
         done = self._last_step() if self.owes_evaluation() else None
         while done is not None or self.step < self.steps:
             if done is None:
                 done = self._one_step()
                 self.step += 1
                 self.losses.append(done.loss)
-            shown = self.step in evaluated or self.step == self.steps or tokens > 256 or self.step & 63 == 0
+            evaluated = self.recipe.evaluates_after(self.step, self.steps, self.epoch_steps)
+            shown = evaluated or self.step == self.steps or tokens > 256 or self.step & 63 == 0
             if shown:
-                self._progress.update(self.step, self.loss, self.step in evaluated or self.step == self.steps)
+                self._progress.update(self.step, self.loss, evaluated or self.step == self.steps)
             best, news = False, None
-            if self.step in evaluated:
+            if evaluated:
                 speed = (self.step - told) * tokens / max(time.monotonic() - told_at, 1e-9)
                 validation, best = self._validate()
                 self.seconds = time.monotonic() - started_at
@@ -214,14 +221,16 @@ class Trainer:
                 self.save(best)
                 saved_at = time.monotonic()
             if news is not None:  # (after saving: should nobody read it, nothing is lost)
-                report(*news)
+                self._report(report, news)
+            elif self.step == first:  # the first step waits for kernels to be compiled, and says nothing about the speed
+                told, told_at = self.step, time.monotonic()
             self._signals.check()
             done = None
         self.save()
 
     def owes_evaluation(self) -> bool:
         """Tell if training was stopped while it evaluated the model after the last step, which is then done first."""
-        if self.validation is None or self.step not in self.recipe.evaluation_steps(self.steps, self.epoch_steps):
+        if self.validation is None or not self.step or not self.recipe.evaluates_after(self.step, self.steps, self.epoch_steps):
             return False
         return not self.metrics or self.metrics[-1].get("step") != self.step
 
@@ -232,6 +241,14 @@ class Trainer:
             logits = predict(self.model.eval(), inputs[:1])
         self.model.train()
         return _Step(inputs, targets, logits, self.losses[-1], self.recipe.learning_rate * self.schedule(self.step - 1))
+
+    def _report(self, report: Callable[[str, dict[str, Any]], None], news: tuple[str, dict[str, Any]]) -> None:
+        """Tell what there is to tell. If nobody reads it any more, the training is worth keeping all the same."""
+        try:
+            report(*news)
+        except OSError:
+            self.save()
+            raise
 
     def _one_step(self) -> _Step:
         """Change the parameters once."""
@@ -269,11 +286,11 @@ class Trainer:
     def _check(self, what: str, value: float) -> None:
         """Raises DataError for what is no number."""
         if not math.isfinite(value):
-            saved = f"; {self.folder.path} keeps the run as it was at step {self._saved}" if self._saved > 0 else ""
-            raise Diverged(
-                f"the {what} became {value} at step {self.step + 1}; "
-                f"try a smaller --learning-rate than {self.recipe.learning_rate:g}{saved}"
-            )
+            raise self._diverged(f"the {what} became {value} at step {self.step + 1}")
+
+    def _diverged(self, what: str) -> Diverged:
+        saved = f"; {self.folder.path} keeps the run as it was at step {self._saved}" if self._saved > 0 else ""
+        return Diverged(f"{what}; try a smaller --learning-rate than {self.recipe.learning_rate:g}{saved}")
 
     def _validate(self) -> tuple[float | None, bool]:
         """The loss on the validation split, if there is one, and whether it is the best so far."""
@@ -302,7 +319,8 @@ class Trainer:
 
         epochs = self.recipe.epochs or -(-self.steps // self.epoch_steps)
         epoch = self.step // self.epoch_steps
-        now = Metrics(self.step, self.steps, epoch, epochs, self.loss, validation, done.rate, speed, example)
+        bits = None if validation is None or self.characters else validation * self.bits_per_byte
+        now = Metrics(self.step, self.steps, epoch, epochs, self.loss, validation, done.rate, speed, example, bits)
         line, figures = self.recipe.report(now)
         metrics = {
             "step": self.step,
@@ -311,8 +329,10 @@ class Trainer:
             "tokens_per_second": round(speed),
             "seconds": round(self.seconds, 2),
         }
-        if validation is not None:
+        if validation is not None and math.isfinite(validation):
             metrics["validation_loss"] = validation
+        if bits is not None:
+            metrics["bits_per_byte"] = bits
         self.metrics.append(metrics)
         return line, {**metrics, **figures}
 
@@ -323,7 +343,7 @@ def _parts(batch: np.ndarray, parts: int) -> list[np.ndarray]:
 
 
 class _Signals:
-    """Ctrl-C and SIGTERM while it trains: they are kept, so that training stops between two steps and what it saves is whole.
+    """The STOPS that come while it trains: they are kept, so that training stops between two steps and what it saves is whole.
 
     Where nothing is half done (`at_once`), they raise Interrupted right away. Another one after a while, when nothing is being
     saved, does what it does without us: it ends the process, or raises KeyboardInterrupt. (In a thread there is none of that:
@@ -338,7 +358,8 @@ class _Signals:
 
     def __enter__(self) -> _Signals:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+            ignored = [n for n in STOPS if n != signal.SIGINT and signal.getsignal(n) == signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._handle) for number in STOPS if number not in ignored}
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -162,11 +162,14 @@ def share(work: Callable[[int], object], n: int) -> None:
             work(i)
         return
     try:
-        while len(_workers) < count - 1:
-            _workers.append(_Worker())
+        try:
+            while len(_workers) < count - 1:
+                _workers.append(_Worker())
+        except RuntimeError:  # the system allows no more threads: those that there are do the work
+            count = len(_workers) + 1
         helpers = _workers[: count - 1]
         core = _core()
-        if helpers[-1].avoids != core and count <= len(CORES):
+        if helpers and helpers[-1].avoids != core and count <= len(CORES):
             for worker in _workers:
                 worker.avoid(core)
         take = itertools.count().__next__
