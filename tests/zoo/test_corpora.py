@@ -143,7 +143,7 @@ def learned(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["char_mlp", "char_gpt"])
 def test_what_comes_before_a_document_has_no_say(learned, name):
-    model, tokenizer = learned[name]
+    model, tokenizer = learned[name].model, learned[name].tokenizer
     long, short = tokenizer.encode("\nemma\nol"), tokenizer.encode("\nol")
     assert from_boundary(model, long) == short.tolist()
     for pieces in ([long], [long[:3], long[3:]], [[t] for t in long]):
