@@ -49,7 +49,7 @@ def test_without_matplotlib_it_says_how_to_get_it(picture, small_gpt, python, tm
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
     text = ["the sea"] if picture in ("attention", "probabilities") else []
     done = python(tmp_path, "zoo.plot", picture, small_gpt, *text)
-    one_line_error(done, "zoo.plot", "drawing needs matplotlib", 'pip install "microtensor[plot]"', code=2)
+    one_line_error(done, "zoo.plot", "isn't installed", 'pip install "microtensor[plot]"', code=2)
 
 
 @pytest.mark.parametrize(
