@@ -15,7 +15,8 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )
 settings.register_profile("thorough", parent=settings.get_profile("default"), derandomize=False, max_examples=500)
-# A closed terminal is tested, also where whoever started the tests ignores it (`nohup`).
+# Ctrl-C and a closed terminal are tested, also where whoever started the tests ignores them (a shell's `&`, `nohup`).
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
