@@ -367,7 +367,13 @@ class LanguageModel:
             return picture
 
     def _draw(self, what: str, text: str | None, file: Path, method: str, axis: str, log: str, words: bool | None) -> Picture:
-        check_matplotlib()
+        try:
+            return self._drawn(what, text, file, method, axis, log, words)
+        except ImportError:
+            check_matplotlib()  # raises where that is what is missing
+            raise
+
+    def _drawn(self, what: str, text: str | None, file: Path, method: str, axis: str, log: str, words: bool | None) -> Picture:
         if what == "losses":
             from zoo.plots.losses import draw_losses, read_metrics
 

@@ -1,14 +1,4 @@
-"""Optimizers, which use gradients to change parameters; clipping; and schedules for the learning rate.
-
-optimizer = AdamW(model.parameters(), lr=1e-3)
-schedule = warmup_cosine(warmup=100, steps=5000)
-for step in range(5000):
-    loss = ...
-    loss.backward()
-    clip_grad_norm(model.parameters(), 1.0)
-    optimizer.step(schedule(step))
-    optimizer.zero_grad()
-"""
+"""The base of optimizers, SGD and Adam; clipping; and schedules for the learning rate."""
 
 from __future__ import annotations
 
@@ -258,7 +248,7 @@ class Adam(Optimizer):
 
 
 def adam_state(p: Tensor) -> dict[str, np.ndarray]:
-    """What Adam keeps for a parameter, before its first step."""
+    """The arrays that Adam keeps for a parameter, before its first step."""
     return {"mean": np.zeros_like(p._array), "square": np.zeros_like(p._array), "updates": np.zeros((), np.int64)}
 
 

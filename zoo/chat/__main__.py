@@ -56,7 +56,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _lines_of_stdin() -> Iterator[str]:
-    """What is typed, or comes from elsewhere. Raises DataError when it can't be read."""
+    """The lines that are typed, or come from elsewhere. Raises DataError when it can't be read."""
     try:
         yield from sys.stdin
     except OSError as error:

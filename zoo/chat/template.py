@@ -104,7 +104,7 @@ def in_order(text: str) -> str:
 
 
 def _markers(text: str) -> set[str]:
-    """What the lines of a text begin with, but for those that are blank."""
+    """The beginnings of a text's lines, but for those that are blank."""
     return {line[0] for line in text.split(END) if line and not line.isspace()}
 
 

@@ -2,7 +2,7 @@
 
 **From last time.** char_gpt is GPT-2 in small. The language models of the following years kept its plan, a residual stream
 that blocks add to, and changed the parts. Here are the changes that matter at this size, one by one. There are 2,679,168
-numbers, fewer than before, and a step takes about as long.
+numbers, fewer than before, and a step takes a little longer, for Muon's sake.
 
     tokens   (batch, time)
     x        (batch, time, 192)    norm(the token's embedding); nothing is added for the position
@@ -17,8 +17,8 @@ angles a and b depends on a - b alone:
 
     turn(q, m) . turn(k, n) = q . turn(k, n - m)
 
-So a score knows how far apart query and key are, and nothing else about where they stand. Of all the changes this one gives
-most. It also lets the KV cache *slide*: a key stays right when the oldest one is forgotten, so a long text is never read again.
+So a score knows how far apart query and key are, and nothing else about where they stand. It also lets the KV cache *slide*: a
+key stays right when the oldest one is forgotten, so a long text is never read again.
 
 **Normalised queries and keys** (Henry et al. 2020, arXiv:2010.04245). Each is brought to length sqrt(32) before it is turned,
 so a score, their product over sqrt(32), lies between -5.7 and 5.7, and no head can become so sure that it stops learning.
@@ -50,10 +50,10 @@ embeddings and the head, tables in which each row is a thing of its own, are Ada
 **Fewer heads of keys.** `--kv-heads 2` lets three heads of queries share one of keys and values (Ainslie et al. 2023,
 arXiv:2305.13245): the KV cache is a third as large. That matters where many long texts are written at once.
 
-**Learning.** A constant rate at first, and over the last 60 % of the steps a line down to 0: most of the gain comes while it
-falls. A short run needs little dropout, for it has no time to learn the plays by heart; a longer one needs more.
+**Learning.** A constant rate at first, and over the last 60 % of the steps a line down to 0: the
+validation loss is 1.638 after 500 steps, 1.544 after 1,000, and 1.446 in the end.
 
-**Try.** Change one part back in this file, and train again with `--preset nano`, which takes a minute or two.
+**Try.** Change one part back in this file, and train again with `--preset nano`: as it is, it comes to 1.695 in three minutes.
 """
 
 from __future__ import annotations

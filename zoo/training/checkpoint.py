@@ -67,7 +67,7 @@ class Checkpoint:
         self.files = Files(folder, tuple(name for name in (config, metrics, state, parameters) if name is not None))
 
     def note(self) -> str | None:
-        """What the user should know about these files: that nothing tells if they are as they were saved."""
+        """A remark about these files, that nothing tells if they are as they were saved; None where there is none to make."""
         if self.files.has_manifest():
             return None
         return f"{self.folder} has no {MANIFEST}, so nothing tells if it is as it was saved"
@@ -199,7 +199,7 @@ class Checkpoint:
             raise DataError(f"damaged: {self.metrics}: {error}; train again") from None
 
     def read_state(self, parameters: int) -> State:
-        """What resuming needs, for a model of so many parameters. Raises DataError."""
+        """The state that training resumes from, for a model of so many parameters. Raises DataError."""
         file = self.folder / FILES[2]
         try:
             return State.from_arrays(

@@ -100,7 +100,7 @@ def _check_owner(folder: Path, found: os.stat_result, ours: bool) -> None:
 
 
 def _digest() -> str | None:
-    """What compiled code depends on, as letters; None where the sources can't be seen, and a change wouldn't be noticed."""
+    """All that compiled code depends on, as letters; None where the sources can't be seen, and a change wouldn't be noticed."""
     digest = hashlib.sha256()
     seen = set()
     for name, content in sorted(_sources(importlib.resources.files(PACKAGE), "")):
