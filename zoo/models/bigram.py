@@ -118,7 +118,7 @@ class Bigram(Model):
     """tokens (batch, 1) to logits (batch, vocabulary), by a row of a table."""
 
     recipe_class = Recipe
-    description = Description(title="one character tells the next", reference=(2.458, 2), sample_tokens=60, max_new_tokens=150)
+    description = Description(title="pairs of characters", reference=(2.458, 1), sample_tokens=60, max_new_tokens=150)
 
     recipe: Recipe
 

@@ -99,9 +99,7 @@ class CharMLP(Model):
     """tokens (batch, context) to logits (batch, vocabulary), by one table of embeddings and a tanh layer."""
 
     recipe_class = Recipe
-    description = Description(
-        title="a hidden layer on 3 characters", reference=(2.099, 30), sample_tokens=60, max_new_tokens=150
-    )
+    description = Description(title="with a hidden layer", reference=(2.099, 30), sample_tokens=60, max_new_tokens=150)
 
     recipe: Recipe
 
