@@ -88,6 +88,57 @@ def adamw(
     threads.share_rows(len(pieces), 4 * PIECE, _adamw_pieces, pieces, addresses, numbers, like)
 
 
+@kernel
+def _nesterov_pieces(pieces, addresses, forget, momentum, shrink, like, first, last):
+    """Pieces first to last of `nesterov`; `addresses` (arrays, 4) of the parameter, its gradient, mean and direction."""
+    for n in range(first, last):
+        array, start, length = pieces[n]
+        at = start * like.itemsize
+        parameter, gradient = (
+            at_address(addresses[array, 0] + at, length, like),
+            at_address(addresses[array, 1] + at, length, like),
+        )
+        mean, direction = at_address(addresses[array, 2] + at, length, like), at_address(addresses[array, 3] + at, length, like)
+        _nesterov(parameter, gradient, mean, direction, forget, momentum, shrink)
+
+
+@kernel
+def _nesterov(parameter, gradient, mean, direction, forget, momentum, shrink):
+    for i in range(parameter.size):
+        g = gradient[i]
+        m = mean[i] + forget * (g - mean[i])
+        mean[i] = m
+        direction[i] = g + momentum * (m - g)
+        parameter[i] *= shrink
+
+
+def nesterov(
+    parameters: Sequence[np.ndarray],
+    gradients: Sequence[np.ndarray],
+    means: Sequence[np.ndarray],
+    momentum: float,
+    shrink: float,
+) -> np.ndarray:
+    """The directions in which contiguous arrays of one shape and type are to change, (arrays, *shape); means and parameters are
+    updated in place, at least one:
+        mean += (1 - momentum) (gradient - mean);  direction = gradient + momentum (mean - gradient)
+        parameter *= shrink
+    """
+    like = _like(parameters)
+    shape = parameters[0].shape
+    written, read = (True, False, True), ("parameter", "gradient", "mean")
+    directions = np.empty((len(parameters), *shape), like.dtype)
+    addresses = np.array([
+        [door.address("nesterov", n, a, like.dtype, shape, w) for n, a, w in zip(read, three, written, strict=True)]
+        for three in zip(parameters, gradients, means, strict=True)
+    ])  # fmt: skip
+    addresses = np.column_stack([addresses, [d.ctypes.data for d in directions]])
+    number, pieces = like.dtype.type, _pieces(parameters)
+    factors = number(1 - momentum), number(momentum), number(shrink)
+    threads.share_rows(len(pieces), 4 * PIECE, _nesterov_pieces, pieces, addresses, *factors, like)
+    return directions
+
+
 @kernel(mixed=True)
 def _squares_of_pieces(pieces, addresses, like, sums, first, last):
     """sums[n] = the sum of the squares of piece n, in float64, where a float32's square neither overflows nor vanishes."""

@@ -24,28 +24,19 @@ def orthogonalise(x: np.ndarray, steps: int = 5) -> np.ndarray:
     https://kellerjordan.github.io/posts/muon/): they bring small ones up fast, to about 1 rather than to 1 itself.
 
     Only x x^T changes what is done to x, so it is followed by itself: it is smaller than x where x is wide. The factors of x
-    are gathered in one matrix, with which x is multiplied at the end.
+    are gathered in one matrix (by `kernels.newton_schulz`), with which x is multiplied at the end.
 
     Args:
-        x: (..., rows, columns), of floats.
+        x: (rows, columns) or (n, rows, columns), of floats.
         steps: how often the polynomial is applied.
 
     Returns the same shape.
     """
-    if x.shape[-2] > x.shape[-1]:
-        return orthogonalise(x.swapaxes(-1, -2), steps).swapaxes(-1, -2)
-    a, b, c = (x.dtype.type(coefficient) for coefficient in COEFFICIENTS)
+    several = np.ascontiguousarray(x if x.ndim == 3 else x[None])
+    factors = kernels.newton_schulz.factors(several, steps, COEFFICIENTS)
     product = kernels.matmul.matmul
-    x = x / (np.sqrt(np.add.reduce(x * x, axis=(-2, -1), keepdims=True)) + x.dtype.type(1e-7))
-    one = np.eye(x.shape[-2], dtype=x.dtype)
-    square = product(x, x.swapaxes(-1, -2))
-    gathered: Any = None
-    for step in range(steps):
-        factor = a * one + b * square + c * product(square, square)
-        gathered = factor if gathered is None else product(factor, gathered)
-        if step < steps - 1:
-            square = product(product(factor, square), factor)
-    return x if gathered is None else product(gathered, x)
+    step = product(factors, several) if x.shape[-2] <= x.shape[-1] else product(several, factors)
+    return step.reshape(x.shape)
 
 
 class Muon(Optimizer):
@@ -102,20 +93,19 @@ class Muon(Optimizer):
             return
         alike: dict[Any, list[Tensor]] = {}
         for p in parameters:
+            if not self.state[p]:
+                self.state[p].update(self.new_state(p, group))
             alike.setdefault((p.shape, p.dtype), []).append(p)
         for (shape, _), matrices in alike.items():
-            steps = orthogonalise(np.stack([self._direction(p, group) for p in matrices]))
             length = lr * math.sqrt(max(1, shape[1] / shape[0]))
-            for p, step in zip(matrices, steps, strict=True):
-                p._array *= 1 - lr * group["weight_decay"]
-                p._array -= p.dtype.type(length) * step
-
-    def _direction(self, p: Tensor, group: Mapping[str, Any]) -> np.ndarray:
-        """The gradient and its running mean, looked at one step ahead (Nesterov)."""
-        gradient: Any = p._gradient
-        momentum = group["momentum"]
-        if not self.state[p]:
-            self.state[p].update(self.new_state(p, group))
-        mean = self.state[p]["momentum"]
-        mean += (1 - momentum) * (gradient - mean)
-        return gradient + momentum * (mean - gradient)
+            arrays = [p._array for p in matrices]
+            gradients: Any = [np.asarray(p._gradient, order="C") for p in matrices]
+            means = [self.state[p]["momentum"] for p in matrices]
+            # The gradient and its running mean, looked at one step ahead (Nesterov).
+            directions = kernels.optimizers.nesterov(
+                arrays, gradients, means, group["momentum"], 1 - lr * group["weight_decay"]
+            )
+            factors = kernels.newton_schulz.factors(directions, 5, COEFFICIENTS, -length)
+            for array, direction, factor in zip(arrays, directions, factors, strict=True):
+                both = (factor, direction) if shape[0] <= shape[1] else (direction, factor)
+                kernels.matmul.matmul(*both, add_to=array)

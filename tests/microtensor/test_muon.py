@@ -6,7 +6,7 @@ from drawing import DTYPES, SEEDS, leaf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microtensor import Tensor, optim
+from microtensor import Tensor, kernels, optim
 from microtensor.optim.muon import COEFFICIENTS, orthogonalise
 
 pytestmark = pytest.mark.usefixtures("all_work_is_shared")
@@ -32,6 +32,36 @@ def test_the_iteration(seed, dtype, shape, steps):
     for found, given_x in zip(y, x, strict=True):
         np.testing.assert_allclose(found, published(given_x, steps), atol=1e-4 if dtype == np.float32 else 1e-9)
     np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.parametrize("shape", [(110, 130), (150, 111), (128, 128), (129, 129), (200, 103), (129, 300), (192, 768)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_compiled_iteration(shape, dtype):
+    x = np.random.default_rng(0).normal(size=(3, *shape)).astype(dtype)
+    before = x.copy()
+    factors = kernels.newton_schulz.factors(x, 5, COEFFICIENTS, -0.5)
+    np.testing.assert_allclose(
+        factors, kernels.newton_schulz._by_numpy(x, 5, COEFFICIENTS, -0.5), atol=1e-4 if dtype == np.float32 else 1e-9
+    )
+    np.testing.assert_array_equal(factors, factors.swapaxes(1, 2))
+    for found, given_x in zip(orthogonalise(x), x, strict=True):
+        np.testing.assert_allclose(found, published(given_x), atol=1e-4 if dtype == np.float32 else 1e-9)
+    np.testing.assert_array_equal(x, before)
+
+
+@given(seed=SEEDS, dtype=DTYPES, shape=st.tuples(st.integers(0, 40), st.integers(1, 40)), n=st.integers(1, 3))
+def test_the_direction(seed, dtype, shape, n):
+    rng = np.random.default_rng(seed)
+    p, g, m = ([rng.normal(size=shape).astype(dtype) for _ in range(n)] for _ in range(3))
+    before = [x.copy() for x in p + g + m]
+    directions = kernels.optimizers.nesterov(p, g, m, 0.9, 0.99)
+    tolerance = 1e-6 if dtype == np.float32 else 1e-14
+    for i in range(n):
+        mean = before[2 * n + i] + 0.1 * (before[n + i] - before[2 * n + i])
+        np.testing.assert_allclose(m[i], mean, atol=tolerance)
+        np.testing.assert_allclose(directions[i], before[n + i] + 0.9 * (mean - before[n + i]), atol=tolerance)
+        np.testing.assert_allclose(p[i], before[i] * 0.99, atol=tolerance)
+        np.testing.assert_array_equal(g[i], before[n + i])
 
 
 def test_all_directions_become_about_equally_long():

@@ -105,6 +105,12 @@ def doors(rng):
         ),
         "optimizers.sgd": (lambda p, g: k.optimizers.sgd(p, g, 0.1), [f(9), f(9)], True),
         "optimizers.adamw": (adamw, adam, False),
+        "newton_schulz.factors": (lambda x: k.newton_schulz.factors(x, 5, (3.4, -4.8, 2.0)), [f(2, 33, 40)], False),
+        "optimizers.nesterov": (
+            lambda p, q, g, h, m, n: k.optimizers.nesterov([p, q], [g, h], [m, n], 0.9, 0.99),
+            [f(3, 4)] * 6,
+            False,
+        ),
         "optimizers.norm_of_all": (lambda *arrays: k.optimizers.norm_of_all(arrays), [f(7), f(2, 3)], False),
         "optimizers.scaled": (lambda *arrays: k.optimizers.scaled(arrays, 0.5), [f(7), f(2, 3)], False),
         "residual_blocks.residual_blocks": (
