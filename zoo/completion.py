@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from zoo.compare import EXPERIMENTS
+from zoo.compare.experiments import EXPERIMENTS
 from zoo.errors import UsageError
 from zoo.plots.kinds import PICTURES
 from zoo.registry import list_models, model_class
@@ -36,7 +36,7 @@ def completion(shell: str, modules: Mapping[str, str]) -> str:
         "out": shtab.FILE, "data": shtab.FILE, "data_dir": shtab.DIRECTORY, "names": _models_and_runs(),
         "model": _models_and_runs(),
     }  # fmt: skip
-    choices = {"what": list(PICTURES), "experiment": list(EXPERIMENTS)}
+    choices = {"what": list(PICTURES), "experiment": [*EXPERIMENTS, *list_models()]}
     zoo = argparse.ArgumentParser("zoo")
     zoo.add_argument("--json", action="store_true", help="print one JSON object a line")
     commands = zoo.add_subparsers(parser_class=argparse.ArgumentParser)
