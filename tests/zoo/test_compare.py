@@ -157,14 +157,14 @@ def test_files_of_one_name_and_numbers_that_look_alike(python, tmp_path):
 
 
 def test_models_on_as_many_tokens(python, tmp_path):
-    command = ("zoo.compare", "bigram", "char_mlp:hidden=8,batch-size=256", "--corpus", "names", "--tokens", 40960)
+    command = ("zoo.compare", "bigram", "char_mlp:hidden=8", "--corpus", "names", "--tokens", 40960)
     done = python(tmp_path, *command)
     head, lines = rows(done.stdout)
     assert done.returncode == 0 and head == [
         "model", "parameters", "held-out", "bits per byte", "time", "tokens/s",
     ], done.stderr  # fmt: skip
-    assert [line[0] for line in lines] == ["bigram", "char_mlp:hidden=8,batch-size=256"]
-    assert "model bigram, 10 steps" in done.stderr and "batch-size=256, 160 steps" in done.stderr
+    assert [line[0] for line in lines] == ["bigram", "char_mlp:hidden=8"]
+    assert "model bigram, 10 steps" in done.stderr and "hidden=8, 80 steps" in done.stderr
     for line in lines:
         assert abs(float(line[3]) - float(line[2]) / np.log(2)) < 2e-4  # (names are ASCII: a character is a byte)
     alone = python(tmp_path, "zoo.train", "bigram", "--steps", 10, "--json")
@@ -182,7 +182,7 @@ def test_models_for_the_same_time(python, tmp_path):
     objects = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0 and [o["model"] for o in objects] == ["word_meanpool", "char_mlp:epochs=3"], done.stderr
     # How long it took depends on what else the machine does; it is neither one step nor the recipe's own length.
-    assert objects[0]["steps"] > 500 and objects[1]["steps"] > 5 and all(o["seconds"] > 0.05 for o in objects)
+    assert objects[0]["steps"] > 500 and objects[1]["steps"] > 1 and all(o["seconds"] > 0.05 for o in objects)
     again = python(tmp_path, *command)  # what a time buys is found once
     assert [json.loads(line) for line in again.stdout.splitlines()] == objects and again.stderr.count("trained before") == 2
 
@@ -195,6 +195,6 @@ def test_a_budget_for_the_values_of_a_setting(python, tmp_path):
 
 def test_a_preset_of_several_models(python, tmp_path):
     small = ("--corpus", "verses", "--context", 8, "--width", 8, "--layers", 1, "--heads", 1, "--steps", 2)
-    done = python(tmp_path, "zoo.compare", "char_gpt", "modern_gpt:dropout=0.5", "--preset", "nano", *small)
+    done = python(tmp_path, "zoo.compare", "char_gpt", "modern_gpt", "--preset", "nano", *small)
     assert done.returncode == 0, done.stderr
-    assert [line[0] for line in rows(done.stdout)[1]] == ["char_gpt:nano", "modern_gpt:nano,dropout=0.5"]
+    assert [line[0] for line in rows(done.stdout)[1]] == ["char_gpt:nano", "modern_gpt:nano"]

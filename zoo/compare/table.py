@@ -102,14 +102,15 @@ def _figures(trainer: Trainer, path: Path) -> dict[str, Any]:
     validation = trainer.best if math.isfinite(trainer.best) else None
     measured = loss if validation is None else validation
     tokens = trainer.step * trainer.recipe.batch_size * trainer.dataset.targets_per_example
+    seconds = round(trainer.seconds, 2)  # (as the run keeps it)
     return {
         "parameters": trainer.model.num_parameters(),
         "loss": loss,
         "validation_loss": validation,
         "bits_per_byte": None if measured is None else measured * trainer.bits_per_byte,
         "steps": trainer.step,
-        "seconds": round(trainer.seconds, 2),
-        "tokens_per_second": round(tokens / max(trainer.seconds, 0.01)),
+        "seconds": seconds,
+        "tokens_per_second": round(tokens / max(seconds, 0.01)),
         "run": str(path),
     }
 
