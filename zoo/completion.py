@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from zoo.compare.contestants import Contestant
 from zoo.compare.experiments import EXPERIMENTS
 from zoo.errors import UsageError
 from zoo.plots.kinds import PICTURES
@@ -76,7 +77,9 @@ def _parser(command: str, module: str) -> argparse.ArgumentParser:
         for kind in _usable_models():
             values = {f.name: f.metadata.get("choices") for f in fields(kind.recipe_class)}
             values["preset"] = tuple(kind.recipe_class.presets)
-            with_settings = make_parser(kind) if command == "train" else make_parser(kind.recipe_class)
+            with_settings = (
+                make_parser(kind) if command == "train" else make_parser([Contestant("", "", kind.recipe_class, {})])
+            )
             for action in with_settings._actions:
                 if action.help != argparse.SUPPRESS and not known.intersection(action.option_strings):
                     action.help = re.sub(r" \(default: .*", "", action.help or "")  # which is one model's alone
