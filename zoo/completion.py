@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from zoo.compare import EXPERIMENTS
+from zoo.compare.contestants import Contestant
+from zoo.compare.experiments import EXPERIMENTS
 from zoo.errors import UsageError
 from zoo.plots.kinds import PICTURES
 from zoo.registry import list_models, model_class
@@ -36,7 +37,7 @@ def completion(shell: str, modules: Mapping[str, str]) -> str:
         "out": shtab.FILE, "data": shtab.FILE, "data_dir": shtab.DIRECTORY, "names": _models_and_runs(),
         "model": _models_and_runs(),
     }  # fmt: skip
-    choices = {"what": list(PICTURES), "experiment": list(EXPERIMENTS)}
+    choices = {"what": list(PICTURES), "experiment": [*EXPERIMENTS, *list_models()]}
     zoo = argparse.ArgumentParser("zoo")
     zoo.add_argument("--json", action="store_true", help="print one JSON object a line")
     commands = zoo.add_subparsers(parser_class=argparse.ArgumentParser)
@@ -76,7 +77,9 @@ def _parser(command: str, module: str) -> argparse.ArgumentParser:
         for kind in _usable_models():
             values = {f.name: f.metadata.get("choices") for f in fields(kind.recipe_class)}
             values["preset"] = tuple(kind.recipe_class.presets)
-            with_settings = make_parser(kind) if command == "train" else make_parser(kind.recipe_class)
+            with_settings = (
+                make_parser(kind) if command == "train" else make_parser([Contestant("", "", kind.recipe_class, {})])
+            )
             for action in with_settings._actions:
                 if action.help != argparse.SUPPRESS and not known.intersection(action.option_strings):
                     action.help = re.sub(r" \(default: .*", "", action.help or "")  # which is one model's alone

@@ -13,7 +13,7 @@ from zoo.errors import UsageError, did_you_mean, quoted
 
 #: The commands, each in its file, or in the `__main__.py` of its folder.
 COMMANDS = ("train", "generate", "predict", "chat", "evaluate", "explain", "compare", "plot", "verify", "dialogue")
-FOLDERS = ("chat", "explain")
+FOLDERS = ("chat", "compare", "explain")
 SHELLS = ("bash", "zsh", "tcsh")
 
 

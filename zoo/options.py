@@ -97,6 +97,13 @@ def dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
+def help_of(kind: type[Options], name: str) -> str:
+    """What a field means, and its choices if it has some."""
+    metadata = next(f.metadata for f in fields(kind) if f.name == name)
+    choices = f": {', '.join(metadata['choices'])}" if metadata.get("choices") else ""
+    return f"{metadata.get('help', name.replace('_', ' '))}{choices}"
+
+
 def parse_field(kind: type[Options], name: str, text: str) -> Any:
     """An option's text as a value of the field's type. Raises UsageError when it isn't one."""
     type_ = next(type_name(f) for f in fields(kind) if f.name == name)

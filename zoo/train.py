@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def make_parser(kind: type[Model] | None = None) -> Parser:
     """The command's options; those of a model's recipe come from its fields."""
-    from zoo.options import dashed, default_of, type_name
+    from zoo.options import dashed, default_of, help_of, type_name
 
     more = "" if kind else " Each model has options of its own: python -m zoo.train MODEL --help lists them."
     parser = Parser("train", f"Train a model and keep it in a run folder.{more}", argument_default=argparse.SUPPRESS)
@@ -40,12 +40,7 @@ def make_parser(kind: type[Model] | None = None) -> Parser:
         recipe = parser.add_argument_group(f"the recipe of {name}")
         for f in fields(kind.recipe_class):
             default = default_of(kind.recipe_class, f.name)
-            choices = f": {', '.join(f.metadata['choices'])}" if f.metadata.get("choices") else ""
-            text = (
-                f.metadata.get("help", f.name.replace("_", " "))
-                + choices
-                + ("" if default is None else f" (default: {default})")
-            )
+            text = help_of(kind.recipe_class, f.name) + ("" if default is None else f" (default: {default})")
             recipe.add_argument(
                 f"--{dashed(f.name)}", metavar=type_name(f).partition(" ")[0].upper(), help=text.replace("%", "%%")
             )

@@ -9,6 +9,7 @@ from commands import one_line_error
 import zoo
 from zoo import console
 from zoo.cli import Parser, typed
+from zoo.compare.contestants import Contestant
 from zoo.errors import UsageError, UserError, quoted, shortened
 from zoo.registry import model_class
 from zoo.train import make_parser as train_parser
@@ -22,9 +23,7 @@ def parser(command):
     module = importlib.import_module(console.module(command))
     if command == "train":
         return train_parser(model_class("char_gpt"))
-    return (
-        module.make_parser(model_class("char_gpt").recipe_class, "char_gpt") if command == "compare" else module.make_parser()
-    )
+    return module.make_parser([Contestant.parse("char_gpt")]) if command == "compare" else module.make_parser()
 
 
 def filled(made, text):

@@ -105,6 +105,21 @@ def test_it_goes_on_where_it_was_stopped(python, tmp_path):
         (("word_ngram", "width", "--width", "1", "2"), ["values of its own"], 2),
         (("char_gpt", "width", "--preset", "tiny"), ["unknown preset 'tiny'"], 2),
         (("word_ngram", "width", "--data", "missing.txt"), ["no such file"], 1),
+        (("bigram", "char_mpl"), ["unknown model 'char_mpl'", "char_mlp"], 2),
+        (("bigram", "char_mlp", "width"), ["unknown model 'width'"], 2),
+        (("bigram", "bigram"), ["named twice"], 2),
+        (("bigram", "char_mlp:widht=3"), ["unknown setting 'widht'", "width"], 2),
+        (("bigram", "char_mlp:width=x"), ["--width", "a whole number"], 2),
+        (("bigram", "char_mlp:nano"), ["unknown preset 'nano'"], 2),
+        (("char_gpt", "bigram", "--preset", "nano"), ["unknown preset 'nano'"], 2),
+        (("bigram", "word_ngram"), ["different texts", "names.txt", "sentences.txt", "--corpus"], 2),
+        (("bigram", "char_mlp", "--seed", "1", "2"), ["--seed", "one value"], 2),
+        (("bigram", "char_mlp", "--hidden", "8"), ["unknown option --hidden"], 2),
+        (("bigram", "char_mlp", "--minutes", "0"), ["--minutes", "at least 0.01"], 2),
+        (("bigram", "char_mlp", "--minutes", "nan"), ["--minutes", "finite"], 2),
+        (("bigram", "char_mlp", "--minutes", "1", "--tokens", "9"), ["--minutes and --tokens", "one of the two"], 2),
+        (("bigram", "char_mlp", "--steps", "1", "--tokens", "9"), ["--tokens and --steps", "one of the two"], 2),
+        (("word_ngram", "length", "--minutes", "1"), ["length", "same time"], 2),
     ],
 )
 def test_bad_input(python, tmp_path, arguments, words, code):
@@ -139,3 +154,47 @@ def test_files_of_one_name_and_numbers_that_look_alike(python, tmp_path):
     one_line_error(done, "zoo.compare", "--data", "same name", code=2)
     done = python(tmp_path, "zoo.compare", "word_ngram", "--learning-rate", 0.1, 0.10000001, "--epochs", 1)
     assert done.returncode == 0 and [line[0] for line in rows(done.stdout)[1]] == ["0.1", "0.10000001"], done.stderr
+
+
+def test_models_on_as_many_tokens(python, tmp_path):
+    command = ("zoo.compare", "bigram", "char_mlp:hidden=8", "--corpus", "names", "--tokens", 40960)
+    done = python(tmp_path, *command)
+    head, lines = rows(done.stdout)
+    assert done.returncode == 0 and head == [
+        "model", "parameters", "held-out", "bits per byte", "time", "tokens/s",
+    ], done.stderr  # fmt: skip
+    assert [line[0] for line in lines] == ["bigram", "char_mlp:hidden=8"]
+    assert "model bigram, 10 steps" in done.stderr and "hidden=8, 80 steps" in done.stderr
+    for line in lines:
+        assert abs(float(line[3]) - float(line[2]) / np.log(2)) < 2e-4  # (names are ASCII: a character is a byte)
+    alone = python(tmp_path, "zoo.train", "bigram", "--steps", 10, "--json")
+    losses = [json.loads(line).get("best_validation_loss") for line in alone.stdout.splitlines()]
+    assert lines[0][2] in [f"{loss:.4f}" for loss in losses if loss is not None]
+    again = python(tmp_path, *command)
+    assert again.stderr.count("trained before") == 2 and rows(again.stdout)[1] == lines
+    assert "<svg" in (tmp_path / "runs/compare-models/ladder.svg").read_text()
+    assert "Drawn: runs/compare-models/ladder.svg" in again.stderr
+
+
+def test_models_for_the_same_time(python, tmp_path):
+    command = ("zoo.compare", "word_meanpool", "char_mlp:epochs=3", "--corpus", "verses", "--minutes", 0.02, "--json")
+    done = python(tmp_path, *command)
+    objects = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and [o["model"] for o in objects] == ["word_meanpool", "char_mlp:epochs=3"], done.stderr
+    # How long it took depends on what else the machine does; it is neither one step nor the recipe's own length.
+    assert objects[0]["steps"] > 500 and objects[1]["steps"] > 1 and all(o["seconds"] > 0.05 for o in objects)
+    again = python(tmp_path, *command)  # what a time buys is found once
+    assert [json.loads(line) for line in again.stdout.splitlines()] == objects and again.stderr.count("trained before") == 2
+
+
+def test_a_budget_for_the_values_of_a_setting(python, tmp_path):
+    done = python(tmp_path, "zoo.compare", "word_ngram", "--width", 4, 8, "--tokens", 320)
+    assert done.returncode == 0 and done.stderr.count(", 40 steps") == 2, done.stderr
+    assert (tmp_path / "runs/compare-word_ngram/width-8_tokens-320").is_dir()
+
+
+def test_a_preset_of_several_models(python, tmp_path):
+    small = ("--corpus", "verses", "--context", 8, "--width", 8, "--layers", 1, "--heads", 1, "--steps", 2)
+    done = python(tmp_path, "zoo.compare", "char_gpt", "modern_gpt", "--preset", "nano", *small)
+    assert done.returncode == 0, done.stderr
+    assert [line[0] for line in rows(done.stdout)[1]] == ["char_gpt:nano", "modern_gpt:nano"]

@@ -228,6 +228,20 @@ class Trainer:
             done = None
         self.save()
 
+    def time_steps(self, seconds: float, at_least: int) -> float:
+        """Measure the seconds that a step takes: the mean over so much training, and so many steps.
+
+        The first step, which may wait for kernels to be compiled, doesn't count. Nothing is saved: the trainer is used up.
+        """
+        self.model.train()
+        with np.errstate(all="ignore"):
+            self._one_step()
+            begun, done = time.perf_counter(), 0
+            while done < at_least or time.perf_counter() - begun < seconds:
+                self._one_step()
+                done += 1
+        return (time.perf_counter() - begun) / done
+
     def owes_evaluation(self) -> bool:
         """Tell if training was stopped while it evaluated the model after the last step, which is then done first."""
         if self.validation is None or not self.step or not self.recipe.evaluates_after(self.step, self.steps, self.epoch_steps):

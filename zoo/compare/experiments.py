@@ -1,0 +1,47 @@
+"""Experiments that come ready: a setting, and the values that are worth comparing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.recipe import Recipe
+
+#: Of each, the setting, and by what its default is multiplied, or the values.
+EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
+    "width": (("width",), (0.5, 1, 2)),
+    "context": (("context",), (0.5, 1, 1.5)),
+    "learning-rate": (("learning_rate",), (0.3, 1, 3)),
+    "text": (("data_fraction",), (0.25, 0.5, 1)),
+    "positions": (("pooling",), ()),
+    "length": (("epochs", "steps"), (0.5, 1, 2)),
+}
+
+
+def experiment_values(
+    kind: type[Recipe], name: str, begin: Mapping[str, Any], given: Mapping[str, list[Any]]
+) -> tuple[str, list[Any]]:
+    """The setting of an experiment that comes ready, and its values for a model: `begin` and `given` are settings that it has
+    beside. Raises UsageError where the model has no such setting, or it is given as well."""
+    from zoo.options import dashed
+    from zoo.recipe import make_recipe
+
+    settings, factors = EXPERIMENTS[name]
+    default = make_recipe(kind, {**begin, **{field: values[0] for field, values in given.items()}})
+    field = next((f for f in settings if getattr(default, f, None) is not None), None)
+    if field is None:
+        raise UsageError(f"{name}: this model has no setting for it (--{dashed(settings[0])})")
+    if len(given.get(field, [])) > 1:
+        raise UsageError(f"--{dashed(field)}: the experiment {name} has values of its own")
+    if not factors:
+        return field, list(next(f for f in fields(kind) if f.name == field).metadata["choices"])
+    value = getattr(default, field)
+    if name == "text":
+        return field, list(factors)
+    if isinstance(value, int):
+        return field, [max(int(value * factor), 1) for factor in factors]
+    return field, [float(f"{value * factor:.6g}") for factor in factors]
