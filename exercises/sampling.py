@@ -31,6 +31,4 @@ class Sampling:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """The probabilities of the tokens, float64 (vocabulary,), for logits (vocabulary,)."""
-        raise NotImplementedError(
-            "divide by the temperature, make probabilities, keep the likely ones, and divide by their sum"
-        )
+        raise NotImplementedError("divide by the temperature, make probabilities, and keep the likely ones")
