@@ -47,7 +47,7 @@ def test_at_temperature_0_the_likeliest_has_it_all():
     with np.errstate(all="ignore"):
         p = Sampling(temperature=0.0).probabilities(LOGITS.copy())
     assert np.array_equal(p, [0, 0, 1, 0]), (
-        f"at temperature 0 token 2, the likeliest, has the probability 1, and you gave {p}: nothing divides by 0"
+        f"at temperature 0 token 2, the likeliest, has the probability 1, and you gave {p}: no number can be divided by 0"
     )
 
 

@@ -289,7 +289,7 @@ WRONG = [
     ("sampling", sampling(passes=False), "the token that passes p belongs to them"),
     ("sampling", sampling(top_p=False), "top_p=0.7 keeps the tokens [0, 2]"),
     ("sampling", sampling(divided=False), "and should to 1"),
-    ("sampling", sampling(colder=False), "nothing divides by 0"),
+    ("sampling", sampling(colder=False), "no number can be divided by 0"),
     ("sampling", sampling(shift=False), "subtract the largest logit first"),
     ("sampling", type("Attempt", (Sampling,), {"probabilities": in_place}), "your sampler writes to the logits"),
 ]
