@@ -89,7 +89,12 @@ def test_the_python_in_the_readme_runs(tmp_path):
 
 
 def test_links_lead_somewhere():
-    for document in [*ROOT.glob("*.md"), *(ROOT / "microtensor").glob("*.md"), *ROOT.glob("d*/**/*.md")]:
+    for document in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "microtensor").glob("*.md"),
+        *(ROOT / "exercises").glob("*.md"),
+        *ROOT.glob("d*/**/*.md"),
+    ]:
         for target in re.findall(r"\]\(([^)#\s]+)\)", document.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), f"{document.name} points at {target}"
