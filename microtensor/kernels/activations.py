@@ -6,13 +6,13 @@ import math
 
 import numpy as np
 
-from microtensor.kernels.math import gelu, gelu_tanh, relu, silu, tanh_both
+from microtensor.kernels.math import gelu, gelu_tanh, relu, silu, softplus, tanh_both
 from microtensor.kernels.runtime import threads
 from microtensor.kernels.runtime.jit import kernel
 
 #: The activations, as kernels know them.
-NOTHING, GELU, GELU_TANH, SILU, TANH, RELU = range(6)
-KINDS = {None: NOTHING, "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU, "tanh": TANH, "relu": RELU}
+NOTHING, GELU, GELU_TANH, SILU, TANH, RELU, SOFTPLUS = range(7)
+KINDS = {None: NOTHING, "gelu": GELU, "gelu_tanh": GELU_TANH, "silu": SILU, "tanh": TANH, "relu": RELU, "softplus": SOFTPLUS}
 
 #: The number of elements that are copied at a time, before they are worked on.
 PIECE = 2**12
@@ -36,6 +36,9 @@ def apply_in_place(kind, x, out):
     elif kind == RELU:
         for i in range(x.size):
             out[i], x[i] = relu(x[i])
+    elif kind == SOFTPLUS:
+        for i in range(x.size):
+            out[i], x[i] = softplus(x[i])
 
 
 @kernel
@@ -47,7 +50,7 @@ def _apply_part(kind, x, derivatives, out, first, last):
 
 
 def activate(name: str, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(f(x), f'(x)) for f "gelu", "gelu_tanh", "silu", "tanh" or "relu", of each number of x."""
+    """(f(x), f'(x)) for f "gelu", "gelu_tanh", "silu", "tanh", "relu" or "softplus", of each number of x."""
     x = np.asarray(x, order="C")
     out, derivatives = np.empty_like(x), np.empty_like(x)
     threads.share_rows(x.size, 4, _apply_part, KINDS[name], x.reshape(-1), derivatives.reshape(-1), out.reshape(-1))

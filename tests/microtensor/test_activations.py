@@ -37,6 +37,7 @@ ACTIVATIONS = {
     "gelu": lambda x: (x * normal_cdf(x), normal_cdf(x) + x * bell(x)),
     "gelu_tanh": gelu_tanh,
     "relu": lambda x: (np.maximum(x, 0), np.where(x > 0, 1.0, 0.0)),
+    "softplus": lambda x: (np.logaddexp(x, 0), sigmoid(x)),
 }
 
 

@@ -1,0 +1,63 @@
+"""The gated unit of WaveNet: one half of the numbers, bent, and let through as far as the other half says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from microtensor.kernels.math import constant, sigmoid, tanh
+from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime.jit import kernel
+
+
+@kernel
+def _gated(x, out, first, last):
+    """Rows first to last of x (rows, 2 * width) and out (rows, width)."""
+    width = out.shape[1]
+    for i in range(first, last):
+        value, gate, y = x[i, :width], x[i, width:], out[i]
+        for j in range(y.size):
+            y[j] = tanh(value[j]) * sigmoid(gate[j])
+
+
+@kernel
+def _bend(value, gate, y, z):
+    for j in range(y.size):
+        y[j], z[j] = tanh(value[j]), sigmoid(gate[j])
+
+
+@kernel
+def _gate_gradients(y, z, g, dvalue, dgate):
+    for j in range(y.size):
+        dvalue[j] = g[j] * z[j] * (constant(y[j], 1.0) - y[j] * y[j])
+    for j in range(y.size):
+        dgate[j] = g[j] * y[j] * z[j] * (constant(y[j], 1.0) - z[j])
+
+
+@kernel
+def _gated_gradients(x, g, dx, first, last):
+    """Rows first to last of dx, from x and g, the gradient of the result."""
+    width = g.shape[1]
+    room = np.empty((2, width), x.dtype)
+    for i in range(first, last):
+        _bend(x[i, :width], x[i, width:], room[0], room[1])
+        _gate_gradients(room[0], room[1], g[i], dx[i, :width], dx[i, width:])
+
+
+def gated_tanh(x: np.ndarray) -> np.ndarray:
+    """tanh(a) * sigmoid(b), where a and b are the halves of the rows of x (..., 2 * width)."""
+    x = np.asarray(x, order="C")
+    width = x.shape[-1] // 2
+    out = np.empty((*x.shape[:-1], width), x.dtype)
+    rows = out.size // width
+    threads.share_rows(rows, 8 * width, _gated, x.reshape((rows, 2 * width)), out.reshape((rows, width)))
+    return out
+
+
+def gated_tanh_backward(x: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """The gradient of x from g, that of the result."""
+    x, g = np.asarray(x, order="C"), np.asarray(g, order="C")
+    width, dx = g.shape[-1], np.empty_like(x)
+    rows = g.size // width
+    flat = x.reshape((rows, 2 * width)), g.reshape((rows, width)), dx.reshape((rows, 2 * width))
+    threads.share_rows(rows, 12 * width, _gated_gradients, *flat)
+    return dx
