@@ -1,0 +1,123 @@
+"""Mamba: a selective state space model (Gu and Dao 2023, arXiv:2312.00752).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+import microtensor as mt
+from microtensor import Tensor, nn
+from zoo import recipe as recipes
+from zoo.cache import Cache, LastInputs
+from zoo.datasets.corpus import Corpus
+from zoo.datasets.shakespeare import TinyShakespeare
+from zoo.model import Description, Model
+from zoo.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(recipes.AdamWRecipe):
+    """The settings of mamba."""
+
+    corpus: ClassVar[Corpus] = TinyShakespeare()
+    loss_window: ClassVar[int | None] = 100
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "nano": {
+            "layers": 2, "width": 64, "states": 8, "context": 64, "batch_size": 12, "steps": 1500, "dropout": 0.0,
+        },
+    }  # fmt: skip
+
+    context: int = option(256, "how many characters a sequence has that it learns from", at_least=1, at_most=2**16)
+    layers: int = option(4, "how many blocks follow each other", at_least=1, at_most=1000)
+    width: int = option(128, "how many numbers stand for a character", at_least=1, at_most=2**14)
+    expand: int = option(2, "how many times as many channels a block has", at_least=1, at_most=100)
+    states: int = option(16, "how many numbers of memory each channel has", at_least=1, at_most=2**10)
+    kernel_size: int = option(4, "how many positions the short convolution sees", at_least=1, at_most=100)
+    selective: str = option("yes", "whether steps, and what enters and is read, depend on the character", choices=("yes", "no"))
+    dropout: float = option(0.0, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
+    steps: int | None = option(600, "how many times the parameters are changed", at_least=1, at_most=10**12)
+
+
+class Memory:
+    """What a block keeps of the text so far: the last inputs of its convolution, and the hidden state."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.inputs = LastInputs(recipe.kernel_size - 1)
+        self.state: np.ndarray | None = None
+
+
+class Selection(nn.Module):
+    """The state space: how far a step goes, what enters the state and how it is read, all chosen by the input."""
+
+    def __init__(self, recipe: Recipe, channels: int, rng: np.random.Generator) -> None:
+        states, rank = recipe.states, -(-recipe.width // 16)
+        self.cuts = [rank, rank + states]
+        self.choose = nn.Linear(channels, rank + 2 * states, bias=False, rng=rng)
+        self.step = nn.Linear(rank, channels, rng=rng, activation="softplus")
+        # Steps from 0.001 to 0.1 at the start: softplus(bias) is the step where the input has no say yet.
+        steps = np.exp(rng.uniform(math.log(1e-3), math.log(1e-1), channels))
+        self.step.bias = nn.Parameter(np.log(np.expm1(steps)).astype(np.float32))
+        self.log_a = nn.Parameter(np.tile(np.log(np.arange(1, states + 1, dtype=np.float32)), (channels, 1)))
+        self.skip = nn.Parameter(np.ones(channels, np.float32))
+
+    def forward(self, x: Any, cache: Any = None) -> Tensor:
+        """(batch, time, channels) to the same shape."""
+        step, b, c = np.split(self.choose(x), self.cuts, axis=-1)
+        return mt.selective_scan(x, self.step(step), -np.exp(self.log_a), b, c, self.skip, cache=cache)
+
+
+class Block(nn.Module):
+    """One branch remembers, the other decides how much of it goes on; their product is added to the residual stream."""
+
+    def __init__(self, recipe: Recipe, rng: np.random.Generator) -> None:
+        width, channels = recipe.width, recipe.expand * recipe.width
+        self.norm = nn.RMSNorm(width)
+        self.enter = nn.Linear(width, channels, bias=False, rng=rng)
+        self.gate = nn.Linear(width, channels, bias=False, rng=rng, activation="silu")
+        self.convolution = nn.CausalConv1d(channels, channels, recipe.kernel_size, depthwise=True, rng=rng)
+        self.selection = Selection(recipe, channels, rng)
+        self.out = nn.Linear(channels, width, bias=False, init_std=1 / math.sqrt(channels * recipe.layers), rng=rng)
+        self.dropout = nn.Dropout(recipe.dropout)
+
+    def forward(self, x: Any, cache: Any = None) -> Tensor:
+        """(batch, time, width) to the same shape."""
+        normal = self.norm(x)
+        near = mt.silu(self.convolution(self.enter(normal), None if cache is None else cache.inputs))
+        return x + self.dropout(self.out(self.selection(near, cache) * self.gate(normal)))
+
+
+class Mamba(Model):
+    """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
+
+    recipe_class = Recipe
+    description = Description(
+        title="a selective memory", reference=(1.5, 600), sample_prompt="\n", sample_tokens=300, max_new_tokens=500
+    )
+
+    recipe: Recipe
+
+    def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary_size, rng)
+        self.embedding = nn.Embedding(vocabulary_size, recipe.width, init_std=0.02, rng=rng)
+        self.dropout = nn.Dropout(recipe.dropout)
+        self.blocks = [Block(recipe, rng) for _ in range(recipe.layers)]
+        self.norm = nn.RMSNorm(recipe.width)
+        self.lm_head = nn.TiedLinear(self.embedding)
+
+    def forward(self, tokens: Any, cache: Any = None) -> Tensor:
+        """tokens (batch, time), whole numbers; logits (batch, time, vocabulary)."""
+        x = self.dropout(self.embedding(tokens))
+        for i, block in enumerate(self.blocks):
+            x = block(x, None if cache is None else cache.layers[i])
+        return self.lm_head(self.norm(x))
+
+    def new_cache(self, batch: int = 1) -> Cache:
+        """Make a cache for each block's memory, the same size however long the text."""
+        cache: Any = Cache()
+        cache.layers = [Memory(self.recipe) for _ in self.blocks]
+        return cache

@@ -1,0 +1,95 @@
+"""WaveNet: a convolution over the past, whose layers look twice as far back each (van den Oord et al. 2016, arXiv:1609.03499).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+import microtensor as mt
+from microtensor import Tensor, nn
+from zoo import recipe as recipes
+from zoo.cache import Cache, LastInputs
+from zoo.datasets.corpus import Corpus
+from zoo.datasets.shakespeare import TinyShakespeare
+from zoo.model import Description, Model
+from zoo.options import option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe(recipes.AdamWRecipe):
+    """The settings of wavenet."""
+
+    corpus: ClassVar[Corpus] = TinyShakespeare()
+    loss_window: ClassVar[int | None] = 100
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "nano": {
+            "cycles": 1, "doublings": 6, "width": 64, "context": 64, "batch_size": 12, "steps": 1500, "dropout": 0.0,
+        },
+    }  # fmt: skip
+
+    context: int = option(256, "how many characters a sequence has that it learns from", at_least=1, at_most=2**16)
+    cycles: int = option(2, "how many times the dilations run from 1 upwards", at_least=1, at_most=100)
+    doublings: int = option(7, "how many layers a cycle has, each with twice the dilation of the last", at_least=1, at_most=15)
+    kernel_size: int = option(2, "how many positions a convolution sees", at_least=1, at_most=100)
+    width: int = option(80, "how many numbers stand for a character", at_least=1, at_most=2**14)
+    skip_width: int = option(160, "how many numbers all layers together tell the head", at_least=1, at_most=2**14)
+    dropout: float = option(0.0, "the fraction of gated numbers dropped at random while learning", at_least=0, below=1)
+    steps: int | None = option(800, "how many times the parameters are changed", at_least=1, at_most=10**12)
+
+
+class Layer(nn.Module):
+    """Look back by one dilated convolution, let through what the gate allows, add it to the stream, and tell the head."""
+
+    def __init__(self, recipe: Recipe, dilation: int, layers: int, rng: np.random.Generator) -> None:
+        width = recipe.width
+        self.convolution = nn.CausalConv1d(width, 2 * width, recipe.kernel_size, dilation, rng=rng)
+        self.dropout = nn.Dropout(recipe.dropout)
+        self.residual = nn.Linear(width, width, init_std=1 / math.sqrt(width * layers), rng=rng)
+        self.skip = nn.Linear(width, recipe.skip_width, init_std=1 / math.sqrt(width * layers), rng=rng)
+
+    def forward(self, x: Any, cache: Any = None) -> tuple[Tensor, Tensor]:
+        """(batch, time, width) to the same shape, and what the head is told (batch, time, skip width)."""
+        gated = self.dropout(mt.gated_tanh(self.convolution(x, cache)))
+        return x + self.residual(gated), self.skip(gated)
+
+
+class WaveNet(Model):
+    """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
+
+    recipe_class = Recipe
+    description = Description(
+        title="convolutions", reference=(1.55, 600), sample_prompt="\n", sample_tokens=300, max_new_tokens=500
+    )
+
+    recipe: Recipe
+
+    def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
+        super().__init__(recipe, vocabulary_size, rng)
+        self.dilations = [2**doubling for doubling in range(recipe.doublings)] * recipe.cycles
+        self.embedding = nn.Embedding(vocabulary_size, recipe.width, rng=rng)
+        self.layers = [Layer(recipe, dilation, len(self.dilations), rng) for dilation in self.dilations]
+        self.hidden = nn.Linear(recipe.skip_width, recipe.skip_width, rng=rng, activation="relu")
+        self.lm_head = nn.Linear(recipe.skip_width, vocabulary_size, init_std=0.1 / math.sqrt(recipe.skip_width), rng=rng)
+
+    def receptive_field(self) -> int:
+        """Count the characters that a guess depends on."""
+        return 1 + (self.recipe.kernel_size - 1) * sum(self.dilations)
+
+    def forward(self, tokens: Any, cache: Any = None) -> Tensor:
+        """tokens (batch, time), whole numbers; logits (batch, time, vocabulary)."""
+        x, told = self.embedding(tokens), []
+        for i, layer in enumerate(self.layers):
+            x, skip = layer(x, None if cache is None else cache.layers[i])
+            told.append(skip)
+        return self.lm_head(self.hidden(mt.relu(sum(told[1:], told[0]))))
+
+    def new_cache(self, batch: int = 1) -> Cache:
+        """Make a cache for the inputs that each layer will still look at."""
+        cache: Any = Cache()
+        cache.layers = [LastInputs((self.recipe.kernel_size - 1) * dilation) for dilation in self.dilations]
+        return cache
