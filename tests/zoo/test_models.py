@@ -18,6 +18,11 @@ SMALL = {
     "word_meanpool": [{"width": 3, "context": 2}],
     "char_meanpool": [{"width": 3, "context": 2}, {"width": 3, "context": 2, "pooling": "concat"}],
     "word_ngram": [{"width": 2, "context": 3, "hidden": 4}, {"width": 2, "context": 3, "hidden": 4, "pooling": "mean"}],
+    "wavenet": [{"cycles": 1, "doublings": 2, "width": 3, "skip_width": 4, "context": 4}],
+    "mamba": [
+        {"layers": 1, "width": 3, "states": 2, "context": 3, "kernel_size": 2},
+        {"layers": 1, "width": 3, "states": 2, "context": 3, "selective": "no"},
+    ],
     "char_gpt": [{"width": 4, "context": 3, "heads": 2, "layers": 1}],
     "chat_gpt": [{"width": 4, "context": 3, "heads": 2, "layers": 1}],
 }

@@ -56,19 +56,26 @@ class Selection(nn.Module):
 
     def __init__(self, recipe: Recipe, channels: int, rng: np.random.Generator) -> None:
         states, rank = recipe.states, -(-recipe.width // 16)
+        self.selective = recipe.selective == "yes"
         self.cuts = [rank, rank + states]
         self.choose = nn.Linear(channels, rank + 2 * states, bias=False, rng=rng)
         self.step = nn.Linear(rank, channels, rng=rng, activation="softplus")
-        # Steps from 0.001 to 0.1 at the start: softplus(bias) is the step where the input has no say yet.
-        steps = np.exp(rng.uniform(math.log(1e-3), math.log(1e-1), channels))
+        # At the start, the channels' steps lie between 0.001 and 0.1: softplus(bias) is the step where the input says nothing.
+        steps = np.geomspace(1e-3, 1e-1, channels)
         self.step.bias = nn.Parameter(np.log(np.expm1(steps)).astype(np.float32))
         self.log_a = nn.Parameter(np.tile(np.log(np.arange(1, states + 1, dtype=np.float32)), (channels, 1)))
         self.skip = nn.Parameter(np.ones(channels, np.float32))
 
+    def choices(self, x: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """x (batch, time, channels) to each position's step (batch, time, channels), b and c (batch, time, states)."""
+        seen = x if self.selective else np.ones(x.shape, x.dtype)  # who sees the same everywhere chooses the same
+        step, b, c = np.split(self.choose(seen), self.cuts, axis=-1)
+        return self.step(step), b, c
+
     def forward(self, x: Any, cache: Any = None) -> Tensor:
         """(batch, time, channels) to the same shape."""
-        step, b, c = np.split(self.choose(x), self.cuts, axis=-1)
-        return mt.selective_scan(x, self.step(step), -np.exp(self.log_a), b, c, self.skip, cache=cache)
+        step, b, c = self.choices(x)
+        return mt.selective_scan(x, step, -np.exp(self.log_a), b, c, self.skip, cache=cache)
 
 
 class Block(nn.Module):

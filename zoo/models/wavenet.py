@@ -45,17 +45,18 @@ class Recipe(recipes.AdamWRecipe):
 class Layer(nn.Module):
     """Look back by one dilated convolution, let through what the gate allows, add it to the stream, and tell the head."""
 
-    def __init__(self, recipe: Recipe, dilation: int, layers: int, rng: np.random.Generator) -> None:
-        width = recipe.width
+    def __init__(self, recipe: Recipe, dilation: int, last: bool, rng: np.random.Generator) -> None:
+        width, layers = recipe.width, recipe.cycles * recipe.doublings
         self.convolution = nn.CausalConv1d(width, 2 * width, recipe.kernel_size, dilation, rng=rng)
         self.dropout = nn.Dropout(recipe.dropout)
-        self.residual = nn.Linear(width, width, init_std=1 / math.sqrt(width * layers), rng=rng)
+        #: The last layer has nobody after it to read the stream.
+        self.residual = None if last else nn.Linear(width, width, init_std=1 / math.sqrt(width * layers), rng=rng)
         self.skip = nn.Linear(width, recipe.skip_width, init_std=1 / math.sqrt(width * layers), rng=rng)
 
     def forward(self, x: Any, cache: Any = None) -> tuple[Tensor, Tensor]:
         """(batch, time, width) to the same shape, and what the head is told (batch, time, skip width)."""
         gated = self.dropout(mt.gated_tanh(self.convolution(x, cache)))
-        return x + self.residual(gated), self.skip(gated)
+        return x if self.residual is None else x + self.residual(gated), self.skip(gated)
 
 
 class WaveNet(Model):
@@ -72,7 +73,8 @@ class WaveNet(Model):
         super().__init__(recipe, vocabulary_size, rng)
         self.dilations = [2**doubling for doubling in range(recipe.doublings)] * recipe.cycles
         self.embedding = nn.Embedding(vocabulary_size, recipe.width, rng=rng)
-        self.layers = [Layer(recipe, dilation, len(self.dilations), rng) for dilation in self.dilations]
+        last = len(self.dilations) - 1
+        self.layers = [Layer(recipe, dilation, i == last, rng) for i, dilation in enumerate(self.dilations)]
         self.hidden = nn.Linear(recipe.skip_width, recipe.skip_width, rng=rng, activation="relu")
         self.lm_head = nn.Linear(recipe.skip_width, vocabulary_size, init_std=0.1 / math.sqrt(recipe.skip_width), rng=rng)
 
