@@ -65,7 +65,7 @@ class PyTorch:
 
 
 def torch_model(model: Any, compiled: bool = False) -> Any:
-    """A wavenet or a mamba in PyTorch, with a copy of its weights; gradients have the names and shapes that `gradients` undoes."""
+    """A wavenet or a mamba in PyTorch, with a copy of its weights."""
     return (_wavenet if hasattr(model, "dilations") else _mamba)(model, compiled)
 
 
@@ -213,7 +213,7 @@ def _mamba(model: Any, compiled: bool) -> Any:
 
         def forward(self, x: Any) -> Any:
             near, gate, choices = self.first(x)
-            return self.last(x, scan(near, *choices, self.selection.skip), gate)
+            return self.last(x, scan(near, *choices, skip=self.selection.skip), gate)
 
     class Mamba(torch.nn.Module):
         def __init__(self) -> None:

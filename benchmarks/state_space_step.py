@@ -1,4 +1,4 @@
-"""A training step of wavenet and of mamba: forward, backward, clipping and AdamW, in microtensor, PyTorch, and PyTorch compiled.
+"""A training step of wavenet and of mamba, forward, backward, clipping and AdamW: ours, PyTorch's, and PyTorch's compiled.
 
 All start from the same weights and see the same batches; that they learn the same is checked by their losses.
 """

@@ -93,7 +93,7 @@ class LastInputs:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        #: They lie at the end of what is filled of a larger array; only when that is full do they move, to the start of another.
+        #: They lie at the end of what is filled of a larger array. Only when that is full do they move, to another's start.
         self.array: Any = None
         self.end = 0
 

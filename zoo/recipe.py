@@ -144,7 +144,7 @@ class AdamWRecipe(Recipe):
     evaluate_every: int = option(200, "evaluate after every so many steps", at_least=1, at_most=10**12)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        """AdamW, with weight decay for the weights of layers only: a bias, a gain or a rate near 0 is no simpler than another."""
+        """AdamW, with weight decay for the weights of layers only: a bias or a gain near 0 is no simpler than another."""
         layers = (nn.Linear, nn.Embedding, nn.CausalConv1d)
         weights = [module.weight for _, module in model.named_modules() if isinstance(module, layers)]
         decayed = {id(weight) for weight in weights}

@@ -43,8 +43,8 @@ def _put(x, start, out):
         out[k] = x[k]
 
 
-# All loops below go over a whole block, whose length the compiler knows; channels that don't exist are zeros. (Arrays to work in
-# are taken from a larger one by index. Unpacked, they would count as ones with gaps, whose loops aren't vectorised.)
+# All loops below go over a whole block, whose length the compiler knows; channels that don't exist are zeros. (Arrays to
+# work in are taken from a larger one by index. Unpacked, they would count as ones with gaps, whose loops aren't vectorised.)
 
 
 @kernel

@@ -167,11 +167,11 @@ def causal_conv1d(x: Any, weight: Any, bias: Any = None, /, dilation: int = 1, c
         weight: (size, channels, outputs); or (size, channels), by which each channel is multiplied by itself ("depthwise").
         bias: (outputs,), or None.
         dilation: how many steps lie between two that are seen.
-        cache: None, or an object that remembers the last steps: `cache.extend(x)` is given those in x, an array, which it copies
-            if it keeps them, and returns them after as many as it has of the (size - 1) * dilation before.
+        cache: None, or an object that remembers the last steps: `cache.extend(x)` is given those in x, an array, which it
+            copies if it keeps them, and returns them after as many as it has of the (size - 1) * dilation before.
 
-    Returns (..., time, outputs). Raises ValueError for shapes and a dilation that don't fit, TypeError where x isn't float32 and
-    the weight is, and RuntimeError for a cache where gradients would be recorded.
+    Returns (..., time, outputs). Raises ValueError for shapes and a dilation that don't fit, TypeError where x isn't float32
+    and the weight is, and RuntimeError for a cache where gradients would be recorded.
     """
     refuse_other_dtype("causal_conv1d", x, weight)
     if dilation < 1:

@@ -32,8 +32,8 @@ def _gated(x: Any, /) -> Result:
 def gated_tanh(x: Any, /) -> Any:
     """tanh(a) * sigmoid(b), where a and b are the first and the second half of each row of x: (..., 2 * width) to (..., width).
 
-    b says how much of each number of tanh(a) goes on (van den Oord et al. 2016, arXiv:1609.03499). Raises ValueError for rows of an
-    odd length.
+    b says how much of each number of tanh(a) goes on (van den Oord et al. 2016, arXiv:1609.03499). Raises ValueError for rows
+    of an odd length.
     """
     if x.ndim == 0 or x.shape[-1] % 2:
         raise ValueError(f"gated_tanh: x must be (..., 2 * width), not {x.shape}")

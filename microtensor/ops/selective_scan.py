@@ -1,4 +1,4 @@
-"""The selective scan: a hidden state that goes from step to step, where each step says how much of it fades and what is added."""
+"""The selective scan: a hidden state that goes from step to step; each says how much of it fades, and what is added."""
 
 from __future__ import annotations
 
@@ -80,15 +80,15 @@ def _scan_with_cache(x: Any, step: Any, a: Any, b: Any, c: Any, skip: Any, cache
             "selective_scan: a cache holds plain arrays, through which no gradient flows: compute within no_grad(), or without "
             "the cache"
         )
-    arrays = [None if given is None else as_array(given) for given in inputs]
+    arrays: list[Any] = [None if given is None else as_array(given) for given in inputs]
     state = _start(arrays[0], arrays[2]) if cache.state is None else cache.state
     if state.shape != (*x.shape[:-2], *a.shape):
         raise ValueError(f"selective_scan: the cache's state is {state.shape}, and x {x.shape}: other sequences than before")
     if config.kernel_takes(*arrays) and not _few(arrays[0], arrays[2]):
-        y, last, _ = _by_kernel(*arrays, state)
+        y, last, _ = _by_kernel(*arrays, state=state)
         y, last = y.reshape(x.shape), last.reshape(state.shape)
     else:
-        y, last = _by_steps(*arrays, state)
+        y, last = _by_steps(*arrays, state=state)
     cache.state = last
     return wrap(y) if type(x) is Tensor else y
 
@@ -121,8 +121,8 @@ def selective_scan(x: Any, step: Any, a: Any, b: Any, c: Any, skip: Any = None, 
     if not fits or b.shape != (*lead, a.shape[1]) or c.shape != b.shape or (skip is not None and skip.shape != channels):
         shapes = f"x {x.shape}, step {step.shape}, a {a.shape}, b {b.shape}, c {c.shape}"
         raise ValueError(
-            "selective_scan: the shapes must be x and step (..., time, channels), a (channels, states), b and c (..., time, states), "
-            f"skip (channels,), not {shapes}{'' if skip is None else f', skip {skip.shape}'}"
+            "selective_scan: the shapes must be x and step (..., time, channels), a (channels, states), b and c (..., time, "
+            f"states), skip (channels,), not {shapes}{'' if skip is None else f', skip {skip.shape}'}"
         )
     if cache is not None:
         return _scan_with_cache(x, step, a, b, c, skip, cache)

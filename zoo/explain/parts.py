@@ -11,7 +11,15 @@ from microtensor import Step, Tensor, nn
 from zoo.explain.recurrence import SHAPES, Cell, find_cells
 from zoo.explain.trace import Trace
 
-ACTIVATIONS = {"gelu": "GELU", "gelu_tanh": "GELU", "silu": "SiLU", "tanh": "tanh", "relu": "ReLU", "softplus": "softplus", "sigmoid": "sigmoid"}
+ACTIVATIONS = {
+    "gelu": "GELU",
+    "gelu_tanh": "GELU",
+    "silu": "SiLU",
+    "tanh": "tanh",
+    "relu": "ReLU",
+    "softplus": "softplus",
+    "sigmoid": "sigmoid",
+}
 LAYERS: dict[type, str] = {nn.Linear: "linear", nn.TiedLinear: "linear", nn.LayerNorm: "norm", nn.RMSNorm: "norm"}
 
 

@@ -1,4 +1,58 @@
-"""Mamba: a selective state space model (Gu and Dao 2023, arXiv:2312.00752).
+"""Mamba: a memory of fixed size that chooses what it keeps, a selective state space model (Gu and Dao 2023, arXiv:2312.00752).
+
+**The idea.** A transformer remembers everything: its KV cache grows with the text, and each new character looks at all of it. A
+recurrent network has a hidden state of fixed size, but learns slowly: step after step through a tanh, its gradient fades. A
+*state space model* is a recurrent network whose step is *linear*: nothing bends the state on its way, only its size changes.
+Mamba makes that step depend on the character, so that it can keep what matters and let go of the rest.
+
+    tokens   (batch, time)              "First Citizen:"  ->  18 47 56 57 58 1 ...
+    x        (batch, time, 128)         the token's embedding
+    4 blocks                            x = x + out(selection(silu(convolution(enter(norm(x))))) * silu(gate(norm(x))))
+    logits   (batch, time, 65)          norm(x) @ embedding.T
+
+**From a differential equation to a step.** Each of a block's 256 channels has 16 numbers of memory, h. Think of time as
+continuous; the input u drives h, which fades by itself at the rate -a, and y reads it:
+
+    dh/dt = a h + b u        y = c . h        (a < 0, a number for each of the 16)
+
+Hold u for a time `step` (the paper's delta). The solution is known: h fades to exp(step a) h, and b u adds up to
+(exp(step a) - 1) / a * b u, which is step * b u when step * a is small. That is *discretisation*, and gives
+
+    h[t] = exp(step a) h[t-1] + step b u[t]        y[t] = c . h[t] + skip u[t]
+
+(the fading exact, what is added by the simpler formula, as in the paper's own code). Since a < 0, exp(step a) lies between 0
+and 1: the state can't explode, and its gradient, which is multiplied by the same factors backwards, can't either. a is
+-exp(log_a), so that it stays negative while log_a learns; it starts as -1, -2, ..., -16: memories of 16 lengths. Steps start
+between 0.001 and 0.1, so the slowest remember a thousand characters, and the fastest not even one.
+
+**Why selective.** With a, b, c and step the same everywhere, y is a convolution of u with a fixed curve, exp(step a)^n: what is
+remembered depends on how long ago it was, never on what it was. Here `choose` makes b, c and step from the input of each
+position (a linear layer; softplus, log(1 + e^x), keeps the step positive). A large step: exp(step a) is near 0, so the old
+state is wiped out, and this character is written in its place. A step near 0: exp(step a) is near 1 and step b u near 0, so the
+character is ignored, and all stays as it was. This is the gate of an LSTM, derived rather than invented: for one state, with
+a = -1, a step s = softplus(z) gives exp(-s) = 1 - sigmoid(z), so h = (1 - g) h + ..., with g = sigmoid(z) (Theorem 1 of
+the paper).
+
+**The scan.** Selection costs the convolution: steps must follow each other. `mt.selective_scan` is a kernel that does them in
+one go, for channels side by side. It stores no states but a few: backward computes the others again.
+
+**A block** has two branches. One goes through a *short convolution*, in which each channel sees its own last 4 positions
+(letters in their order, which the scan alone tells apart badly), then through the state space. The other is a *gate*: silu
+of a linear map, multiplied with the first. There is no feed-forward network beside it: this is both.
+
+**Writing.** All that is kept is h, 4 x 256 x 16 numbers, and the last 3 inputs of each convolution: 19,456 numbers, whether ten
+characters were read or ten million. (char_gpt's cache has 2,304 for each character.)
+
+**Learning.** As for char_gpt: AdamW, a warmup, half a cosine, clipping. Weight decay pulls at the layers' weights only: log_a
+and skip mean something at 0 that isn't simpler.
+
+**Try.** `--selective no` shows `choose` the same at every position, so that all characters have the same step, b and c: the
+earlier state space models (S4, Gu et al. 2021, arXiv:2111.00396), with as many parameters.
+
+    python -m zoo.train mamba --preset nano --steps 500
+    python -m zoo.train mamba --preset nano --steps 500 --selective no --out runs/same_for_all
+
+EXPERIMENT_M
 """
 
 from __future__ import annotations
@@ -66,7 +120,7 @@ class Selection(nn.Module):
         self.log_a = nn.Parameter(np.tile(np.log(np.arange(1, states + 1, dtype=np.float32)), (channels, 1)))
         self.skip = nn.Parameter(np.ones(channels, np.float32))
 
-    def choices(self, x: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def choices(self, x: Any) -> tuple[Any, Any, Any]:
         """x (batch, time, channels) to each position's step (batch, time, channels), b and c (batch, time, states)."""
         seen = x if self.selective else np.ones(x.shape, x.dtype)  # who sees the same everywhere chooses the same
         step, b, c = np.split(self.choose(seen), self.cuts, axis=-1)

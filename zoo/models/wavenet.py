@@ -1,4 +1,48 @@
 """WaveNet: a convolution over the past, whose layers look twice as far back each (van den Oord et al. 2016, arXiv:1609.03499).
+
+**The idea.** The n-gram network mixes a window of tokens all at once, so its matrix grows with the window. Mix two at a time
+instead: a layer sees a position and one before it; the next layer sees two such results, and so on, like a tree that grows
+towards the present. Every position does the same with the same weights: that is a *convolution* along time. It is *causal*:
+nothing that comes later is seen.
+
+    tokens   (batch, time)              "First Citizen:"  ->  18 47 56 57 58 1 ...
+    x        (batch, time, 80)          the token's embedding
+    14 layers                           h = gated(x[t - dilation], x[t]); x = x + residual(h); told = told + skip(h)
+    logits   (batch, time, 65)          a guess after every character, from what all layers told
+
+**The receptive field.** Let all layers see neighbours, and each looks back one step further than the last: L layers see L + 1
+characters, and to see 256 takes 255 layers. *Dilation* leaves gaps: layer i sees the positions t and t - 2^i. Its two inputs
+come from layer i - 1, and have each seen 2^i characters, up to t and up to t - 2^i: side by side, without a gap, they make
+2^(i+1). So the *receptive field* doubles with every layer:
+
+    receptive field = 1 + (kernel size - 1) x (1 + 2 + 4 + ... + 2^(L-1)) = 2^L       for a kernel of 2
+
+Seven layers see 128 characters. Two cycles of seven (1, 2, ..., 64, 1, 2, ..., 64) see 1 + 2 x 127 = 255, and mix them twice.
+
+**The gate.** What a convolution finds, `value`, is bent by tanh, and multiplied by sigmoid(`gate`), a number between 0 and 1:
+how much of it goes on. `value` and `gate` are the halves of one convolution's output; `mt.gated_tanh` does both. An LSTM's
+output gate is the same product.
+
+**Residual and skip connections.** The result is added to the stream x, as in a GPT, so that the gradient reaches the first
+layers unweakened. It is also told to the *head* directly: the sum of what all layers tell, near and far, is what guesses.
+
+**Writing.** A new character changes nothing in earlier positions. All that a layer needs of the past is its input `dilation`
+steps ago. So each keeps a *queue* of its last inputs: the new one comes in, the one from `dilation` steps ago is looked at,
+older ones are forgotten. A token costs one row through the layers, the same for a receptive field of 255 or of a million, and
+writing can go on for ever.
+
+**Learning.** As for char_gpt: AdamW, a warmup, half a cosine, clipping; 16 sequences of 256 characters a step.
+
+**Try.** The same layers without dilation: six layers that see 7 characters, against six that see 64, with the same number of
+parameters and the same time a step.
+
+    python -m zoo.train wavenet --preset nano --steps 500
+    python -m zoo.train wavenet --preset nano --steps 500 --cycles 6 --doublings 1 --out runs/near
+
+EXPERIMENT_W
+
+**What is missing.** Which positions are looked at is fixed: always t - 1, t - 2, t - 4, whatever stands there. Attention
+chooses where to look by what it finds. The next model, `char_gpt`, is built on that.
 """
 
 from __future__ import annotations
