@@ -212,8 +212,8 @@ def _mamba(model: Any, compiled: bool) -> Any:
             return x + self.out(y * functional.silu(gate))
 
         def forward(self, x: Any) -> Any:
-            near, gate, choices = self.first(x)
-            return self.last(x, scan(near, *choices, skip=self.selection.skip), gate)
+            near, gate, (step, a, b, c) = self.first(x)
+            return self.last(x, scan(near, step, a, b, c, self.selection.skip), gate)
 
     class Mamba(torch.nn.Module):
         def __init__(self) -> None:

@@ -156,9 +156,7 @@ class Mamba(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
     recipe_class = Recipe
-    description = Description(
-        title="a selective memory", reference=(1.5, 600), sample_prompt="\n", sample_tokens=300, max_new_tokens=500
-    )
+    description = Description(title="a selective memory", sample_prompt="\n", sample_tokens=300, max_new_tokens=500)
 
     recipe: Recipe
 
