@@ -80,15 +80,15 @@ def _scan_with_cache(x: Any, step: Any, a: Any, b: Any, c: Any, skip: Any, cache
             "selective_scan: a cache holds plain arrays, through which no gradient flows: compute within no_grad(), or without "
             "the cache"
         )
-    arrays: Any = tuple(None if given is None else as_array(given) for given in inputs)
     state = _start(x, a) if cache.state is None else cache.state
     if state.shape != (*x.shape[:-2], *a.shape):
         raise ValueError(f"selective_scan: the cache's state is {state.shape}, and x {x.shape}: other sequences than before")
+    arrays: list[Any] = [None if given is None else as_array(given) for given in (*inputs, state)]
     if config.kernel_takes(*arrays) and not _few(arrays[0], arrays[2]):
-        y, last, _ = _by_kernel(*arrays, state)
+        y, last, _ = _by_kernel(*arrays)
         y, last = y.reshape(x.shape), last.reshape(state.shape)
     else:
-        y, last = _by_steps(*arrays, state)
+        y, last = _by_steps(*arrays)
     cache.state = last
     return wrap(y) if type(x) is Tensor else y
 

