@@ -108,6 +108,7 @@ BY_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "silu": _silu,
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),
+    "squared_relu": lambda x: np.square(np.maximum(x, 0)),
     "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.absolute(x))),
 }
 
@@ -118,6 +119,8 @@ def _activate_few_rows(x: Any, name: str) -> Any:
 
 def _activate_in_ops(x: Any, name: str) -> Any:
     """The activations in other ops. Far from 0 they are relu."""
+    if name == "squared_relu":
+        return relu(x) * relu(x)
     if name == "softplus":
         return logaddexp(x, 0.0)
     far = as_array(abs(x)) > (700 if name == "silu" else 40)
@@ -148,6 +151,12 @@ def silu(x: Any, /) -> Any:
 
 
 @composed
+def squared_relu(x: Any, /) -> Any:
+    """x * x where x is positive, else 0 (So et al. 2021, arXiv:2109.08668)."""
+    return _activation(x, "squared_relu")
+
+
+@composed
 def softplus(x: Any, /) -> Any:
     """log(1 + e^x): relu with the corner rounded."""
     return _activation(x, "softplus")
@@ -172,5 +181,6 @@ OPS: dict[str, Callable[[Any], Any]] = {
     "silu": silu,
     "tanh": tanh,
     "relu": relu,
+    "squared_relu": squared_relu,
     "softplus": softplus,
 }

@@ -104,6 +104,77 @@ def test_stopping_at_any_step_changes_nothing(tmp_path, name):
         assert timeless == [{k: v for k, v in m.items() if k not in ("seconds", "tokens_per_second")} for m in wanted]
 
 
+def test_stopping_within_validation_changes_nothing(tmp_path):
+    """It is answered after a batch, and the evaluation is made up for when training goes on; after the last step, too."""
+    run(trainer(tmp_path / "straight"))
+    expected = everything(tmp_path / "straight")
+    for step in (3, 9):
+        folder = tmp_path / f"stopped-{step}"
+        first = trainer(folder)
+        watch, seen = first._watch, []
+
+        def at_the_second_batch(done, loss, first=first, watch=watch, seen=seen, step=step):
+            if first.step == step:
+                seen.append(done)
+                if len(seen) == 2:
+                    os.kill(os.getpid(), signal.SIGINT)
+            watch(done, loss)
+
+        first._watch = at_the_second_batch
+        with pytest.raises(Interrupted):
+            run(first)
+        assert first.step == step and len(seen) == 2 and all(m["step"] != step for m in first.metrics)
+        reports = run(trainer(folder), resuming=True)
+        assert reports[0][1]["step"] == step
+        same(everything(folder), expected)
+        metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        wanted = [json.loads(line) for line in (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()]
+        for one, other in zip(metrics, wanted, strict=True):
+            assert {**one, "seconds": 0, "tokens_per_second": 0} == {**other, "seconds": 0, "tokens_per_second": 0}
+
+
+def test_stopping_while_a_batch_is_drawn(tmp_path):
+    made = trainer(tmp_path / "run")
+    batch = made.dataset.batch
+
+    def endless(step, size, seed):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(300):
+                time.sleep(0.01)
+        return batch(step, size, seed)
+
+    made.dataset.batch = endless
+    with pytest.raises(Interrupted):
+        run(made)
+    assert made.step == 4 and int(load_safetensors(tmp_path / "run" / "state.safetensors")["step"]) == 4
+
+
+def test_another_signal_is_answered_at_once(tmp_path, monkeypatch):
+    import zoo.training.trainer as module
+
+    made = trainer(tmp_path / "run")
+    said = []
+
+    def one_step():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # the same once more
+        said.append("patient")
+        monkeypatch.setattr(module, "AGAIN", -1.0)
+        made._signals.saving = True
+        os.kill(os.getpid(), signal.SIGINT)  # while something is saved
+        said.append("saved")
+        made._signals.saving = False
+        os.kill(os.getpid(), signal.SIGINT)
+        said.append("never")
+
+    made._one_step = one_step
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(made)
+    assert said == ["patient", "saved"] and signal.getsignal(signal.SIGINT) is before
+
+
 def test_the_best_parameters_are_kept_and_the_last(tmp_path):
     made = trainer(tmp_path / "run", steps=30)
     validate = made._validate
@@ -257,6 +328,14 @@ def test_the_speed_and_the_rate_are_reported(tmp_path):
     assert figures.keys() == {"step", "loss", "learning_rate", "tokens_per_second", "seconds", "validation_loss"}
 
 
+def test_the_first_step_which_waits_for_the_compiler_is_not_in_the_speed(tmp_path, monkeypatch):
+    made, seconds = trainer(tmp_path / "run"), [0.0]
+    one_step = made._one_step
+    made._one_step = lambda: (one_step(), seconds.__setitem__(0, seconds[0] + (1 if made.step else 100)))[0]
+    monkeypatch.setattr("zoo.training.trainer.time.monotonic", lambda: seconds[0])
+    assert [figures["tokens_per_second"] for _, figures in run(made)] == [4 * 8] * 3
+
+
 @pytest.mark.parametrize("name", ["char_gpt", "word_ngram"])
 def test_dropout_depends_on_the_seed_and_the_step_alone(tmp_path, name):
     def dropped(step, seed=0):
@@ -288,7 +367,7 @@ def test_lines_for_each_model(tmp_path):
 def test_lines_stand_for_themselves():
     kind = model_class("char_meanpool")
     model = kind(make_recipe(kind.recipe_class, {}), 27, np.random.default_rng(0))
-    tokenizer = model.recipe.tokenizer_class(list(model.recipe.corpus.alphabet))
+    tokenizer = model.recipe.tokenizer_class(list(model.recipe.text.alphabet))
     documents = [tokenizer.encode(part) for part in model.recipe.documents("abcdefg\n\nhijklmn\n")]
     examples, held_out = split(model, documents, tokenizer)
     assert len(examples) == 4 and held_out is None
@@ -403,18 +482,19 @@ def test_presets_and_the_options_that_change_them(tmp_path, python, lines):
         (("char_gpt", "--dropout", "1"), ["--dropout", "below 1"], 2),
         (("char_gpt", "--epochs", "2", "--steps", "3"), ["--steps and --epochs", "one of the two"], 2),
         (("char_gpt", "--checkpoint-every", "0"), ["--checkpoint-every", "at least 1"], 2),
-        (("char_gpt", "--data", "short.txt"), ["too short", "17 characters", "257"], 1),
+        (("char_gpt", "--data", "one.txt"), ["too short", "1 character"], 1),
         (("char_gpt", "--data-dir", "nowhere"), ["no such data folder", "nowhere"], 1),
         (("char_gpt", "--data-dir", ""), ["--data-dir", "folder"], 2),
         (("char_gpt", "--data-dir", "wrong"), ["not tiny Shakespeare", "tinyshakespeare.txt", "SHA-256"], 1),
         (("char_meanpool", "--pooling", "max"), ["--pooling", "one of mean, concat", "max"], 2),
-        (("char_meanpool", "--data", "short.txt", "--context", "40"), ["too short", "17 characters", "41"], 1),
+        (("char_meanpool", "--data", "one.txt"), ["too short", "1 character", "longer text"], 1),
         (("word_ngram", "--pooling", "concat"), ["--pooling", "positions, mean"], 2),
         (("word_ngram", "--epochs", "0"), ["--epochs", "at least 1"], 2),
         (("word_ngram", "--batch-size", "57"), ["--batch-size", "57 is more than the 56 examples"], 2),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(tmp_path, python, arguments, words, code):
+    (tmp_path / "one.txt").write_text("1")
     (tmp_path / "short.txt").write_text("seventeen letters")
     (tmp_path / "wrong").mkdir()
     (tmp_path / "wrong" / "tinyshakespeare.txt").write_text("To be, or not to be")

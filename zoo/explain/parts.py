@@ -17,6 +17,7 @@ ACTIVATIONS = {
     "silu": "SiLU",
     "tanh": "tanh",
     "relu": "ReLU",
+    "squared_relu": "squared ReLU",
     "softplus": "softplus",
     "sigmoid": "sigmoid",
 }
@@ -174,7 +175,7 @@ def _taken_apart(trace: Trace, steps: Sequence[Step], root: str) -> list[Part]:
     for part in _parts(trace, steps, root):
         attending = {trace.child(s, part.path) for s in part.steps if trace.attends(s)} - {""}
         whole = part.path and part.kind in ("attention", "feed-forward", "module")
-        makes_logits = part.output is trace.scores
+        makes_logits = part.output is trace.all_logits
         found += _taken_apart(trace, part.steps, part.path) if whole and (makes_logits or len(attending) > 1) else [part]
     return found
 

@@ -7,6 +7,8 @@ knows them by name, too. Importing a model runs its file.
 import os
 
 #: The lessons in the course's order. Others come after them, by name.
-LESSONS = ("char_meanpool", "word_meanpool", "word_ngram", "wavenet", "char_gpt", "chat_gpt", "mamba")
+LESSONS = (
+    "bigram", "char_meanpool", "word_meanpool", "word_ngram", "char_mlp", "wavenet", "char_gpt", "modern_gpt", "chat_gpt", "mamba",
+)  # fmt: skip
 
 __path__ += [folder for folder in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if folder]

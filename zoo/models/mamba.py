@@ -70,17 +70,15 @@ import microtensor as mt
 from microtensor import Tensor, nn
 from zoo import recipe as recipes
 from zoo.cache import Cache, LastInputs
-from zoo.datasets.corpus import Corpus
-from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.model import Description, Model
 from zoo.options import option
+from zoo.recipe import corpus_option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.AdamWRecipe):
     """The settings of mamba."""
 
-    corpus: ClassVar[Corpus] = TinyShakespeare()
     loss_window: ClassVar[int | None] = 100
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "nano": {
@@ -88,6 +86,7 @@ class Recipe(recipes.AdamWRecipe):
         },
     }  # fmt: skip
 
+    corpus: str | None = corpus_option("shakespeare")
     context: int = option(256, "how many characters a sequence has that it learns from", at_least=1, at_most=2**16)
     layers: int = option(4, "how many blocks follow each other", at_least=1, at_most=1000)
     width: int = option(128, "how many numbers stand for a character", at_least=1, at_most=2**14)

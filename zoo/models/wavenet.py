@@ -60,17 +60,15 @@ import microtensor as mt
 from microtensor import Tensor, nn
 from zoo import recipe as recipes
 from zoo.cache import Cache, LastInputs
-from zoo.datasets.corpus import Corpus
-from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.model import Description, Model
 from zoo.options import option
+from zoo.recipe import corpus_option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.AdamWRecipe):
     """The settings of wavenet."""
 
-    corpus: ClassVar[Corpus] = TinyShakespeare()
     loss_window: ClassVar[int | None] = 100
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "nano": {
@@ -78,6 +76,7 @@ class Recipe(recipes.AdamWRecipe):
         },
     }  # fmt: skip
 
+    corpus: str | None = corpus_option("shakespeare")
     context: int = option(256, "how many characters a sequence has that it learns from", at_least=1, at_most=2**16)
     cycles: int = option(2, "how many times the dilations run from 1 upwards", at_least=1, at_most=100)
     doublings: int = option(7, "how many layers a cycle has, each with twice the dilation of the last", at_least=1, at_most=15)
