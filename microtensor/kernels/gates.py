@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from microtensor.kernels.math import constant, sigmoid, tanh
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 
 
@@ -43,21 +43,29 @@ def _gated_gradients(x, g, dx, first, last):
         _gate_gradients(room[0], room[1], g[i], dx[i, :width], dx[i, width:])
 
 
+def _halves(kernel: str, x: np.ndarray) -> tuple[int, int]:
+    """(rows, width) of an array (..., 2 * width). Raises ValueError for another one."""
+    rows, both = door.rows(kernel, x)
+    if both % 2:
+        raise ValueError(f"{kernel}: needs rows of two halves, not {door.shown(x)}")
+    return rows, both // 2
+
+
 def gated_tanh(x: np.ndarray) -> np.ndarray:
     """tanh(a) * sigmoid(b), where a and b are the halves of the rows of x (..., 2 * width)."""
+    rows, width = _halves("gated_tanh", x)
     x = np.asarray(x, order="C")
-    width = x.shape[-1] // 2
     out = np.empty((*x.shape[:-1], width), x.dtype)
-    rows = out.size // width
     threads.share_rows(rows, 8 * width, _gated, x.reshape((rows, 2 * width)), out.reshape((rows, width)))
     return out
 
 
 def gated_tanh_backward(x: np.ndarray, g: np.ndarray) -> np.ndarray:
     """The gradient of x from g, that of the result."""
+    rows, width = _halves("gated_tanh_backward", x)
+    door.fits("gated_tanh_backward", x.dtype, g=(g, (*x.shape[:-1], width)))
     x, g = np.asarray(x, order="C"), np.asarray(g, order="C")
-    width, dx = g.shape[-1], np.empty_like(x)
-    rows = g.size // width
+    dx = np.empty_like(x)
     flat = x.reshape((rows, 2 * width)), g.reshape((rows, width)), dx.reshape((rows, 2 * width))
     threads.share_rows(rows, 12 * width, _gated_gradients, *flat)
     return dx

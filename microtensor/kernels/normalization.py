@@ -72,7 +72,7 @@ def _norm_gradients(x, weight, bias, centre, means, factors, g, dx, parts, first
             )
 
 
-@kernel
+@kernel(inner=True)
 def add_product(x, y, out):
     """out += x * y."""
     for j in range(x.size):

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from microtensor.kernels.math import exp_of_any
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.softmax import dot
 
@@ -202,20 +202,20 @@ def selective_scan(
 
     Returns y (batch, time, channels), the last hidden state, and those that backward needs.
     """
+    batch, time, channels, states = _check("selective_scan", x, step, a, b, c, skip)
+    door.fits("selective_scan", x.dtype, state=(state, (batch, channels, states)))
     x, step, b, c, skip = (np.asarray(array, order="C") for array in (x, step, b, c, skip))
-    batch, time, channels = x.shape
-    states = a.shape[1]
     blocks = -(-channels // BLOCK)
     h = np.zeros((batch, blocks, states, BLOCK), x.dtype)
     if state is not None:
         padded = np.zeros((batch, blocks * BLOCK, states), x.dtype)
         padded[:, :channels] = state
         h[:] = padded.reshape((batch, blocks, BLOCK, states)).swapaxes(2, 3)
-    h = h.reshape((-1, states, BLOCK))
+    h = h.reshape((batch * blocks, states, BLOCK))
     kept = np.empty((len(h), -(-time // SEGMENT), states, BLOCK), x.dtype)
     y = np.empty_like(x)
     threads.share_rows(len(h), _cost(x, a), _scan, x, step, np.asarray(a.T, order="C"), b, c, skip, h, kept, y)
-    last = h.reshape((batch, blocks, states, BLOCK)).swapaxes(2, 3).reshape((batch, -1, states))[:, :channels]
+    last = h.reshape((batch, blocks, states, BLOCK)).swapaxes(2, 3).reshape((batch, blocks * BLOCK, states))[:, :channels]
     return y, last, kept
 
 
@@ -230,13 +230,30 @@ def selective_scan_backward(
     g: np.ndarray,
 ) -> tuple[np.ndarray, ...]:
     """The gradients of x, step, a, b, c and skip from g, that of y, and the hidden states that forward kept."""
-    x, step, b, c, skip, g = (np.asarray(array, order="C") for array in (x, step, b, c, skip, g))
-    batch, time, channels = x.shape
-    states = a.shape[1]
+    batch, time, channels, states = _check("selective_scan_backward", x, step, a, b, c, skip)
     blocks = -(-channels // BLOCK)
+    of_states = (batch * blocks, -(-time // SEGMENT), states, BLOCK)
+    door.fits("selective_scan_backward", x.dtype, kept=(kept, of_states), g=(g, x.shape))
+    x, step, b, c, skip, kept, g = (np.asarray(array, order="C") for array in (x, step, b, c, skip, kept, g))
     dx, dstep = np.empty_like(x), np.empty_like(x)
     da, dskip = np.empty((batch, states, channels), x.dtype), np.empty((batch, channels), x.dtype)
     db, dc = np.empty((2, blocks, batch, time, states), x.dtype)
     arrays = x, step, np.asarray(a.T, order="C"), b, c, skip, kept, g, dx, dstep, da, db, dc, dskip
     threads.share_rows(len(kept), 3 * _cost(x, a), _gradients, *arrays)
     return dx, dstep, np.asarray(da.sum(axis=0).T, order="C"), db.sum(axis=0), dc.sum(axis=0), dskip.sum(axis=0)
+
+
+def _check(
+    kernel: str, x: np.ndarray, step: np.ndarray, a: np.ndarray, b: np.ndarray, c: np.ndarray, skip: np.ndarray
+) -> tuple[int, int, int, int]:
+    """(batch, time, channels, states). Raises ValueError unless the arrays fit each other."""
+    if not isinstance(x, np.ndarray) or x.ndim != 3 or not isinstance(a, np.ndarray) or a.ndim != 2:
+        raise ValueError(f"{kernel}: needs x (batch, time, channels) and a (channels, states), not {door.shown(x)}")
+    batch, time, channels = x.shape
+    states = a.shape[1]
+    entering = (batch, time, states)
+    door.fits(
+        kernel, x.dtype, x=(x, x.shape), step=(step, x.shape), a=(a, (channels, states)), b=(b, entering), c=(c, entering),
+        skip=(skip, (channels,)),
+    )  # fmt: skip
+    return batch, time, channels, states

@@ -8,7 +8,8 @@ import os
 
 #: The lessons in the course's order. Others come after them, by name.
 LESSONS = (
-    "bigram", "char_meanpool", "word_meanpool", "word_ngram", "char_mlp", "wavenet", "char_gpt", "modern_gpt", "chat_gpt", "mamba",
+    "bigram", "char_meanpool", "word_meanpool", "word_ngram", "char_mlp", "wavenet", "char_gpt", "modern_gpt",
+    "chat_gpt", "mamba",
 )  # fmt: skip
 
 __path__ += [folder for folder in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if folder]
