@@ -94,8 +94,8 @@ class Recipe(recipes.AdamWRecipe):
     states: int = option(16, "how many numbers of memory each channel has", at_least=1, at_most=2**10)
     kernel_size: int = option(4, "how many positions the short convolution sees", at_least=1, at_most=100)
     selective: str = option("yes", "whether steps, and what enters and is read, depend on the character", choices=("yes", "no"))
-    dropout: float = option(0.0, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
-    steps: int | None = option(600, "how many times the parameters are changed", at_least=1, at_most=10**12)
+    dropout: float = option(0.1, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
+    steps: int | None = option(3000, "how many times the parameters are changed", at_least=1, at_most=10**12)
 
 
 class Memory:
