@@ -74,11 +74,12 @@ from microtensor.ops.attention import (
     scaled_dot_product_attention,
     split_heads,
 )
-from microtensor.ops.convolution import conv1d
+from microtensor.ops.convolution import causal_conv1d, conv1d
 from microtensor.ops.cross_entropy import cross_entropy
 from microtensor.ops.dropout import dropout
 from microtensor.ops.einsum import einsum
 from microtensor.ops.embedding import embedding, embedding_bag
+from microtensor.ops.gates import gated_tanh
 from microtensor.ops.indexing import getitem, one_hot, put_along_axis, take, take_along_axis
 from microtensor.ops.linear import linear
 from microtensor.ops.linear_algebra import cross, diag, diagonal, inner, kron, norm, outer, tensordot
@@ -122,6 +123,7 @@ from microtensor.ops.rounding import (
     square,
     trunc,
 )
+from microtensor.ops.selective_scan import selective_scan
 from microtensor.ops.shape import (
     broadcast_to,
     concatenate,

@@ -99,3 +99,30 @@ class LayerKV:
         if old is not None:
             larger[..., : self._end - self._first, :] = old[..., self._first : self._end, :]
         return larger
+
+
+class LastInputs:
+    """The last inputs of a causal convolution: a queue, `extend(x)`, whose cost doesn't depend on how long it is.
+
+    Args:
+        count: how many are kept for the steps to come.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        #: They lie at the end of what is filled of a larger array. Only when that is full do they move, to another's start.
+        self.array: Any = None
+        self.end = 0
+
+    def extend(self, x: np.ndarray) -> np.ndarray:
+        """Add those of new steps (..., time, channels); returns them after the ones that were kept, to be read only."""
+        time = x.shape[-2]
+        start = max(self.end - self.count, 0)
+        if self.array is None or self.end + time > self.array.shape[-2]:
+            larger = np.zeros((*x.shape[:-2], 2 * self.count + time + 64, x.shape[-1]), x.dtype)
+            if self.array is not None:
+                larger[..., : self.end - start, :] = self.array[..., start : self.end, :]
+            self.array, self.end, start = larger, self.end - start, 0
+        self.array[..., self.end : self.end + time, :] = x
+        self.end += time
+        return self.array[..., start : self.end, :]

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from microtensor import nn
-from microtensor.optim import SGD, Optimizer, constant
+from microtensor.optim import SGD, AdamW, Optimizer, constant, warmup_cosine
 from zoo.datasets.batches import Dataset, DocumentDataset, SequenceDataset, WindowDataset
 from zoo.datasets.corpora import CORPORA
 from zoo.datasets.corpus import Corpus, UserText
@@ -178,6 +178,39 @@ class Recipe(Options):
         """Questions for a model that converses, to see what it has learned: for each kind its name and the questions.
         `text` is what it learned from."""
         return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamWRecipe(Recipe):
+    """AdamW, whose learning rate rises over a warmup, then falls along half a cosine."""
+
+    batch_size: int = option(16, "how many sequences a step learns from", at_least=1, at_most=10**9)
+    learning_rate: float = option(3e-3, "the highest learning rate", above=0, at_most=1e30)
+    min_learning_rate_ratio: float = option(0.02, "the last learning rate, over the highest", at_least=0, at_most=1)
+    warmup: int = option(100, "over how many steps the learning rate rises", at_least=0, at_most=10**12)
+    weight_decay: float = option(0.1, "how strongly matrices are drawn towards 0", at_least=0, at_most=1e6)
+    beta2: float = option(0.99, "how slowly AdamW's mean of the squared gradients forgets", at_least=0, below=1)
+    grad_clip: float | None = option(
+        1.0, "the greatest norm of the gradient: a longer one is scaled down", above=0, at_most=1e30
+    )
+    evaluate_every: int = option(200, "evaluate after every so many steps", at_least=1, at_most=10**12)
+
+    def optimizer(self, model: nn.Module) -> Optimizer:
+        """AdamW, with weight decay for the weights of layers only: a bias or a gain near 0 is no simpler than another."""
+        layers = (nn.Linear, nn.Embedding, nn.CausalConv1d)
+        weights = [module.weight for _, module in model.named_modules() if isinstance(module, layers)]
+        decayed = {id(weight) for weight in weights}
+        others = [p for p in model.parameters() if id(p) not in decayed]
+        groups = [{"params": weights, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        return AdamW(groups, lr=self.learning_rate, betas=(0.9, self.beta2))
+
+    def schedule(self, steps: int) -> Callable[[int], float]:
+        """A rise from 0, then half a cosine down to the last learning rate."""
+        return warmup_cosine(min(self.warmup, steps), steps, self.min_learning_rate_ratio)
+
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
+        """Every `evaluate_every` steps, and after the last."""
+        return step % self.evaluate_every == 0 or step == steps
 
 
 def make_recipe(kind: type[Recipe], values: Mapping[str, Any]) -> Recipe:

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
-from microtensor.kernels.math import gelu, gelu_tanh, relu, silu, squared_relu, tanh_both
+from microtensor.kernels.math import gelu, gelu_tanh, relu, silu, softplus, squared_relu, tanh_both
 from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 
 #: The activations, as kernels know them.
-NOTHING, GELU, GELU_TANH, SILU, TANH, RELU, SQUARED_RELU = range(7)
+NOTHING, GELU, GELU_TANH, SILU, TANH, RELU, SQUARED_RELU, SOFTPLUS = range(8)
 KINDS = {
     None: NOTHING,
     "gelu": GELU,
@@ -20,6 +20,7 @@ KINDS = {
     "tanh": TANH,
     "relu": RELU,
     "squared_relu": SQUARED_RELU,
+    "softplus": SOFTPLUS,
 }
 
 #: The number of elements that are copied at a time, before they are worked on.
@@ -49,6 +50,9 @@ def apply_in_place(kind, x, out):
     elif kind == SQUARED_RELU:
         for i in range(x.size):
             out[i], x[i] = squared_relu(x[i])
+    elif kind == SOFTPLUS:
+        for i in range(x.size):
+            out[i], x[i] = softplus(x[i])
 
 
 @kernel

@@ -58,7 +58,7 @@ def _norm_gradients(x, weight, bias, centre, means, factors, g, dx, parts, first
             subtract(x[i], means[i], normal)
             scale_in_place(normal, factor)
             if weight.size > 0:
-                _add_product(g[i], normal, parts[block, 0])
+                add_product(g[i], normal, parts[block, 0])
                 for j in range(width):
                     h[j] = g[i, j] * weight[j]
                 if bias.size > 0:
@@ -72,8 +72,8 @@ def _norm_gradients(x, weight, bias, centre, means, factors, g, dx, parts, first
             )
 
 
-@kernel
-def _add_product(x, y, out):
+@kernel(inner=True)
+def add_product(x, y, out):
     """out += x * y."""
     for j in range(x.size):
         out[j] += x[j] * y[j]

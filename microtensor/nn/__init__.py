@@ -4,7 +4,7 @@ from typing import Any as _Any
 
 from microtensor import hints as _hints
 from microtensor.nn.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
-from microtensor.nn.convolution import Conv1d
+from microtensor.nn.convolution import CausalConv1d, Conv1d
 from microtensor.nn.layers import Dropout, Embedding, LayerNorm, Linear, RMSNorm, TiedLinear, drawn_from, normal
 from microtensor.nn.module import Module, Parameter
 from microtensor.nn.recurrent import GRUCell, LSTMCell, RNNCell

@@ -1,4 +1,4 @@
-"""The convolution in one direction, along time."""
+"""Convolutions in one direction, along time."""
 
 from __future__ import annotations
 
@@ -54,3 +54,42 @@ class Conv1d(Module):
     def forward(self, x: Any) -> Any:
         """(batch, inputs, length) to (batch, outputs, length of the result)."""
         return convolution.conv1d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+class CausalConv1d(Module):
+    """`causal_conv1d` with a weight and a bias: no step sees those after it.
+
+    Args:
+        inputs, outputs: the numbers of channels.
+        kernel_size: how many steps one result sees.
+        dilation: how many steps lie between two that one result sees.
+        depthwise: each channel sees itself alone; inputs and outputs are then the same number.
+        bias: whether there is one, (outputs,), starting at 0.
+        init_std: the standard deviation that weights start with; 1 / sqrt(the numbers that a result is a sum of) unless given.
+        rng: draws them.
+
+    Raises ValueError for a depthwise one with another number of outputs than inputs.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel_size: int,
+        dilation: int = 1,
+        depthwise: bool = False,
+        bias: bool = True,
+        init_std: float | None = None,
+        rng: np.random.Generator | None = None,
+    ) -> None:
+        if depthwise and inputs != outputs:
+            raise ValueError(f"CausalConv1d: a depthwise one has as many outputs as inputs, not {outputs} and {inputs}")
+        self.dilation = dilation
+        shape = (kernel_size, inputs) if depthwise else (kernel_size, inputs, outputs)
+        seen = kernel_size * (1 if depthwise else inputs)
+        self.weight = normal(shape, 1 / math.sqrt(seen) if init_std is None else init_std, rng)
+        self.bias = Tensor(np.zeros(outputs, np.float32), requires_grad=True) if bias else None
+
+    def forward(self, x: Any, cache: Any = None) -> Any:
+        """(..., time, inputs) to (..., time, outputs); with a cache, after the steps that it remembers."""
+        return convolution.causal_conv1d(x, self.weight, self.bias, self.dilation, cache)

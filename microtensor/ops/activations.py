@@ -35,12 +35,6 @@ def relu(x: Any, /) -> Result:
     return np.maximum(x, 0), lambda g: (np.where(x > 0, g, 0),)
 
 
-@composed
-def softplus(x: Any, /) -> Any:
-    """log(1 + e^x): relu with the corner rounded."""
-    return logaddexp(x, 0.0)
-
-
 def _erf_of_few_rows(x: Any) -> Any:
     if not config.few_rows(x):
         return None
@@ -115,6 +109,7 @@ BY_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),
     "squared_relu": lambda x: np.square(np.maximum(x, 0)),
+    "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.absolute(x))),
 }
 
 
@@ -126,6 +121,8 @@ def _activate_in_ops(x: Any, name: str) -> Any:
     """The activations in other ops. Far from 0 they are relu."""
     if name == "squared_relu":
         return relu(x) * relu(x)
+    if name == "softplus":
+        return logaddexp(x, 0.0)
     far = as_array(abs(x)) > (700 if name == "silu" else 40)
     if far.any():
         return where(far, relu(x), _activate_in_ops(where(far, 0, x), name))
@@ -160,6 +157,12 @@ def squared_relu(x: Any, /) -> Any:
 
 
 @composed
+def softplus(x: Any, /) -> Any:
+    """log(1 + e^x): relu with the corner rounded."""
+    return _activation(x, "softplus")
+
+
+@composed
 def gelu(x: Any, /, approximate: str = "none") -> Any:
     """x times the chance that a standard normal number is below x (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
@@ -179,4 +182,5 @@ OPS: dict[str, Callable[[Any], Any]] = {
     "tanh": tanh,
     "relu": relu,
     "squared_relu": squared_relu,
+    "softplus": softplus,
 }

@@ -11,6 +11,7 @@ from drawing import (
     attended,
     bordered,
     broadcast,
+    causally_convolved,
     classified,
     compared,
     contracted,
@@ -45,6 +46,7 @@ from drawing import (
     rolled,
     rotated,
     running,
+    scanned,
     several_axes,
     stacked,
     taken,
@@ -145,6 +147,35 @@ def dropout(x, p, key):
     return x * (h.reshape(x.shape) >= p * 2**32) / (1 - p)
 
 
+def causal_conv1d(x, weight, bias=0.0, dilation=1):
+    """Each step by itself: the sum over those that it sees."""
+    weight = weight if weight.ndim == 3 else np.stack([np.diag(w) for w in weight])
+    y = np.zeros((*x.shape[:-1], weight.shape[2])) + bias
+    for t in range(x.shape[-2]):
+        for k, w in enumerate(weight[::-1]):
+            if t >= k * dilation:
+                y[..., t, :] += x[..., t - k * dilation, :] @ w
+    return y
+
+
+def gated_tanh(x):
+    value, gate = np.split(x, 2, axis=-1)
+    return np.tanh(value) / (1 + np.exp(-gate))
+
+
+def selective_scan(x, step, a, b, c, skip=0.0):
+    """Number by number, as it is defined."""
+    y = np.zeros(x.shape)
+    for place in np.ndindex(x.shape[:-2]):
+        for channel in range(x.shape[-1]):
+            h = np.zeros(a.shape[1])
+            for t in range(x.shape[-2]):
+                pace = step[place][t, channel]
+                h = np.exp(pace * a[channel]) * h + pace * b[place][t] * x[place][t, channel]
+                y[place][t, channel] = h @ c[place][t]
+    return y + skip * x
+
+
 def attention(q, k, v, mask=None, causal=False, scale=None):
     out = np.zeros((*q.shape[:-1], v.shape[-1]))
     for place in np.ndindex(q.shape[:-1]):
@@ -203,6 +234,8 @@ def activated(x, w, b=0.0, activation=""):
         return np.tanh(h)
     if activation in ("relu", "squared_relu"):
         return np.maximum(h, 0) ** (1 if activation == "relu" else 2)
+    if activation == "softplus":
+        return np.logaddexp(h, 0)
     return h / (1 + np.exp(-h)) if activation == "silu" else gelu(h, "tanh" if activation == "gelu_tanh" else "none")
 
 
@@ -394,10 +427,13 @@ CASES = [
     Case("binary_cross_entropy", compared(0.1, 0.9), binary_cross_entropy),
     Case("binary_cross_entropy_with_logits", compared(), lambda x, y, reduction: binary_cross_entropy(1 / (1 + np.exp(-x)), y, reduction)),
     Case("conv1d", convolved(), conv1d),
+    Case("causal_conv1d", causally_convolved(), causal_conv1d),
+    Case("gated_tanh", one(min_dims=1).filter(lambda case: case[0][0].shape[-1] % 2 == 0), gated_tanh),
+    Case("selective_scan", scanned(), selective_scan),
     Case("embedding", looked_up(), None, lambda table, indices: mt.embedding(indices, table), lambda table, indices: table[indices]),
     Case("embedding_bag", looked_up(bag=True), None, lambda t, indices: mt.embedding_bag(indices, t), lambda t, indices: t[indices].mean(-2)),
     Case("linear", projected(), lambda x, w, b=0.0: x @ w + b),
-    Case("linear", projected(activations=("gelu", "gelu_tanh", "silu", "tanh", "relu", "squared_relu")), activated),
+    Case("linear", projected(activations=("gelu", "gelu_tanh", "silu", "tanh", "relu", "squared_relu", "softplus")), activated),
     Case("layer_norm", normalised(), layer_norm, float32_tolerance=1e-2),
     Case("rms_norm", normalised(bias=False), rms_norm, float32_tolerance=1e-2),
     Case("dropout", SMOOTH, None, lambda x: mt.dropout(x, 0.4, np.random.default_rng(3)),

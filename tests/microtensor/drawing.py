@@ -287,6 +287,30 @@ def convolved(draw):
 
 
 @st.composite
+def causally_convolved(draw):
+    """x (..., time, channels), a weight of either kind and perhaps a bias, with a dilation."""
+    channels, outputs, size = draw(st.integers(1, 3)), draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    lead, time = draw(shapes(max_dims=2, max_side=2)), draw(st.integers(0, 5))
+    depthwise = draw(st.booleans())
+    weight = (size, channels) if depthwise else (size, channels, outputs)
+    parts = [(*lead, time, channels), weight] + ([weight[-1:]] if draw(st.booleans()) else [])
+    return distinct(np.random.default_rng(draw(SEEDS)), parts), {"dilation": draw(st.integers(1, 3))}
+
+
+@st.composite
+def scanned(draw):
+    """x, step, a, b, c and perhaps skip, with steps and fading as in a model, or of any sign."""
+    lead, time = draw(shapes(max_dims=2, max_side=2)), draw(st.integers(0, 4))
+    channels, states = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    rng = np.random.default_rng(draw(SEEDS))
+    sequence, both = (*lead, time, channels), (*lead, time, states)
+    x, step, a, b, c, skip = distinct(rng, [sequence, sequence, (channels, states), both, both, (channels,)], -1, 1)
+    if draw(st.booleans()):
+        step, a = np.abs(step), -np.abs(a)
+    return [x, step, a, b, c, skip][: draw(st.integers(5, 6))], {}
+
+
+@st.composite
 def pairs(draw, *shapes):
     """An array of each shape."""
     return distinct(np.random.default_rng(draw(SEEDS)), list(shapes)), {}

@@ -38,6 +38,7 @@ ACTIVATIONS = {
     "gelu_tanh": gelu_tanh,
     "relu": lambda x: (np.maximum(x, 0), np.where(x > 0, 1.0, 0.0)),
     "squared_relu": lambda x: (np.maximum(x, 0) ** 2, 2 * np.maximum(x, 0)),
+    "softplus": lambda x: (np.logaddexp(x, 0), sigmoid(x)),
 }
 
 

@@ -33,6 +33,7 @@ FORWARDS = {
     "gelu": lambda x, w, b: mt.gelu(x),
     "gelu_tanh": lambda x, w, b: mt.gelu(x, "tanh"),
     "silu": lambda x, w, b: mt.silu(x),
+    "softplus": lambda x, w, b: mt.softplus(x),
     "tanh": lambda x, w, b: mt.tanh(x),
     "relu": lambda x, w, b: mt.relu(x),
     "squared_relu": lambda x, w, b: mt.squared_relu(x),
@@ -75,7 +76,7 @@ def test_they_agree_with_the_kernels(name, seed, dtype, lead):
         assert not np.shares_memory(few, x)
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "tanh", "relu", "squared_relu"])
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "tanh", "relu", "squared_relu", "softplus"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activations_agree_to_the_stated_errors_and_far_out(name, dtype):
     near = np.linspace(-10, 10, 20_001).astype(dtype)

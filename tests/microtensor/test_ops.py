@@ -29,6 +29,7 @@ HAVE_THRESHOLDS = (
     "log_softmax",
     "gelu",
     "silu",
+    "softplus",
     "erf",
     "embedding",
     "embedding_bag",
@@ -36,6 +37,9 @@ HAVE_THRESHOLDS = (
     "rms_norm",
     "scaled_dot_product_attention",
     "multi_head_attention",
+    "causal_conv1d",
+    "gated_tanh",
+    "selective_scan",
 )
 LARGE = [dataclasses.replace(case, large=True) for case in CASES if case.name in HAVE_THRESHOLDS]
 every_op = pytest.mark.parametrize("case", CASES + LARGE, ids=lambda case: case.name + " as if large" * case.large)

@@ -28,6 +28,7 @@ def draw(rng, blocks, width, hidden, outputs, biases, dtype, centred=True, activ
 ACTIVATIONS = {
     "gelu": lambda x: x * np.vectorize(lambda t: 0.5 * math.erfc(-t / math.sqrt(2)))(x),
     "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "softplus": lambda x: np.logaddexp(x, 0),
     "silu": lambda x: x / (1 + np.exp(-x)),
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),

@@ -23,7 +23,7 @@ TAKE_INFINITY = {
 SMOOTH = {
     "add", "subtract", "multiply", "negative", "exp", "sin", "cos", "tanh", "sigmoid", "silu", "erf", "gelu", "softplus",
     "logaddexp", "sum", "mean", "var", "prod", "cumsum", "logsumexp", "matmul", "dot", "einsum", "softmax", "log_softmax", "cross_entropy",
-    "mse_loss", "binary_cross_entropy_with_logits", "conv1d", "linear", "layer_norm", "rms_norm", "scaled_dot_product_attention",
+    "mse_loss", "binary_cross_entropy_with_logits", "conv1d", "causal_conv1d", "gated_tanh", "selective_scan", "linear", "layer_norm", "rms_norm", "scaled_dot_product_attention",
     "attention_weights", "multi_head_attention",
 }  # fmt: skip
 

@@ -75,6 +75,7 @@ def doors(rng):
     keys, values = k.residual_blocks.empty_cache(blocks, 6)
     adam = [f(7), f(7), f(7), abs(f(7)), f(2, 3), f(2, 3), f(2, 3), abs(f(2, 3)), np.full((2, 6), 0.1)]
     heads = (2, 3, 4)
+    scan = [f(2, 20, 70), abs(f(2, 20, 70)), -abs(f(70, 3)), f(2, 20, 3), f(2, 20, 3), f(70)]
     return {
         "activations.activate": (lambda x: k.activations.activate("gelu", x), [f(3, 5)], False),
         "activations.apply_in_place": (lambda x, y: k.activations.apply_in_place(1, x, y), [f(9), f(9)], True),
@@ -84,6 +85,8 @@ def doors(rng):
         "arithmetic.multiply": (k.arithmetic.multiply, [f(4, 5), f(4, 5)], False),
         "attention.attention": (lambda q, x, v: k.attention.attention(q, x, v, True, 0.5), [f(*heads)] * 3, False),
         "attention.attention_backward": (attention_backward, [*[f(*heads)] * 4, f(2, 3), *[f(*heads)] * 3], False),
+        "convolution.depthwise": (k.convolution.depthwise, [f(2, 70, 5), f(3, 5), f(5), 2], False),
+        "convolution.depthwise_backward": (k.convolution.depthwise_backward, [f(2, 70, 5), f(3, 5), 2, f(2, 70, 5)], False),
         "cross_entropy.cross_entropy": (
             lambda x, t, losses, g: k.cross_entropy.cross_entropy(x, t, -100, 0.1, losses, g),
             [f(20), rng.integers(0, 5, 4), f(4), f(20)],
@@ -94,6 +97,8 @@ def doors(rng):
         "embedding.scatter_add": (k.embedding.scatter_add, [f(4, 3), rng.integers(0, 6, 4), f(6, 3)], True),
         "embedding.gather_mean": (k.embedding.gather_mean, [f(6, 3), rng.integers(0, 6, (4, 2)), f(4, 3)], True),
         "embedding.scatter_mean": (k.embedding.scatter_mean, [f(4, 3), rng.integers(0, 6, (4, 2)), f(6, 3)], True),
+        "gates.gated_tanh": (k.gates.gated_tanh, [f(4, 6)], False),
+        "gates.gated_tanh_backward": (k.gates.gated_tanh_backward, [f(4, 6), f(4, 3)], False),
         "linear.bias_backward": (k.linear.bias_backward, [f(4, 5), f(4, 5)], False),
         "matmul.matmul": (k.matmul.matmul, [f(128, 128), f(128, 128), f(128), "gelu"], False),
         "matmul.matmul, add_to": (lambda a, b, c: k.matmul.matmul(a, b, add_to=c), [f(128, 128)] * 3, False),
@@ -122,6 +127,12 @@ def doors(rng):
         "rotary.rotate_backward": (
             lambda x, g, c, s, n: k.rotary.rotate_backward(x, g, 2, c, s, True, n),
             [f(2, 3, 12), f(2, 3, 12), f(3, 2), f(3, 2), f(6, 2)],
+            False,
+        ),
+        "selective_scan.selective_scan": (k.selective_scan.selective_scan, [*scan, f(2, 70, 3)], False),
+        "selective_scan.selective_scan_backward": (
+            k.selective_scan.selective_scan_backward,
+            [*scan, f(4, 2, 3, k.selective_scan.BLOCK), f(2, 20, 70)],
             False,
         ),
         "softmax.softmax": (k.softmax.softmax, [f(4, 5)], False),

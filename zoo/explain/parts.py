@@ -18,6 +18,7 @@ ACTIVATIONS = {
     "tanh": "tanh",
     "relu": "ReLU",
     "squared_relu": "squared ReLU",
+    "softplus": "softplus",
     "sigmoid": "sigmoid",
 }
 LAYERS: dict[type, str] = {nn.Linear: "linear", nn.TiedLinear: "linear", nn.LayerNorm: "norm", nn.RMSNorm: "norm"}

@@ -7,6 +7,9 @@ knows them by name, too. Importing a model runs its file.
 import os
 
 #: The lessons in the course's order. Others come after them, by name.
-LESSONS = ("bigram", "char_meanpool", "word_meanpool", "word_ngram", "char_mlp", "char_gpt", "modern_gpt", "chat_gpt")
+LESSONS = (
+    "bigram", "char_meanpool", "word_meanpool", "word_ngram", "char_mlp", "wavenet", "char_gpt", "modern_gpt",
+    "chat_gpt", "mamba",
+)  # fmt: skip
 
 __path__ += [folder for folder in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if folder]
