@@ -36,6 +36,9 @@ HAVE_THRESHOLDS = (
     "rms_norm",
     "scaled_dot_product_attention",
     "multi_head_attention",
+    "rnn",
+    "gru",
+    "lstm",
 )
 LARGE = [dataclasses.replace(case, large=True) for case in CASES if case.name in HAVE_THRESHOLDS]
 every_op = pytest.mark.parametrize("case", CASES + LARGE, ids=lambda case: case.name + " as if large" * case.large)
