@@ -7,6 +7,6 @@ knows them by name, too. Importing a model runs its file.
 import os
 
 #: The lessons in the course's order. Others come after them, by name.
-LESSONS = ("char_meanpool", "word_meanpool", "word_ngram", "char_gpt", "chat_gpt")
+LESSONS = ("char_meanpool", "word_meanpool", "word_ngram", "char_rnn", "char_gpt", "chat_gpt")
 
 __path__ += [folder for folder in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if folder]

@@ -16,8 +16,9 @@ import numpy as np
 
 from microtensor import cross_entropy, nn
 from microtensor.optim import clip_grad_norm
+from zoo.cache import StateCache
 from zoo.chat.template import BOT, END, USER, is_conversation
-from zoo.datasets.batches import IGNORE_INDEX, valid_targets
+from zoo.datasets.batches import IGNORE_INDEX, StreamDataset, valid_targets
 from zoo.errors import DataError, UsageError
 from zoo.model import Model
 from zoo.recipe import Metrics
@@ -77,6 +78,8 @@ class Trainer:
     def __init__(
         self, model: Model, tokenizer: Tokenizer, text: str, folder: RunFolder, checkpoint_every: int | None = None
     ) -> None:
+        #: The hidden states after the last step, one for each part of a batch, where the next step goes on from them.
+        self.carried: list[StateCache] = []
         #: The names of the parameters that no gradient reaches.
         self.unreached = check_model(model)
         self.model = model
@@ -123,7 +126,7 @@ class Trainer:
         state, metrics = self.folder.load_state()
         file = self.folder.path / "state.safetensors"
         for name, array in state.items():
-            if name.startswith(("model.", "optimizer.")) and not np.isfinite(array).all():
+            if name.startswith(("model.", "optimizer.", "carried.")) and not np.isfinite(array).all():
                 raise DataError(f"damaged: {name} in {file} holds NaN or infinity; train again")
         try:
             self.step = int(state["step"])
@@ -131,6 +134,7 @@ class Trainer:
             self.losses.extend(state["recent_losses"].tolist())
             self.model.load_state_dict(within(state, "model."))
             self.optimizer.load_state_dict(within(state, "optimizer."))
+            self._load_carried(state)
         except KeyError as error:
             raise DataError(f"damaged: {file} has no {error.args[0]}; train again") from None
         except (ValueError, TypeError) as error:
@@ -151,6 +155,7 @@ class Trainer:
             "best_step": np.array(self.best_step),
             "recent_losses": np.array(list(self.losses)),
             **optimizer,
+            **{f"carried.{i}.{name}": a for i, cache in enumerate(self.carried) for name, a in cache.states.items()},
         }
         for_use = best or self.validation is None or not math.isfinite(self.best) or not self.recipe.keep_best
         self.moved = self.folder.save(self.model, self.tokenizer, self._text, state, self.metrics, for_use) or self.moved
@@ -204,13 +209,15 @@ class Trainer:
 
     def _one_step(self) -> _Step:
         """Change the parameters once."""
-        model, recipe = self.model, self.recipe
+        recipe = self.recipe
         if self._dropout:
             # What is dropped depends on the seed and the step alone, so that nothing of it needs saving.
             self._dropout_rng.bit_generator.state = np.random.default_rng((recipe.seed, self.step, 2)).bit_generator.state
         inputs, targets = self.dataset.batch(self.step, recipe.batch_size, recipe.seed)
+        if isinstance(self.dataset, StreamDataset) and self.dataset.begins(self.step, recipe.batch_size):
+            self.carried = self._new_carried()
         if recipe.grad_accumulation == 1:
-            logits = model(inputs)
+            logits = self._logits(inputs, 0)
             loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX)
             value = float(loss)
             if math.isfinite(value):
@@ -218,8 +225,8 @@ class Trainer:
         else:  # the gradients of the parts add up to the batch's
             value, whole = 0.0, max(valid_targets(targets).size, 1)
             parts = zip(_parts(inputs, recipe.grad_accumulation), _parts(targets, recipe.grad_accumulation), strict=True)
-            for inputs, targets in parts:
-                logits = model(inputs)
+            for part, (inputs, targets) in enumerate(parts):
+                logits = self._logits(inputs, part)
                 loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX) * (valid_targets(targets).size / whole)
                 value += float(loss)
                 if not math.isfinite(value):
@@ -232,6 +239,31 @@ class Trainer:
         self.optimizer.step(factor)
         self.optimizer.zero_grad()
         return _Step(inputs, targets, logits, value, recipe.learning_rate * factor)
+
+    def _logits(self, inputs: np.ndarray, part: int) -> Any:
+        """The logits for a part of a batch, from the hidden states that its sequences continue, where there are any."""
+        return self.model.go_on(inputs, self.carried[part]) if self.carried else self.model(inputs)
+
+    def _new_carried(self) -> list[StateCache]:
+        """Empty caches for the parts of a batch. Raises UsageError for a model that can't carry a state."""
+        caches = [self.model.new_cache() for _ in range(min(self.recipe.grad_accumulation, self.recipe.batch_size))]
+        if not all(isinstance(cache, StateCache) for cache in caches):
+            raise UsageError(f"{type(self.model).__name__} learns from streams, so its new_cache must make a zoo.cache.StateCache")
+        return caches  # type: ignore[return-value]
+
+    def _load_carried(self, state: dict[str, np.ndarray]) -> None:
+        """Take up the hidden states of a saved run. Raises ValueError for other shapes than they must have, and KeyError."""
+        size = self.recipe.batch_size
+        if not isinstance(self.dataset, StreamDataset) or self.dataset.begins(self.step, size):
+            return
+        self.carried = self._new_carried()
+        for i, (cache, part) in enumerate(zip(self.carried, _parts(np.zeros((size, 1), np.int64), len(self.carried)), strict=True)):
+            self.model(part, cache)  # which makes states of the right shapes
+            for name, array in cache.states.items():
+                given = state[f"carried.{i}.{name}"]
+                if given.shape != array.shape or given.dtype != array.dtype:
+                    raise ValueError(f"carried.{i}.{name} should be {array.dtype} {array.shape}, but is {given.dtype} {given.shape}")
+                cache.states[name] = given
 
     def _check(self, what: str, value: float) -> None:
         """Raises DataError for what is no number."""
