@@ -71,8 +71,11 @@ class Model(nn.Module):
             return _call(self, cache.extend(tokens)) if isinstance(cache, TokenCache) else self.go_on(tokens, cache)
 
     def go_on(self, tokens: np.ndarray, cache: Cache) -> Tensor:
-        """Compute the logits for tokens after those that the cache has seen, as a call does, but with recording: the gradient goes
-        back to the first of these tokens and no further, since a cache holds plain arrays (truncated backpropagation)."""
+        """Compute the logits for tokens after those that the cache has seen, as a call does, but with recording.
+
+        The gradient goes back to the first of these tokens and no further, as a cache holds plain arrays: truncated
+        backpropagation.
+        """
         logits = _call(self, tokens, cache)
         cache.length += tokens.shape[1]
         return logits

@@ -320,7 +320,7 @@ def recurrent(
     x: np.ndarray,
     h: np.ndarray,
     c: np.ndarray | None,
-    weight_ih: np.ndarray,
+    weight_ih: np.ndarray | None,
     weight_hh: np.ndarray,
     bias_ih: np.ndarray | None,
     bias_hh: np.ndarray | None,
@@ -329,7 +329,7 @@ def recurrent(
 
     Args:
         name: "tanh" or "relu" of a simple network, "gru" or "lstm".
-        x: (batch, time, inputs).
+        x: (batch, time, inputs), or, without weight_ih and bias_ih, the input's part (batch, time, gates * hidden).
         h, c: the first hidden state, and for an LSTM the first memory: (batch, hidden).
         weight_ih, weight_hh, bias_ih, bias_hh: (inputs, gates * hidden), (hidden, gates * hidden), (gates * hidden,) or None.
 
@@ -338,9 +338,9 @@ def recurrent(
     """
     kind = KINDS[name]
     _check(GATES[kind], x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
-    x, h, weight_ih, weight_hh = (np.asarray(a, order="C") for a in (x, h, weight_ih, weight_hh))
+    x, h, weight_hh = (np.asarray(a, order="C") for a in (x, h, weight_hh))
     (batch, time), width = x.shape[:2], h.shape[1]
-    gates = matmul(x, weight_ih, bias_ih)
+    gates = x.copy() if weight_ih is None else matmul(x, np.asarray(weight_ih, order="C"), bias_ih)
     inner = np.empty((batch, time if kind in (GRU, LSTM) else 0, width), x.dtype)
     hidden = np.empty((batch, time + (kind == LSTM), width), x.dtype)
     panels, bias = _panels(weight_hh, bias_hh)
@@ -356,7 +356,7 @@ def recurrent_backward(
     x: np.ndarray,
     h: np.ndarray,
     c: np.ndarray | None,
-    weight_ih: np.ndarray,
+    weight_ih: np.ndarray | None,
     weight_hh: np.ndarray,
     biased: tuple[bool, bool],
     hidden: np.ndarray,
@@ -368,7 +368,7 @@ def recurrent_backward(
     `hidden` and `kept` are what `recurrent` gave, and `biased` says which biases there are; what isn't there has no gradient.
     """
     kind = KINDS[name]
-    x, h, weight_ih, weight_hh, g = (np.asarray(a, order="C") for a in (x, h, weight_ih, weight_hh, g))
+    x, h, weight_hh, g = (np.asarray(a, order="C") for a in (x, h, weight_hh, g))
     (batch, time), width = x.shape[:2], h.shape[1]
     d_c = g[:, -1].copy() if kind == LSTM else np.zeros_like(h)
     d_h, d_gates = np.empty_like(h), np.empty_like(kept.gates)
@@ -381,7 +381,10 @@ def recurrent_backward(
     )  # fmt: skip
     before = np.concatenate([h[:, None], hidden[:, : time - 1]], axis=1).reshape((-1, width))
     flat = d_gates.reshape((batch * time, -1))
-    d_weight_ih = matmul(x.reshape((batch * time, -1)).T, flat)
+    d_x, d_weight_ih = d_gates, None  # what there is without weight_ih
+    if weight_ih is not None:
+        d_x = matmul(d_gates, np.asarray(weight_ih, order="C").T)
+        d_weight_ih = matmul(x.reshape((batch * time, -1)).T, flat)
     d_bias_ih = bias_backward(flat)[1]
     if kind == GRU:
         reset = d_reset.reshape((-1, width))
@@ -392,7 +395,7 @@ def recurrent_backward(
         d_weight_hh = matmul(before.T, flat)
         d_bias_hh = d_bias_ih.copy() if biased[1] else None
     return (
-        matmul(d_gates, weight_ih.T), d_h, None if c is None else d_c, d_weight_ih, d_weight_hh,
+        d_x, d_h, None if c is None else d_c, d_weight_ih, d_weight_hh,
         d_bias_ih if biased[0] else None, d_bias_hh,
     )  # fmt: skip
 
@@ -402,6 +405,8 @@ def _check(gates: int, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, b
     (batch, time, inputs), width = x.shape, h.shape[-1]
     wide = gates * width
     wanted = (batch, width), (batch, width), (inputs, wide), (width, wide), (wide,), (wide,)
+    if weight_ih is None and (inputs != wide or bias_ih is not None):
+        raise ValueError(f"recurrent: without weight_ih, x must be (batch, time, {wide}) with its bias added, not {x.shape}")
     given = h, c, weight_ih, weight_hh, bias_ih, bias_hh
     if any(a is not None and (a.shape != shape or a.dtype != x.dtype) for a, shape in zip(given, wanted, strict=True)):
         shapes = ", ".join("None" if a is None else f"{a.dtype} {a.shape}" for a in (x, *given))

@@ -16,6 +16,7 @@ import numpy as np
 from microtensor.nn.layers import Dropout, normal
 from microtensor.nn.module import Module
 from microtensor.ops.activations import relu, sigmoid, tanh
+from microtensor.ops.embedding import embedding
 from microtensor.ops.linear import linear
 from microtensor.ops.recurrent import gru, lstm, rnn
 from microtensor.ops.shape import split, stack
@@ -168,12 +169,15 @@ class _Layers(Module):
         self.cells = [self.cell(width, hidden, bias, rng, **options) for width in widths]
         self.dropout = Dropout(dropout, rng)
 
-    def forward(self, x: Any, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, x: Any, state: Any = None, table: Any = None) -> tuple[Tensor, Any]:
         """x (..., time, inputs) and the state before the first step, to the last layer's hidden states (..., time, hidden)
         and the state after the last step.
 
-        A state is an array (layers, ..., hidden), for an LSTM a pair of them, h and c; zeros unless given. Raises ValueError for
-        shapes that don't fit, and TypeError for what is no state.
+        With a table (rows, inputs), x is whole numbers (..., time), the rows that are the inputs. Where there are fewer rows
+        than steps, each row is multiplied by the weight once, and not once for each step that it is the input of.
+
+        A state is an array (layers, ..., hidden), for an LSTM a pair of them, h and c; zeros unless given. Raises ValueError
+        for shapes that don't fit, and TypeError for what is no state.
         """
         states = (state,) if len(self.state_names) == 1 else state
         if state is None:
@@ -187,12 +191,20 @@ class _Layers(Module):
             )
         last = []
         for i, cell in enumerate(self.cells):
-            x, *after = self.sequence(cell, x if i == 0 else self.dropout(x), *(each[i] for each in states))
+            weight: Tensor | None = cell.weight_ih
+            bias = cell.bias_ih
+            if i > 0:
+                x = self.dropout(x)
+            elif table is not None and np.size(x) > len(table):
+                x, weight, bias = embedding(x, linear(table, weight, bias)), None, None
+            elif table is not None:
+                x = embedding(x, table)
+            x, *after = self.sequence(cell, x, weight, bias, *(each[i] for each in states))
             last.append(after)
         joined = tuple(stack(each) for each in zip(*last, strict=True))
         return x, joined if len(joined) > 1 else joined[0]
 
-    def sequence(self, cell: Any, x: Any, *states: Any) -> tuple[Any, ...]:
+    def sequence(self, cell: Any, x: Any, weight_ih: Any, bias_ih: Any, *states: Any) -> tuple[Any, ...]:
         """A layer's hidden states, and its states after the last step."""
         raise NotImplementedError
 
@@ -211,9 +223,9 @@ class RNN(_Layers):
 
     cell = RNNCell
 
-    def sequence(self, cell: RNNCell, x: Any, h: Any) -> tuple[Any, ...]:
+    def sequence(self, cell: RNNCell, x: Any, weight_ih: Any, bias_ih: Any, h: Any) -> tuple[Any, ...]:
         """A layer's hidden states, and the last of them."""
-        y = rnn(x, h, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh, nonlinearity=cell.nonlinearity)
+        y = rnn(x, h, weight_ih, cell.weight_hh, bias_ih, cell.bias_hh, nonlinearity=cell.nonlinearity)
         return y, y[..., -1, :]
 
 
@@ -230,9 +242,9 @@ class GRU(_Layers):
 
     cell = GRUCell
 
-    def sequence(self, cell: GRUCell, x: Any, h: Any) -> tuple[Any, ...]:
+    def sequence(self, cell: GRUCell, x: Any, weight_ih: Any, bias_ih: Any, h: Any) -> tuple[Any, ...]:
         """A layer's hidden states, and the last of them."""
-        y = gru(x, h, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+        y = gru(x, h, weight_ih, cell.weight_hh, bias_ih, cell.bias_hh)
         return y, y[..., -1, :]
 
 
@@ -250,7 +262,7 @@ class LSTM(_Layers):
     cell = LSTMCell
     state_names = ("h", "c")
 
-    def sequence(self, cell: LSTMCell, x: Any, h: Any, c: Any) -> tuple[Any, ...]:
+    def sequence(self, cell: LSTMCell, x: Any, weight_ih: Any, bias_ih: Any, h: Any, c: Any) -> tuple[Any, ...]:
         """A layer's hidden states, and its last hidden state and memory."""
-        y, c = lstm(x, h, c, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+        y, c = lstm(x, h, c, weight_ih, cell.weight_hh, bias_ih, cell.bias_hh)
         return y, y[..., -1, :], c

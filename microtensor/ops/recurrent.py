@@ -52,7 +52,7 @@ def _recurrent_in_ops(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None, *, kind: str
 ) -> Any:
     """`_recurrent` in other ops: its specification."""
-    from_input = matmul(x, weight_ih)
+    from_input = x if weight_ih is None else matmul(x, weight_ih)
     if bias_ih is not None:
         from_input = from_input + bias_ih
     state = (h,) if c is None else (h, c)
@@ -79,7 +79,9 @@ def _recurrent_of_few_rows(
         return None
     *batch, time, inputs = x.shape
     width = h.shape[-1]
-    from_input = np.dot(x.reshape((-1, time, inputs)), weight_ih)
+    from_input = x.reshape((-1, time, inputs))
+    if weight_ih is not None:
+        from_input = np.dot(from_input, weight_ih)
     if bias_ih is not None:
         from_input += bias_ih
     state = tuple(s.reshape((-1, width)) for s in ((h,) if c is None else (h, c)))
@@ -118,12 +120,11 @@ def _recurrent(
 def _apply(name: str, kind: str, gates: int, x: Any, h: Any, c: Any, *parameters: Any) -> Any:
     """Check what an op was given, and compute the states, by kernels where these take it."""
     weight_ih, weight_hh, bias_ih, bias_hh = parameters
-    if weight_ih.ndim != 2 or weight_hh.ndim != 2 or weight_hh.shape[1] != gates * weight_hh.shape[0]:
-        raise ValueError(
-            f"{name}: the weights must be (inputs, {gates} * hidden) and (hidden, {gates} * hidden), not {weight_ih.shape} and "
-            f"{weight_hh.shape}"
-        )
+    if weight_hh.ndim != 2 or weight_hh.shape[1] != gates * weight_hh.shape[0]:
+        raise ValueError(f"{name}: weight_hh must be (hidden, {gates} * hidden), not {weight_hh.shape}")
     width, wide = weight_hh.shape
+    if weight_ih is None and (bias_ih is not None or x.shape[-1:] != (wide,)):
+        raise ValueError(f"{name}: without weight_ih, x must be (..., time, {wide}) with its bias added, not {x.shape}")
     if x.ndim < 2 or x.shape[-2] == 0:
         raise ValueError(f"{name}: x must be (..., time, inputs) with at least one step, not {x.shape}")
     wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
@@ -156,7 +157,8 @@ def rnn(
     Args:
         x: the inputs (..., time, inputs).
         h: the hidden state before the first step (..., hidden), or None for zeros.
-        weight_ih, weight_hh, bias_ih, bias_hh: (inputs, hidden), (hidden, hidden), and (hidden,) or None.
+        weight_ih, weight_hh, bias_ih, bias_hh: (inputs, hidden), (hidden, hidden), and (hidden,) or None. Where
+            weight_ih and bias_ih are None, x is what they would have made of the inputs: (..., time, hidden).
         nonlinearity: "tanh" or "relu".
 
     Raises ValueError for shapes that don't fit, and for no steps.
@@ -173,7 +175,8 @@ def gru(x: Any, h: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bia
     Args:
         x: the inputs (..., time, inputs).
         h: the hidden state before the first step (..., hidden), or None for zeros.
-        weight_ih, weight_hh, bias_ih, bias_hh: (inputs, 3 * hidden), (hidden, 3 * hidden), and (3 * hidden,) or None.
+        weight_ih, weight_hh, bias_ih, bias_hh: (inputs, 3 * hidden), (hidden, 3 * hidden), and (3 * hidden,) or None. Where
+            weight_ih and bias_ih are None, x is what they would have made of the inputs: (..., time, 3 * hidden).
 
     Raises ValueError for shapes that don't fit, and for no steps.
     """
@@ -190,7 +193,8 @@ def lstm(
     Args:
         x: the inputs (..., time, inputs).
         h, c: the hidden state and the memory before the first step (..., hidden), or None for zeros.
-        weight_ih, weight_hh, bias_ih, bias_hh: (inputs, 4 * hidden), (hidden, 4 * hidden), and (4 * hidden,) or None.
+        weight_ih, weight_hh, bias_ih, bias_hh: (inputs, 4 * hidden), (hidden, 4 * hidden), and (4 * hidden,) or None. Where
+            weight_ih and bias_ih are None, x is what they would have made of the inputs: (..., time, 4 * hidden).
 
     Raises ValueError for shapes that don't fit, and for no steps.
     """

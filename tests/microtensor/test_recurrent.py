@@ -239,6 +239,21 @@ def test_layers_are_pytorchs_own_with_all_gradients(kind):
         np.testing.assert_allclose(ours.grad.data, expected, rtol=1e-5, atol=1e-5 * max(1, np.abs(expected).max()))
 
 
+@pytest.mark.parametrize("kind", LAYERS)
+@pytest.mark.parametrize("rows", [4, 50])
+def test_rows_of_a_table_as_inputs(kind, rows):
+    """Whether each row is multiplied once or each step's: the same value and the same gradients."""
+    rng = np.random.default_rng(0)
+    network, table = getattr(nn, kind)(3, 5, layers=2, rng=rng), nn.Embedding(rows, 3, rng=rng)
+    tokens = rng.integers(0, rows, (2, 6))
+    parameters = [table.weight, *network.parameters()]
+    y, other = network(tokens, table=table.weight)[0], network(table(tokens))[0]
+    np.testing.assert_allclose(y.data, other.data, rtol=1e-5, atol=1e-6)
+    g = rng.normal(size=y.shape).astype(np.float32)
+    for found, expected in zip(mt.grad(y, parameters, g), mt.grad(other, parameters, g), strict=True):
+        np.testing.assert_allclose(found.data, expected.data, rtol=1e-4, atol=1e-5)
+
+
 def test_what_layers_refuse():
     x = np.ones((2, 3, 4), np.float32)
     with pytest.raises(ValueError, match="at least one layer"):
@@ -255,6 +270,8 @@ def test_what_layers_refuse():
         nn.RNN(3, 5)(x)
     with pytest.raises(TypeError, match="astype"):
         nn.RNN(4, 5)(x.astype(np.float64))
+    with pytest.raises(ValueError, match="without weight_ih"):
+        mt.rnn(x, None, None, np.ones((5, 5), np.float32))
     with pytest.raises(ValueError, match="'sine'"):
         mt.rnn(x, None, np.ones((4, 5)), np.ones((5, 5)), nonlinearity="sine")
 

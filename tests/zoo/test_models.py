@@ -18,6 +18,7 @@ SMALL = {
     "word_meanpool": [{"width": 3, "context": 2}],
     "char_meanpool": [{"width": 3, "context": 2}, {"width": 3, "context": 2, "pooling": "concat"}],
     "word_ngram": [{"width": 2, "context": 3, "hidden": 4}, {"width": 2, "context": 3, "hidden": 4, "pooling": "mean"}],
+    "char_rnn": [{"width": 3, "context": 3, "layers": 2, "cell": cell} for cell in ("rnn", "gru", "lstm")],
     "char_gpt": [{"width": 4, "context": 3, "heads": 2, "layers": 1}],
     "chat_gpt": [{"width": 4, "context": 3, "heads": 2, "layers": 1}],
 }

@@ -14,9 +14,10 @@ import pytest
 from commands import ROOT, one_line_error
 
 from microtensor import cross_entropy
-from microtensor.serialize import load_safetensors
+from microtensor.serialize import load_safetensors, save_safetensors
 from zoo.chat.synthetic import synthetic_conversations
-from zoo.errors import DataError
+from zoo.datasets.batches import StreamDataset
+from zoo.errors import DataError, UsageError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
 from zoo.training.checkpoint import find
@@ -30,6 +31,8 @@ LINES = "\n".join(" ".join(RNG.choice(["the", "sea", "is", "wide", "and", "so", 
 SMALL = {
     "char_gpt": {"width": 8, "heads": 2, "layers": 1, "context": 8, "batch_size": 4, "steps": 9, "dropout": 0.2,
                  "evaluate_every": 3, "warmup": 2},
+    "char_rnn": {"width": 8, "layers": 2, "context": 8, "batch_size": 4, "steps": 9, "dropout": 0.2, "evaluate_every": 3,
+                 "warmup": 2},
     "word_ngram": {"width": 4, "hidden": 8, "dropout": 0.3, "epochs": None, "steps": 9},
     "char_meanpool": {"width": 4, "epochs": None, "steps": 9},
     "word_meanpool": {"width": 4, "steps": 9, "batch_size": 3},
@@ -193,6 +196,71 @@ def test_parts_of_a_batch_add_up_to_the_batch(tmp_path):
         for name, array in whole.model.state_dict().items():
             np.testing.assert_allclose(array, other.model.state_dict()[name], atol=2e-4)
         assert abs(whole.loss - other.loss) < 1e-4
+
+
+def test_streams_begin_again_and_resuming_goes_on_in_them(tmp_path):
+    """A text of 3 steps: hidden states are carried from step to step, and begin afresh at steps 3 and 6."""
+    text = LINES[: 4 * 3 * 8 + 5]
+    straight = trainer(tmp_path / "straight", "char_rnn", text, grad_accumulation=2)
+    begun = []
+    renew = straight._new_carried
+    straight._new_carried = lambda: begun.append(straight.step) or renew()
+    run(straight)
+    assert begun == [0, 3, 6]
+    assert [cache.states["layers.1.h"].shape for cache in straight.carried] == [(1, 2, 8), (1, 2, 8)]
+    for step in (2, 3, 4):
+        folder = tmp_path / str(step)
+        first = trainer(folder, "char_rnn", text, grad_accumulation=2)
+        stop_after(first, step)
+        with pytest.raises(Interrupted):
+            run(first)
+        run(trainer(folder, "char_rnn", text, grad_accumulation=2), resuming=True)
+        same(everything(folder), everything(tmp_path / "straight"))
+
+
+def test_a_hidden_state_that_doesnt_fit_is_damage(tmp_path):
+    first = trainer(tmp_path / "run", "char_rnn")
+    stop_after(first, 2)
+    with pytest.raises(Interrupted):
+        run(first)
+    file = tmp_path / "run" / "state.safetensors"
+    state = load_safetensors(file)
+    for wrong in (state["carried.0.layers.0.h"][:, :3], np.full((1, 4, 8), np.nan, np.float32), None):
+        changed = {n: a for n, a in state.items() if n != "carried.0.layers.0.h"}
+        save_safetensors(file, changed if wrong is None else {**changed, "carried.0.layers.0.h": np.ascontiguousarray(wrong)})
+        with pytest.raises(DataError, match=r"damaged: .*carried\.0\.layers\.0\.h"):
+            trainer(tmp_path / "run", "char_rnn").resume()
+
+
+def test_learning_from_streams_is_reading_on(tmp_path):
+    """The loss of a step is that of its characters after all that came before them in the stream."""
+    made = trainer(tmp_path / "run", "char_rnn", learning_rate=1e-30, dropout=0.0, steps=5)
+    run(made)
+    inputs, targets = (
+        np.concatenate(each, axis=1) for each in zip(*(made.dataset.batch(i, 4, 0) for i in range(5)), strict=True)
+    )
+    losses = cross_entropy(made.model.eval()(inputs), targets, reduction="none").data
+    np.testing.assert_allclose(made.losses, losses.reshape((4, 5, 8)).mean(axis=(0, 2)), rtol=1e-4)
+    apart = cross_entropy(made.model(inputs[:, -8:]), targets[:, -8:])
+    assert abs(float(apart) - made.losses[-1]) > 1e-4
+
+
+def test_validation_carries_the_state_too(tmp_path):
+    made = trainer(tmp_path / "run", "char_rnn")
+    held_out = made.documents[0][int(0.9 * len(made.documents[0])) :]
+    batches = list(made.validation.in_order())
+    wanted = np.concatenate([targets for _, targets in batches], axis=1).reshape(-1)
+    np.testing.assert_array_equal(wanted[wanted >= 0], held_out[1:])
+    inputs = np.concatenate([inputs for inputs, _ in batches], axis=1)
+    losses = cross_entropy(made.model.eval()(inputs), wanted.reshape(inputs.shape), reduction="none").data
+    assert abs(evaluate(made.model, made.validation) - losses.sum() / (len(held_out) - 1)) < 1e-5
+
+
+def test_only_a_model_with_hidden_states_learns_from_streams(tmp_path):
+    made = trainer(tmp_path / "run")
+    made.dataset = StreamDataset(made.documents, 8, "characters")
+    with pytest.raises(UsageError, match="StateCache"):
+        made._one_step()
 
 
 def test_nan_stops_before_anything_is_changed(tmp_path):

@@ -133,8 +133,8 @@ class SequenceDataset:
 
 
 class StreamDataset(SequenceDataset):
-    """Sequences that continue each other, for a model that carries its hidden state on: the text is cut into as many streams as a
-    batch has sequences, and each step goes on in each stream where the step before it stopped.
+    """Sequences that continue each other, for a model that carries its hidden state on: the text is cut into as many streams as
+    a batch has sequences, and each step goes on in each stream where the step before it stopped.
 
     Args:
         documents: token ids, an array (tokens,) for each document; they are joined.
@@ -155,8 +155,8 @@ class StreamDataset(SequenceDataset):
     def batch(self, step: int, size: int, seed: int) -> Batch:
         """The next sequences of `size` streams: inputs and targets (size, context).
 
-        Streams lie one after the other in the text; where it is too short for that, they overlap. At their end they begin again,
-        at places that are shifted by as much as was left over, drawn from (seed, epoch).
+        Streams lie one after the other in the text; where it is too short for that, they overlap. After their last step they
+        begin again, all shifted by a number of tokens that is drawn from (seed, epoch).
         """
         context, targets = self.targets_per_example, len(self.tokens) - 1
         epoch, position = divmod(step, self.steps_of_stream(size))

@@ -104,9 +104,10 @@ class CharRNN(Model):
     def forward(self, tokens: Any, cache: Any = None) -> Tensor:
         """tokens (batch, time); logits (batch, time, vocabulary). A cache brings the hidden states to start from, and takes the
         last ones along."""
-        x = self.dropout(self.token_embedding(tokens))
+        x, table = tokens, self.token_embedding.weight
         for i, layer in enumerate(self.layers):
-            x, state = layer(x, None if cache is None else read_state(cache, f"layers.{i}"))
+            state = None if cache is None else read_state(cache, f"layers.{i}")
+            x, state = layer(x, state, table=table if i == 0 else None)
             if cache is not None:
                 write_state(cache, f"layers.{i}", state)
             x = self.dropout(x)

@@ -18,8 +18,8 @@ from zoo.tokenizers.tokenizer import Tokenizer, count_bytes, count_characters
 def evaluate(model: Model, examples: Dataset, watch: Callable[[int, float], None] = lambda done, loss: None) -> float:
     """The mean loss in nats over every token of a text, without dropout; NaN where there are none.
 
-    Where the batches of a text continue each other, the hidden state is carried on. It draws no random numbers, so that how often one evaluates changes nothing. `watch` is told how many tokens are done, and
-    their mean loss.
+    Where batches continue each other, the hidden state is carried on. It draws no random numbers, so that how often one
+    evaluates changes nothing. `watch` is told how many tokens are done, and their mean loss.
     """
     training = model.training
     model.eval()

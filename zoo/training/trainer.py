@@ -248,7 +248,9 @@ class Trainer:
         """Empty caches for the parts of a batch. Raises UsageError for a model that can't carry a state."""
         caches = [self.model.new_cache() for _ in range(min(self.recipe.grad_accumulation, self.recipe.batch_size))]
         if not all(isinstance(cache, StateCache) for cache in caches):
-            raise UsageError(f"{type(self.model).__name__} learns from streams, so its new_cache must make a zoo.cache.StateCache")
+            raise UsageError(
+                f"{type(self.model).__name__} learns from streams, so its new_cache must make a zoo.cache.StateCache"
+            )
         return caches  # type: ignore[return-value]
 
     def _load_carried(self, state: dict[str, np.ndarray]) -> None:
@@ -257,12 +259,16 @@ class Trainer:
         if not isinstance(self.dataset, StreamDataset) or self.dataset.begins(self.step, size):
             return
         self.carried = self._new_carried()
-        for i, (cache, part) in enumerate(zip(self.carried, _parts(np.zeros((size, 1), np.int64), len(self.carried)), strict=True)):
+        for i, (cache, part) in enumerate(
+            zip(self.carried, _parts(np.zeros((size, 1), np.int64), len(self.carried)), strict=True)
+        ):
             self.model(part, cache)  # which makes states of the right shapes
             for name, array in cache.states.items():
                 given = state[f"carried.{i}.{name}"]
                 if given.shape != array.shape or given.dtype != array.dtype:
-                    raise ValueError(f"carried.{i}.{name} should be {array.dtype} {array.shape}, but is {given.dtype} {given.shape}")
+                    raise ValueError(
+                        f"carried.{i}.{name} should be {array.dtype} {array.shape}, but is {given.dtype} {given.shape}"
+                    )
                 cache.states[name] = given
 
     def _check(self, what: str, value: float) -> None:
