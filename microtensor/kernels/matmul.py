@@ -64,7 +64,7 @@ def _tile_width(columns, width):
 
 
 @kernel
-def _pack(b, b_row, b_col, depth, columns, panels):
+def pack(b, b_row, b_col, depth, columns, panels):
     """Copy b (depth, columns), at an address and with strides in numbers, to panels: for each 2 vectors of columns, for each
     row, that row's numbers; zeros where the last panel is wider than b."""
     size = panels.itemsize
@@ -140,7 +140,7 @@ def _multiply(
         for block in range(blocks):
             k0 = block * deep
             steps = min(deep, depth - k0)
-            _pack(b + (k0 * b_row + j0 * b_col) * size, b_row, b_col, steps, j1 - j0, panels)
+            pack(b + (k0 * b_row + j0 * b_col) * size, b_row, b_col, steps, j1 - j0, panels)
             for i in range(row, last_row, ROWS):
                 rows = min(ROWS, last_row - i)
                 left = a + (i * a_row + k0 * a_col) * size

@@ -20,7 +20,7 @@ import numpy as np
 from microtensor.kernels.arithmetic import accumulate, product
 from microtensor.kernels.linear import bias_backward
 from microtensor.kernels.math import constant, sigmoid, tanh
-from microtensor.kernels.matmul import matmul
+from microtensor.kernels.matmul import matmul, pack, readable
 from microtensor.kernels.runtime import config, threads
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.runtime.simd import ROWS, VECTOR_BYTES, at_address, make_tile, tile
@@ -420,11 +420,17 @@ def _panels(weight: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np
     depth, columns = weight.shape
     lanes = 2 * VECTOR_BYTES // weight.itemsize
     wide = -(-columns // lanes) * lanes
-    row, padded = np.zeros(wide, weight.dtype), np.zeros((depth, wide), weight.dtype)
-    padded[:, :columns] = weight
+    row = np.zeros(wide, weight.dtype)
     if bias is not None:
         row[:columns] = bias
-    return padded.reshape((depth, -1, lanes)).swapaxes(0, 1).reshape(-1), row
+    if wide > columns:
+        padded = np.zeros((depth, wide), weight.dtype)
+        padded[:, :columns] = weight
+        weight = padded
+    weight, strides = readable(weight)
+    panels = np.empty(depth * wide, weight.dtype)
+    pack(weight.ctypes.data, *strides, depth, wide, panels)
+    return panels, row
 
 
 def _share(batch: int, cost: int, kernel: Any, *args: Any) -> None:
