@@ -201,7 +201,7 @@ class _Layers(Module):
                 x = embedding(x, table)
             x, *after = self.sequence(cell, x, weight, bias, *(each[i] for each in states))
             last.append(after)
-        joined = tuple(stack(each) for each in zip(*last, strict=True))
+        joined = tuple(each[0][None] if len(each) == 1 else stack(each) for each in zip(*last, strict=True))
         return x, joined if len(joined) > 1 else joined[0]
 
     def sequence(self, cell: Any, x: Any, weight_ih: Any, bias_ih: Any, *states: Any) -> tuple[Any, ...]:

