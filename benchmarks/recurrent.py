@@ -1,7 +1,7 @@
 """Recurrent networks: one layer of LSTM, GRU and RNN by itself, a training step of char_rnn, and writing with it.
 
 All start from the same weights and see the same batches; that they learn the same is checked by their losses. Our model
-multiplies the embedding of each character by the first layer's weight once, and not once for each time that it comes in a batch;
+multiplies the embedding of each character by the first layer's weight once, not once for each time that it comes in a batch;
 PyTorch's model is an Embedding, an LSTM and a Linear, as its users write it. Hidden states are carried from step to step.
 """
 

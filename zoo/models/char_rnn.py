@@ -1,4 +1,63 @@
-"""Char RNN."""
+"""Char RNN: a network that reads one character after the other and keeps what it needs in a hidden state.
+
+**The idea.** A window forgets all that lies before it. A *recurrent* network (Elman 1990, Finding Structure in Time) reads from
+left to right and keeps a *hidden state* h, a list of numbers: each step makes the next state from the state before and the
+character that comes, with the same weights at every step.
+
+    tokens   (batch, time)             "First Citizen:"  ->  18 47 56 57 58 1 ...
+    x        (batch, time, 256)        the token's embedding
+    2 layers (batch, time, 256)        h = tanh(x @ W + h @ U + b), step after step; the second layer reads the first's h
+    logits   (batch, time, 65)         h @ weight + bias: a guess after every character
+
+There is no limit to how far back h can reach, and no table of positions. A character costs one step, however long the text was:
+while it generates, the hidden state is the whole cache.
+
+**Backward through time.** The loss at step t depends on h_t, that on h_(t-1), and so on. The chain rule multiplies the gradient
+by each step's derivative on the way back,
+
+    dL/dh_(t-1) = (dL/dh_t * (1 - h_t^2)) @ U.T
+
+and U's gradient is the sum over all steps of h_(t-1).T @ (dL/dh_t * (1 - h_t^2)). That is nothing new: the network is as deep
+as the text is long, and its layers share their weights. `mt.rnn` does the loop in one kernel, forward and backward; in plain
+ops a step is `nn.RNNCell`.
+
+**Why memory fades.** Over k steps the gradient is multiplied k times by U.T, and by slopes of tanh that are at most 1. If U
+shrinks vectors, the product goes to 0 like a power: the *vanishing gradient* (Bengio, Simard and Frasconi 1994). If U stretches
+them it explodes, and a step of learning goes anywhere; therefore a gradient longer than 1 is shortened (*clipped*). What is
+further back than some ten steps then has no part in what is learned, though h could carry it.
+
+**The LSTM** (long short-term memory; Hochreiter and Schmidhuber 1997, its forget gate by Gers et al. 2000) keeps a second list,
+the memory c, that is *added to* and not replaced:
+
+    c = forget * c + enter * new         h = show * tanh(c)
+
+`forget`, `enter` and `show` are *gates*, numbers from 0 to 1, sigmoids of x @ W + h @ U + b, as `new` is a tanh of it. Back
+through c the gradient is multiplied by `forget` alone, number by number: where that stays near 1, it passes unweakened. So the
+forget gate starts open, with a bias of 1 (Jozefowicz et al. 2015). The residual stream of a transformer is the same idea, along
+its layers. **The GRU** (gated recurrent unit; Cho et al. 2014, arXiv:1406.1078) does it with one list and one gate fewer: h is
+a mixture, (1 - z) * new + z * h.
+
+**Measured.** After 600 steps with one layer of 128 numbers and no dropout: the gradient of a prediction's loss with respect to
+the character k steps back, as a part of that for the last one (lengths, means over 64 places of the held-out text):
+
+    k              1       4       8      16      32      63    validation loss
+MEASURED
+
+**Truncated backpropagation.** The text is too long to go back through all of it. It is cut into 32 *streams*, and a step
+learns from the next 64 characters of each. The hidden state is carried on from one step to the next, but as plain numbers: the
+gradient ends where the step began, while the memory doesn't (Williams and Peng 1990). `--carry no` starts every sequence from
+zeros, at random places, to compare. The held-out text is read in the same way, and a checkpoint keeps the hidden states, so
+that a resumed run has the same bits.
+
+**Learning** is as in `char_gpt`: AdamW, a warmup, half a cosine, clipping, and dropout of what goes from layer to layer and to
+the head (Zaremba et al. 2014, arXiv:1409.2329), never from step to step.
+
+**What is missing.** Steps can't be computed side by side, as each needs the one before; and all that was read must fit into one
+list of numbers. The next model, `char_gpt`, keeps every position and looks at those that it needs.
+
+**Try.** `--cell rnn` and `--cell gru`; `--preset karpathy` has the sizes of the program that made this model known (char-rnn,
+2015), and `--preset small` takes a minute; `--data my.txt` for a text of yours.
+"""
 
 from __future__ import annotations
 
@@ -74,6 +133,14 @@ class Recipe(recipes.Recipe):
         return {*range(self.evaluate_every, steps, self.evaluate_every), steps}
 
 
+def open_forget_gate(cell: nn.LSTMCell) -> None:
+    """Let an LSTM begin by remembering: the bias of its second gate is 1."""
+    assert cell.bias_ih is not None
+    bias = cell.bias_ih.numpy()
+    bias[cell.hidden : 2 * cell.hidden] = 1
+    cell.bias_ih.data = bias
+
+
 def read_state(cache: StateCache, name: str) -> Any:
     """A layer's state, as it takes it: h, or for an LSTM (h, c); None in an empty cache."""
     state = tuple(cache.states[key] for key in (f"{name}.h", f"{name}.c") if key in cache.states)
@@ -90,7 +157,7 @@ class CharRNN(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
     recipe_class = Recipe
-    description = Description(title="a memory that is rewritten", sample_prompt="\n", sample_tokens=300, max_new_tokens=500)
+    description = Description(title="keeps a hidden state", sample_prompt="\n", sample_tokens=300, max_new_tokens=500)
 
     recipe: Recipe
 
@@ -98,6 +165,9 @@ class CharRNN(Model):
         super().__init__(recipe, vocabulary_size, rng)
         self.token_embedding = nn.Embedding(vocabulary_size, recipe.width, init_std=1.0, rng=rng)
         self.layers = [CELLS[recipe.cell](recipe.width, recipe.width, rng=rng) for _ in range(recipe.layers)]
+        if recipe.cell == "lstm":
+            for layer in self.layers:
+                open_forget_gate(layer.cells[0])
         self.dropout = nn.Dropout(recipe.dropout)
         self.lm_head = nn.Linear(recipe.width, vocabulary_size, rng=rng)
 
