@@ -10,7 +10,14 @@ from zoo.errors import DataError, UsageError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
 
-SIZES = {"char_meanpool": 1_728, "word_meanpool": 16_128, "word_ngram": 15_874, "char_gpt": 2_731_200, "chat_gpt": 626_560}
+SIZES = {
+    "char_meanpool": 1_728,
+    "word_meanpool": 16_128,
+    "word_ngram": 15_874,
+    "char_rnn": 1_086_017,
+    "char_gpt": 2_731_200,
+    "chat_gpt": 626_560,
+}
 
 
 def test_models_by_name():
