@@ -37,11 +37,26 @@ forget gate starts open, with a bias of 1 (Jozefowicz et al. 2015). The residual
 its layers. **The GRU** (gated recurrent unit; Cho et al. 2014, arXiv:1406.1078) does it with one list and one gate fewer: h is
 a mixture, (1 - z) * new + z * h.
 
-**Measured.** After 600 steps with one layer of 128 numbers and no dropout: the gradient of a prediction's loss with respect to
-the character k steps back, as a part of that for the last one (lengths, means over 64 places of the held-out text):
+**Measured**, with `--preset small` (one layer of 128 numbers, 600 steps) and each cell: the gradient of a prediction's loss
+with respect to the character k steps back, as a part of that for the last one (lengths, means over 64 held-out places):
 
-    k              1       4       8      16      32      63    validation loss
-MEASURED
+    k           1      4      8       16     32     63      validation loss
+    rnn         0.58   0.12   0.013   2e-4   7e-8   1e-14   1.893
+    gru         0.53   0.10   0.018   0.006  0.002  2e-4    1.821
+    lstm        0.51   0.12   0.029   0.012  0.004  2e-4    1.860
+
+What stood 32 characters back is worth nothing to the simple network's learning; the gated ones still get a part in some
+hundreds. This is how it was found:
+
+    import numpy as np, microtensor as mt, zoo
+    model, tokenizer = zoo.load_model("runs/char_rnn")
+    text = tokenizer.encode(model.recipe.read_text())[1_003_854:]
+    tokens = text[1500 * np.arange(64)[:, None] + np.arange(65)]
+    x = mt.Tensor(model.token_embedding(tokens[:, :-1]).data, requires_grad=True)
+    y, _ = model.layers[0](x)
+    loss = mt.cross_entropy(model.lm_head(y[:, -1]), tokens[:, -1], reduction="sum")
+    lengths = np.linalg.norm(mt.grad(loss, [x])[0].data, axis=-1).mean(axis=0)[::-1]
+    print(lengths / lengths[0])
 
 **Truncated backpropagation.** The text is too long to go back through all of it. It is cut into 32 *streams*, and a step
 learns from the next 64 characters of each. The hidden state is carried on from one step to the next, but as plain numbers: the
@@ -88,7 +103,7 @@ class Recipe(recipes.Recipe):
     corpus: ClassVar[Corpus] = TinyShakespeare()
     loss_window: ClassVar[int | None] = 100
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "small": {"layers": 1, "width": 128, "dropout": 0.0, "steps": 1500},
+        "small": {"layers": 1, "width": 128, "dropout": 0.0, "steps": 600},
         "karpathy": {
             "layers": 2, "width": 128, "context": 50, "batch_size": 50, "dropout": 0.5, "epochs": 50, "weight_decay": 0.0,
         },
