@@ -58,6 +58,11 @@ def test_the_whole_model_has_the_right_gradients(name, settings):
     assert mt.gradgradcheck(loss, values, fast=True)
 
 
+def test_an_lstm_begins_by_remembering():
+    for layer in zoo.create_model("char_rnn", width=8).layers:
+        assert layer.cells[0].bias_ih.tolist() == [0] * 8 + [1] * 8 + [0] * 16
+
+
 def test_a_mean_cannot_tell_orders_apart():
     for name, settings in (("word_meanpool", {}), ("char_meanpool", {}), ("word_ngram", {"pooling": "mean"})):
         model = zoo.create_model(name, **settings)
