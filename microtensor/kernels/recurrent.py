@@ -62,8 +62,8 @@ def _row(x, i, t):
 
 @kernel
 def _product(x, x_row, rows, depth, panels, bias, out):
-    """out (rows, columns) = bias + x @ a matrix in panels, of flat arrays; rows of x are x_row numbers apart, and there are as
-    many in x and out as make whole tiles."""
+    """out (rows, columns) = bias + x @ a matrix in panels, of flat arrays; rows of x are x_row numbers apart, and x and
+    out have room for FEW_ROWS - 1 more of them, as the last tile may begin at the last row."""
     size = x.itemsize
     width = 2 * VECTOR_BYTES // size
     columns = bias.size
@@ -140,9 +140,9 @@ def _forward(kind, gates, inner, h, c, panels, bias, hidden, first, last):
     time, width = gates.shape[1], h.shape[1]
     rows = last - first
     row = width + GAP
-    whole = (rows + FEW_ROWS - 1) // FEW_ROWS * FEW_ROWS
-    state = np.zeros(whole * row, h.dtype)
-    parts = np.empty(whole * bias.size, h.dtype)
+    room = rows + FEW_ROWS - 1  # the last tile may begin at the last row
+    state = np.zeros(room * row, h.dtype)
+    parts = np.empty(room * bias.size, h.dtype)
     for i in range(rows):
         _copy(_at(h, (first + i) * width, width), _at(state, i * row, width))
     for t in range(time):
@@ -280,9 +280,9 @@ def _backward(kind, gates, inner, h, c, hidden, g, panels, bias, d_gates, d_rese
     time, width = gates.shape[1], h.shape[1]
     rows, wide = last - first, gates.shape[2]
     row = wide + GAP
-    whole = (rows + FEW_ROWS - 1) // FEW_ROWS * FEW_ROWS
-    d_parts = np.zeros(whole * row, h.dtype)
-    d_state = np.zeros(whole * bias.size, h.dtype)
+    room = rows + FEW_ROWS - 1  # the last tile may begin at the last row
+    d_parts = np.zeros(room * row, h.dtype)
+    d_state = np.zeros(room * bias.size, h.dtype)
     work = np.empty(width, h.dtype)
     n = width
     for t in range(time - 1, -1, -1):
