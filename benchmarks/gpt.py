@@ -1,10 +1,11 @@
-"""The zoo's char_gpt and chat_gpt, and the same models with the same weights in PyTorch."""
+"""The zoo's GPTs, and the same models with the same weights in PyTorch."""
 
 from __future__ import annotations
 
 import functools
 from typing import Any
 
+import modern_gpt
 import numpy as np
 
 import microtensor as mt
@@ -22,6 +23,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "steps": 5000,
     },
     "chat_gpt": {"dropout": 0.0},
+    "modern_gpt": {"dropout": 0.0},
 }
 
 
@@ -45,7 +47,8 @@ class Microtensor:
         """One training step; returns the loss."""
         loss = mt.cross_entropy(self.model(inputs), targets)
         loss.backward()
-        clip_grad_norm(self.parameters, 1.0)
+        if self.model.recipe.grad_clip is not None:
+            clip_grad_norm(self.parameters, self.model.recipe.grad_clip)
         self.optimizer.step(factor)
         self.optimizer.zero_grad()
         return float(loss)
@@ -61,20 +64,12 @@ class PyTorch:
 
         torch.set_num_threads(2)
         self.torch = torch
-        self.model = torch_model(name, dropout)
+        self.model = modern_gpt.torch_model(start(name), dropout) if name == "modern_gpt" else torch_model(name, dropout)
         self.forward = torch.compile(self.model) if compiled else self.model
         self.name = "PyTorch, torch.compile" if compiled else "PyTorch"
         self.recipe = start(name).recipe
-        parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": [p for p in parameters if p.ndim == 2], "weight_decay": self.recipe.weight_decay},
-                {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-            ],
-            lr=self.recipe.learning_rate,
-            betas=(0.9, self.recipe.beta2),
-            fused=True,
-        )
+        self.optimizers = (modern_gpt.torch_optimizers if name == "modern_gpt" else torch_optimizers)(self.model, self.recipe)
+        self.rates = [(group, group["lr"]) for optimizer in self.optimizers for group in optimizer.param_groups]
 
     def step(self, inputs: np.ndarray, targets: np.ndarray, factor: float = 1.0) -> float:
         """One training step; returns the loss."""
@@ -82,13 +77,27 @@ class PyTorch:
         loss = self.torch.nn.functional.cross_entropy(
             logits.view(-1, logits.shape[-1]), self.torch.from_numpy(targets).reshape(-1)
         )
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         loss.backward()
-        self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.learning_rate * factor
-        self.optimizer.step()
+        if self.recipe.grad_clip is not None:
+            self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.grad_clip)
+        for group, rate in self.rates:
+            group["lr"] = rate * factor
+        for optimizer in self.optimizers:
+            optimizer.step()
         return loss.item()
+
+
+def torch_optimizers(model: Any, recipe: Any) -> list[Any]:
+    """Fused AdamW, with weight decay for matrices only."""
+    import torch
+
+    parameters = list(model.parameters())
+    groups = [
+        {"params": [p for p in parameters if p.ndim == 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return [torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, recipe.beta2), fused=True)]
 
 
 def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
@@ -160,7 +169,7 @@ def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
             return functional.linear(self.norm(x), self.head)
 
         def fill(self, tokens: Any, keys: Any, values: Any) -> Any:
-            """Read a text (1, time) at once, keep all keys and values, and give the last scores."""
+            """Read a text (1, time) at once, keep all keys and values, and give the last logits."""
             x = self.token_embedding(tokens) + self.position_embedding(torch.arange(tokens.shape[1]))
             for i, block in enumerate(self.blocks):
                 q, k, v = block.heads_of(x)
@@ -169,7 +178,7 @@ def torch_model(name: str = "char_gpt", dropout: float = 0.0) -> Any:
             return functional.linear(self.norm(x[0, -1]), self.head)
 
         def cached(self, token: Any, position: Any, keys: Any, values: Any, seen: Any) -> Any:
-            """The scores after one more token (1, 1) at a position (1,)."""
+            """The logits after one more token (1, 1) at a position (1,)."""
             x = self.token_embedding(token) + self.position_embedding(position)
             for i, block in enumerate(self.blocks):
                 x = block.cached(x, keys[i], values[i], position, seen)

@@ -62,17 +62,17 @@ def first_text(model: Any) -> Row:
 
 
 def agreement(model: Any) -> Row:
-    """Compare the fused decoder's scores with those of the model itself."""
+    """Compare the fused decoder's logits with those of the model itself."""
     tokens = np.random.default_rng(0).integers(0, model.vocabulary_size, 600).tolist()
     fused, plain = Decoder(model), Decoder(model, fused=False)
     worst = 0.0
     for i, token in enumerate(tokens):
-        scores = fused.read([token])
+        logits = fused.read([token])
         if i % 25 == 24:
             expected = plain.read(tokens[i - 24 : i + 1])
-            worst = max(worst, float(np.abs(scores - expected).max()))
+            worst = max(worst, float(np.abs(logits - expected).max()))
     note = f"{'failed: ' if worst > 1e-4 else ''}they differ by {worst:.1g} at most"
-    return Row("scores with the cache and without, 600 characters", "", note=note)
+    return Row("logits with the cache and without, 600 characters", "", note=note)
 
 
 class Torch:
@@ -99,16 +99,16 @@ class Torch:
         generator = torch.Generator().manual_seed(0)
         text, position = [0], 0
         with torch.inference_mode():
-            scores = self.model.fill(torch.tensor([text]), self.keys, self.values)
+            logits = self.model.fill(torch.tensor([text]), self.keys, self.values)
             for _ in range(length):
-                token = torch.multinomial(torch.softmax(scores, 0), 1, generator=generator)
+                token = torch.multinomial(torch.softmax(logits, 0), 1, generator=generator)
                 text.append(int(token))
                 position += 1
                 if position == self.context:  # it slides as the zoo's does
                     kept = text[-kept_after(len(text), self.context) :]
-                    scores, position = self.model.fill(torch.tensor([kept]), self.keys, self.values), len(kept) - 1
+                    logits, position = self.model.fill(torch.tensor([kept]), self.keys, self.values), len(kept) - 1
                     continue
                 seen = self.masks[position] if self.compiled else position + 1
-                scores = self.step(token[None], self.positions[position], self.keys, self.values, seen)
+                logits = self.step(token[None], self.positions[position], self.keys, self.values, seen)
         torch.set_num_threads(2)
         return text

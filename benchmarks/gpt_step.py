@@ -26,6 +26,7 @@ def run(quick: bool) -> list[Row]:
     rows = steps("char_gpt training step, 256 x 16 characters", "char_gpt", 0.0, rounds)
     rows += steps("the same with dropout 0.2, as the default recipe has it", "char_gpt", 0.2, max(rounds // 2, 2))
     rows += steps("chat_gpt training step, 128 x 32 characters", "chat_gpt", 0.0, 2 * rounds)
+    rows += steps("modern_gpt training step, 256 x 16 characters, Muon", "modern_gpt", 0.0, max(rounds // 2, 2))
     return [*rows, memory()]
 
 

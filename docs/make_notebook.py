@@ -40,9 +40,12 @@ from pathlib import Path
 
 from IPython.display import SVG
 
-if not Path("zoo").is_dir() and Path("../zoo").is_dir():
-    os.chdir("..")
-{clone}try:
+for folder in ("..", "microtensor"):
+    if not Path("zoo").is_dir() and Path(folder, "zoo").is_dir():
+        os.chdir(folder)
+{clone}if not Path("zoo").is_dir():
+    raise FileNotFoundError("the project isn't here: open this notebook in its docs folder, or upload it as microtensor")
+try:
     for package in ("microtensor", "matplotlib", "scikit-learn"):
         importlib.metadata.version(package)
 except importlib.metadata.PackageNotFoundError:

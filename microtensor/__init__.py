@@ -33,7 +33,7 @@ from microtensor.drawing import Drawing
 from microtensor.gradcheck import GradientError, gradcheck, gradgradcheck
 from microtensor.kernels.runtime.config import get_num_threads, set_num_threads, use_numpy_matmul
 from microtensor.ops import positions as _positions
-from microtensor.ops.activations import erf, gelu, relu, sigmoid, silu, softplus, tanh
+from microtensor.ops.activations import erf, gelu, relu, sigmoid, silu, softplus, squared_relu, tanh
 from microtensor.ops.arithmetic import (
     abs,
     add,
@@ -107,6 +107,7 @@ from microtensor.ops.normalization import layer_norm, rms_norm
 from microtensor.ops.products import cumprod
 from microtensor.ops.recurrent import gru, lstm, rnn
 from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, min, prod
+from microtensor.ops.rotary import rotary
 from microtensor.ops.rounding import (
     ceil,
     copysign,

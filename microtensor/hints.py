@@ -28,6 +28,7 @@ _TABLE: dict[str, dict[str, str]] = {
         "retain_grad": "mt.grad(loss, t) gives the gradient of any Tensor on the way",
         "requires_grad_": "write t.requires_grad = True",
         "detach_": "write t = t.detach()",
+        "zero_grad": "write t.grad = None, or optimizer.zero_grad() for all parameters",
         "zero_ add_ sub_ mul_ div_ copy_ fill_ clamp_ normal_ uniform_ fill": _IN_PLACE,
         "register_hook": "mt.trace(loss) lists every step with its Tensors, and mt.grad gives their gradients",
         "permute": "write t.transpose(0, 2, 1), with all axes in their new order",

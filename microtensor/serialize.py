@@ -3,28 +3,38 @@ code, unlike a pickle."""
 
 from __future__ import annotations
 
-import contextlib
 import json
+import math
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from microtensor.files import open_file, write_atomically
 from microtensor.tensor import Tensor
+
+#: No larger file is read: 16 GB.
+LARGEST = 2**34
+#: Nor one with a longer header: 10 MB, which is tens of thousands of tensors.
+LONGEST_HEADER = 10**7
 
 
 def save_safetensors(path: str | Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> None:
     """Write arrays or Tensors by name, whole or not at all. Raises OSError when the path can't be written."""
+    write_atomically(path, to_safetensors(tensors, metadata))
+
+
+def to_safetensors(tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> bytes:
+    """The bytes of a file with arrays or Tensors by name."""
     from safetensors.numpy import save
 
     # The format wants contiguous arrays, and would save others wrong without a word.
     arrays = {name: np.asarray(t.numpy() if isinstance(t, Tensor) else t, order="C") for name, t in tensors.items()}
     if "__metadata__" in arrays:
         raise ValueError("save_safetensors: a tensor can't be named __metadata__, which the format keeps for itself")
-    write_atomically(path, save(arrays, metadata=dict(metadata) if metadata else None))
+    return save(arrays, metadata=dict(metadata) if metadata else None)
 
 
 def load_safetensors(path: str | Path) -> dict[str, np.ndarray]:
@@ -32,12 +42,18 @@ def load_safetensors(path: str | Path) -> dict[str, np.ndarray]:
 
     Raises ValueError when it is damaged, or holds a type that NumPy can't hold, and OSError when it can't be read.
     """
+    with open_file(path, LARGEST) as file:
+        count_numbers(file, path)
+        file.seek(0)
+        return from_safetensors(file.read(), path)
+
+
+def from_safetensors(raw: bytes, path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays in the bytes of a file, as `load_safetensors` gives them; `path` is named in errors."""
     from safetensors import SafetensorError, deserialize
 
-    raw = Path(path).read_bytes()
     try:
-        length = int.from_bytes(raw[:8], "little")
-        json.loads(raw[8 : 8 + length], object_pairs_hook=_without_duplicates)
+        _header(raw[8 : 8 + LONGEST_HEADER], int.from_bytes(raw[:8], "little"))
         entries = deserialize(raw)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
@@ -45,6 +61,32 @@ def load_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     if unreadable:
         raise ValueError(f"{path} holds a type that can't be read: {unreadable[0]}; it can be one of {', '.join(_TYPES)}")
     return {name: _decoded(entry) for name, entry in entries}
+
+
+def count_numbers(file: BinaryIO, path: str | Path) -> int:
+    """Count the numbers in the tensors of a file that was just opened, from its header alone; `path` is named in errors.
+
+    Raises ValueError for a file that isn't as long as its header says.
+    """
+    size, length = os.fstat(file.fileno()).st_size, int.from_bytes(file.read(8), "little")
+    raw = file.read(min(length, LONGEST_HEADER))
+    try:
+        tensors = [entry for name, entry in _header(raw, length).items() if name != "__metadata__"]
+        if 8 + length + max((int(entry["data_offsets"][1]) for entry in tensors), default=0) != size:
+            raise ValueError(f"it has {size:,} bytes, and not those that its header promises")
+        return sum(math.prod(map(int, entry["shape"])) for entry in tensors)
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from None
+
+
+def _header(raw: bytes, length: int) -> dict[str, Any]:
+    """The header of so many bytes at the beginning of some. Raises ValueError where it can't be one."""
+    if not 2 <= length <= min(len(raw), LONGEST_HEADER):
+        raise ValueError(f"its header can't have {length:,} bytes")
+    header = json.loads(raw[:length], object_pairs_hook=_without_duplicates)
+    if not isinstance(header, dict):
+        raise ValueError("its header is no object")
+    return header
 
 
 #: NumPy's types by the names of the format.
@@ -67,23 +109,3 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(header) < len(pairs):
         raise ValueError("its header names something twice")
     return header
-
-
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file so that a crash leaves the old one or the new one, never half: under a temporary name in the same folder,
-    flushed to the disk, then renamed. Raises OSError."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

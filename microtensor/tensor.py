@@ -456,7 +456,8 @@ class Tensor:
                 "what requires gradients can't be changed in place while it is recorded: change it within "
                 "`with mt.no_grad():`, or write `t = t * 2` for a new Tensor"
             )
-        self._array = by(self._array, *(x._array if isinstance(x, Tensor) else x for x in given))
+        values = by(self._array, *(x._array if isinstance(x, Tensor) else x for x in given))
+        self._array = np.asarray(values, order="C")  # (in one piece, as an optimizer needs it)
         self._time = clock()
         return self
 

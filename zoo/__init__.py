@@ -1,8 +1,10 @@
 """zoo: tiny language models on microtensor, each a lesson to read, train and look inside.
 
->>> import zoo
->>> model = zoo.train_model("char_gpt", preset="nano", data="my.txt", steps=200)
->>> print(model.generate("The "), model.predict("The "))
+    import zoo
+
+    model = zoo.train_model("char_gpt", preset="nano", data="my.txt", steps=200)
+    print(model.generate("The "))
+    print(model.predict("The "))
 
 A model that is trained, or loaded with `zoo.load_model`, generates, predicts, evaluates, explains, plots and chats, by methods
 with the commands' names.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-from zoo.cli import Parser, in_one_line, result, run
+from zoo import console
+from zoo.cli import Parser, explained, result, run
 from zoo.columns import clip, columns, paragraph, table_or_records, width
-from zoo.errors import UserError
+from zoo.errors import UsageError, UserError
 from zoo.reporter import as_called, note
+from zoo.untrusted import shown
 
 COMMANDS = [
     ("python -m zoo.train MODEL", "train it and keep it in runs/MODEL"),
@@ -20,6 +20,7 @@ COMMANDS = [
     ('python -m zoo.explain MODEL "TEXT"', "one prediction in all its numbers"),
     ("python -m zoo.compare MODEL --width 16 32", "what happens if: a table of runs"),
     ("python -m zoo.plot losses MODEL", "learning curves and more, drawn"),
+    ("python -m zoo.verify MODEL", "is a run whole, as it was saved"),
 ]
 HEAD = ("model", "parameters", "learns from", "loss", "trains in", "what it does")
 #: The columns of the table before the last.
@@ -28,8 +29,10 @@ BEFORE_TITLE = 60
 
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
-    epilog = "zoo --print-completion bash (or zsh, tcsh) writes what makes the shell complete commands, options and models."
+    epilog = 'eval "$(zoo --print-completion bash)" (or zsh) makes the shell complete commands, options and models.'
     description = "The models of the zoo and the commands that work with them."
+    if arguments and arguments[0] in console.COMMANDS:
+        raise UsageError(f"write python -m zoo.{arguments[0]}, with a dot")
     options = Parser("", description, epilog=epilog).parse(arguments)
 
     from zoo.registry import create_model, list_models, model_class
@@ -40,9 +43,9 @@ def main(arguments: list[str]) -> int:
         try:
             kind, own = model_class(name), _own_run(name)
             about = kind.description
-            made = (create_model(name).num_parameters(), kind.recipe_class.corpus.name, *(about.reference or (None, None)))
+            made = (create_model(name).num_parameters(), kind.recipe_class().text.name, *(about.reference or (None, None)))
         except Exception as error:  # one that can't be used doesn't hide the others
-            said = in_one_line(error)
+            said = explained(error)
             note(f"zoo: {said if name in said else f'{name}: {said}'}")
             continue
         any_own = any_own or own is not None
@@ -53,14 +56,14 @@ def main(arguments: list[str]) -> int:
             "trained_here": own is not None, "about": title,
         }  # fmt: skip
         measured = ("-", "- ") if loss is None or seconds is None else (f"{loss:.3f}", _duration(seconds) + "* "[own is None])
-        rows.append((name, f"{size:,}", corpus[:16], *measured, title))
+        rows.append((name, f"{size:,}", shown(corpus)[:16], *measured, title))
         if options.json:
             result(options, "", figures)
     if not options.json:
         lines = _lines(rows)
         lines += ["", *paragraph("Losses: nats a token, on held-out text if it is long enough. Times: two cores.")]
         lines += ["* your own run in runs/"] if any_own else []
-        print("\n".join([*lines, "", *_commands()]))
+        print(shown("\n".join([*lines, "", *_commands()])))
     return 0
 
 
@@ -90,14 +93,14 @@ def _own_run(name: str) -> tuple[int, str, float, float] | None:
 
     checkpoint = in_run_folder(default_folder(name), name)
     try:
-        lines = (checkpoint.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-        metrics: list[dict[str, Any]] = [json.loads(line) for line in lines]
-        held_out = [m["validation_loss"] for m in metrics if "validation_loss" in m]
-        loss, seconds = float(min(held_out) if held_out else metrics[-1]["loss"]), float(metrics[-1]["seconds"])
-        model, _ = checkpoint.load()
-    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, UserError):
+        metrics, (model, _) = checkpoint.read_metrics(), checkpoint.load()
+    except UserError:
         return None
-    corpus = model.recipe.corpus.name if model.recipe.data is None else Path(model.recipe.data).name
+    if not metrics or "seconds" not in metrics[-1]:
+        return None
+    held_out = [m["validation_loss"] for m in metrics if "validation_loss" in m]
+    loss, seconds = min(held_out) if held_out else metrics[-1]["loss"], metrics[-1]["seconds"]
+    corpus = Path(model.recipe.text.name).name
     return model.num_parameters(), corpus, loss, seconds
 
 

@@ -23,6 +23,8 @@ class Cache:
 
     def __init__(self, capacity: int | None = None) -> None:
         self.capacity = capacity
+        #: How many tokens it takes at a time at most; None for any number.
+        self.piece: int | None = None
         #: How many tokens it has seen; the model counts them.
         self.length = 0
 
@@ -60,33 +62,48 @@ class KVCache(Cache):
     Args:
         layers: how many layers of attention there are.
         capacity: how many positions there is room for; None for any number.
+        slides: keep the last `capacity` positions when it is full, rather than begin again. That is for models whose positions
+            are relative: what they have computed stays right when older positions are forgotten.
     """
 
-    def __init__(self, layers: int, capacity: int | None = None) -> None:
-        super().__init__(capacity)
-        self.layers = [LayerKV() for _ in range(layers)]
+    def __init__(self, layers: int, capacity: int | None = None, slides: bool = False) -> None:
+        super().__init__(None if slides else capacity)
+        self.piece = capacity if slides else None
+        self.layers = [LayerKV(capacity if slides else None) for _ in range(layers)]
 
 
 class LayerKV:
-    """The keys and values of one layer. The arrays have room for more than is known, so that adding to them is cheap."""
+    """The keys and values of one layer: of the last `window` positions, with the one being read, or of all when it is None. The
+    arrays have room for more than is known, so that adding to them is cheap."""
 
-    def __init__(self) -> None:
+    def __init__(self, window: int | None = None) -> None:
+        self.window = window
+        #: How many positions it has seen.
         self.length = 0
         self.keys: Any = None
         self.values: Any = None
+        # The positions that are held: from where to where in the arrays.
+        self._first = self._end = 0
 
     def extend(self, key: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Add those of new positions (..., time, width); returns those of all positions so far, to be read only."""
-        end = self.length + key.shape[-2]
-        if self.keys is None or end > self.keys.shape[-2]:
-            room = max(2 * end, 64)
-            self.keys, self.values = (self._with_room(a, new, room) for a, new in ((self.keys, key), (self.values, value)))
-        self.keys[..., self.length : end, :], self.values[..., self.length : end, :] = key, value
-        self.length = end
-        return self.keys[..., :end, :], self.values[..., :end, :]
+        """Add those of new positions (..., time, width); returns those of the positions that are kept, and the new ones, to be
+        read only until the next call."""
+        new = key.shape[-2]
+        if self.window is not None:
+            self._first = max(self._first, self._end - self.window + 1)
+        if self.keys is None or self._end + new > self.keys.shape[-2]:
+            held = self._end - self._first
+            room = max(2 * (held + new), 64)
+            self.keys, self.values = (self._moved(a, like, room) for a, like in ((self.keys, key), (self.values, value)))
+            self._first, self._end = 0, held
+        start, self._end = self._end, self._end + new
+        self.keys[..., start : self._end, :], self.values[..., start : self._end, :] = key, value
+        self.length += new
+        return self.keys[..., self._first : self._end, :], self.values[..., self._first : self._end, :]
 
-    def _with_room(self, old: Any, new: np.ndarray, room: int) -> np.ndarray:
-        larger = np.zeros((*new.shape[:-2], room, new.shape[-1]), new.dtype)
+    def _moved(self, old: Any, like: np.ndarray, room: int) -> np.ndarray:
+        """An array with room for so many positions, which begins with those that are held."""
+        larger = np.zeros((*like.shape[:-2], room, like.shape[-1]), like.dtype)
         if old is not None:
-            larger[..., : self.length, :] = old[..., : self.length, :]
+            larger[..., : self._end - self._first, :] = old[..., self._first : self._end, :]
         return larger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import itertools
 import math
 import os
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.cli import Parser, add_data_folder, result
 from zoo.cli import run as run_command
 from zoo.datasets.corpus import use_data_folder
-from zoo.errors import DataError, UsageError, did_you_mean
+from zoo.errors import DataError, UsageError, did_you_mean, quoted
 from zoo.reporter import note
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
     "positions": (("pooling",), ()),
     "length": (("epochs", "steps"), (0.5, 1, 2)),
 }
+#: The longest name of a run's folder, in bytes; and how many folders the closing hint names.
+LONGEST_NAME, MOST_NAMED = 200, 8
 HELP = """\
 Several values after an option are compared; two such options make a grid:
   python -m zoo.compare word_ngram --width 16 32 64
@@ -105,8 +108,11 @@ def _plan(
     runs = []
     for chosen in itertools.product(*(given[field] for field in compared)):
         values = dict(zip(compared, chosen, strict=True))
-        folder = "_".join(f"{field}-{_shown(value)}" for field, value in {**values, **always}.items())
-        runs.append(_Run(values, make_recipe(kind, {**begin, **always, **values}), out / folder))
+        settings = {**values, **always}
+        if values.get("tokenizer", "bpe") != "bpe" and "vocab_size" in always:
+            del settings["vocab_size"]  # which is for the one that takes a size
+        folder = "_".join(f"{field}-{_shown(value)}" for field, value in settings.items())
+        runs.append(_Run(values, make_recipe(kind, {**begin, **settings}), out / _file_name(folder)))
     if len({run.folder for run in runs}) < len(runs):
         raise UsageError("--data: two files of the same name; rename one, so that their runs can be told apart")
     return runs
@@ -132,7 +138,11 @@ def make_parser(kind: type[Recipe] | None = None, name: str = "MODEL") -> Parser
         settings = parser.add_argument_group(f"the settings of {name}")
         for f in fields(kind):
             settings.add_argument(
-                f"--{dashed(f.name)}", metavar="VALUE", nargs="+", help=f.metadata.get("help", f.name).replace("%", "%%")
+                f"--{dashed(f.name)}",
+                metavar="VALUE",
+                nargs="+",
+                action="extend",
+                help=f.metadata.get("help", f.name).replace("%", "%%"),
             )
     return parser
 
@@ -144,7 +154,7 @@ def _experiment(kind: type[Recipe], name: str, begin: dict[str, Any], given: dic
 
     if name not in EXPERIMENTS:
         raise UsageError(
-            f"unknown experiment {name!r}{did_you_mean(name, list(EXPERIMENTS))}; there are {', '.join(EXPERIMENTS)}"
+            f"unknown experiment {quoted(name)}{did_you_mean(name, list(EXPERIMENTS))}; there are {', '.join(EXPERIMENTS)}"
         )
     settings, factors = EXPERIMENTS[name]
     default = make_recipe(kind, {**begin, **{field: values[0] for field, values in given.items()}})
@@ -167,24 +177,33 @@ def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
     """Train what isn't trained yet, then show the table."""
     from zoo.columns import paragraph, table, table_or_records
 
+    # What a loss a token says depends on what a token is.
+    other_tokens = not runs[0].values.keys().isdisjoint(("tokenizer", "vocab_size"))
+    bits = ("bits per byte",) if other_tokens else ()
     rows: list[tuple[str, ...]] = [
-        (*(field.replace("_", " ") for field in runs[0].values), "parameters", "loss", "held-out", "time")
+        (*(field.replace("_", " ") for field in runs[0].values), "parameters", "loss", "held-out", *bits, "time")
     ]
     for i, run in enumerate(runs, 1):
         what = ", ".join(f"{field.replace('_', ' ')} {_shown(value)}" for field, value in run.values.items())
         figures = _train(name, run, f"Run {i} of {len(runs)}: {what}")
         rows.append((
             *map(_shown, run.values.values()), f"{figures['parameters']:,}", _loss(figures["loss"], "diverged"),
-            _loss(figures["validation_loss"], "-"), f"{figures['seconds']:.1f} s",
+            _loss(figures["validation_loss"], "-"), *[_loss(figures["bits_per_byte"], "-") for _ in bits],
+            f"{figures['seconds']:.1f} s",
         ))  # fmt: skip
         if options.json:
             result(options, "", {**run.values, **figures})
     if not options.json:
         result(options, "\n".join(table_or_records(rows[0], rows[1:], table(rows, left=0))), {})
-    if all(row[-2] == "-" for row in rows[1:]):
+    if other_tokens:
+        says = "Losses are in nats a token, and the tokens are others in each run: compare the bits per byte."
+        note("\n".join(paragraph(says)))
+    elif all(row[-2] == "-" for row in rows[1:]):
         says = "The losses are on what each run learned from: with less text, or an easier one, they are lower."
         note("\n".join(paragraph(says)))
-    note("Draw them: python -m zoo.plot losses " + " ".join(shlex.quote(str(run.folder)) for run in runs))
+    folders = [shlex.quote(str(run.folder)) for run in runs]
+    every = f"{shlex.quote(str(runs[0].folder.parent))}{os.sep}*"
+    note("Draw them: python -m zoo.plot losses " + (" ".join(folders) if len(runs) <= MOST_NAMED else every))
 
 
 def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
@@ -195,13 +214,13 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
 
     path, folder = run.folder, RunFolder(run.folder, name)
     trainer = make_trainer(name, run.recipe, folder)
-    begun = (path / "config.json").is_file()
+    begun = folder.checkpoint.files.exist()
     if begun and folder.checkpoint.recipe(folder.checkpoint.read_config()) != run.recipe:
         raise DataError(f"another recipe: the run in {path} was made with other settings; choose another folder with --out")
     folder.open_for_writing(begun)
     if begun:
         trainer.resume()
-    if trainer.step < trainer.steps:
+    if trainer.step < trainer.steps or trainer.owes_evaluation():
         note(f"{what}{f', from step {trainer.step}' if begun else ''}")
         try:
             trainer.run(lambda line, figures: None)
@@ -216,14 +235,25 @@ def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
     else:
         note(f"{what}, trained before")
     folder.close()
-    done = trainer.step == trainer.steps
+    loss = trainer.loss if trainer.step == trainer.steps else None
+    validation = trainer.best if math.isfinite(trainer.best) else None
+    measured = loss if validation is None else validation
     return {
         "parameters": trainer.model.num_parameters(),
-        "loss": trainer.loss if done else None,
-        "validation_loss": trainer.best if math.isfinite(trainer.best) else None,
+        "loss": loss,
+        "validation_loss": validation,
+        "bits_per_byte": None if measured is None else measured * trainer.bits_per_byte,
         "seconds": round(trainer.seconds, 2),
         "run": str(path),
     }
+
+
+def _file_name(name: str) -> str:
+    """A name for a folder: of one that the system wouldn't take, the beginning, and a digest that tells it from others."""
+    raw = os.fsencode(name)
+    if len(raw) <= LONGEST_NAME:
+        return name
+    return f"{raw[:LONGEST_NAME].decode(errors='ignore')}-{hashlib.sha256(raw).hexdigest()[:8]}"
 
 
 def _loss(loss: float | None, otherwise: str) -> str:

@@ -9,10 +9,10 @@ from typing import NoReturn
 
 from zoo import reporter
 from zoo.cli import run
-from zoo.errors import UsageError, did_you_mean
+from zoo.errors import UsageError, did_you_mean, quoted
 
 #: The commands, each in its file, or in the `__main__.py` of its folder.
-COMMANDS = ("train", "generate", "predict", "chat", "evaluate", "explain", "compare", "plot", "dialogue")
+COMMANDS = ("train", "generate", "predict", "chat", "evaluate", "explain", "compare", "plot", "verify", "dialogue")
 FOLDERS = ("chat", "explain")
 SHELLS = ("bash", "zsh", "tcsh")
 
@@ -50,7 +50,7 @@ def _main(command: str) -> Callable[[list[str]], int | None]:
 def _refuse(arguments: list[str]) -> int:
     name = arguments[0]
     advice = did_you_mean(name, COMMANDS) or f"; the commands are {', '.join(COMMANDS)}"
-    raise UsageError(f"unknown command {name!r}{advice}")
+    raise UsageError(f"unknown command {quoted(name)}{advice}")
 
 
 def _print_completion(arguments: list[str]) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from zoo.cli import Parser, add_model, load, number, result, run, whole_number
+from zoo.cli import Parser, add_model, load, number, result, run, typed, whole_number
 from zoo.errors import UsageError
+from zoo.untrusted import shown
 
 #: How tokens are drawn: options that have nothing to decide beside --beams.
 DRAWING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed")
@@ -56,13 +57,16 @@ def main(arguments: list[str]) -> int:
         check_beams(list(given))
     Sampling(**{name: value for name, value in given.items() if name != "seed"})  # refuses before the model is read
     model = load(options)
-    settings = {"tokens": options.tokens, "beams": options.beams, "stop": options.stop, **given}
+    prompt, stop = typed(options.prompt, model), [typed(text, model) for text in options.stop]
+    settings = {"tokens": options.tokens, "beams": options.beams, "stop": stop, **given}
     if options.json:
-        text = model.generate(options.prompt, **settings)
-        result(options, "", {"prompt": options.prompt, "text": text, "continuation": text.continuation})
+        text = model.generate(prompt, **settings)
+        documents = {} if model.model.boundary is None else {"documents": text.documents}
+        result(options, "", {"prompt": options.prompt, "text": text, "continuation": text.continuation, **documents})
         return 0
-    for piece in model.stream(options.prompt, **settings):
-        print(piece, end="", flush=True)
+    pieces = model.stream(prompt, **settings)
+    for piece in pieces if model.model.boundary is None else model.known_documents.marked(pieces):
+        print(shown(piece), end="", flush=True)
     print(flush=True)
     return 0
 

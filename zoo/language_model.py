@@ -6,22 +6,27 @@ import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zoo.chat.session import Conversation, right_answers
+from zoo.chat.session import Conversation, right_answers, unreadable
+from zoo.chat.template import USER, normalize
 from zoo.datasets.batches import valid_targets
-from zoo.datasets.corpus import read_text, use_data_folder
-from zoo.errors import DataError, UsageError
-from zoo.explain.trace import Trace, encode_text, what_follows
+from zoo.datasets.corpus import prepare, read_text, shown, use_data_folder
+from zoo.errors import DataError, UsageError, quoted
+from zoo.explain.trace import Trace, what_follows
 from zoo.inference.beam_search import beam_search
-from zoo.inference.decoder import Decoder
-from zoo.inference.generation import encode_prompt, generate, likeliest, text_pieces
+from zoo.inference.decoder import Decoder, from_boundary
+from zoo.inference.documents import Known
+from zoo.inference.generation import encode_prompt, generate, likeliest, text_pieces, turn_alphabet
 from zoo.inference.sampling import Sampling
 from zoo.model import Model
 from zoo.plots.kinds import AXES, LOGS, METHODS, check_picture, picture_file
+from zoo.plots.style import check_matplotlib
+from zoo.progress import Progress
 from zoo.recipe import make_recipe
 from zoo.registry import build_model, list_models, model_class
 from zoo.reporter import note
@@ -29,7 +34,7 @@ from zoo.results import Evaluation, Explanation, Generated, Picture, Prediction,
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training import evaluation
 from zoo.training.checkpoint import Checkpoint, find, is_chat
-from zoo.training.progress import Progress
+from zoo.untrusted import in_one_line
 
 if TYPE_CHECKING:
     from zoo.chat.template import Question
@@ -66,10 +71,6 @@ class LanguageModel:
         tokens = f"{len(self.tokenizer.vocabulary):,} {self.tokenizer.unit}"
         return f"<LanguageModel {self.run}: {type(self.model).__name__}, {self.num_parameters():,} parameters, {tokens}>"
 
-    def __iter__(self) -> Iterator[Any]:
-        """`model, tokenizer = zoo.load_model(...)`, for whoever wants to take it apart."""
-        return iter((self.model, self.tokenizer))
-
     # Text
 
     def generate(
@@ -89,7 +90,7 @@ class LanguageModel:
         """Continue a text; returns it with its continuation.
 
         Args:
-            prompt: what to continue.
+            prompt: what to continue; it may be empty for a model that writes documents, such as names.
             tokens: how many to add at most; as many as suit the model if None.
             temperature, top_k, top_p, min_p, repetition_penalty: how tokens are drawn (see `Sampling`).
             seed: chooses what is drawn.
@@ -102,7 +103,8 @@ class LanguageModel:
             prompt, tokens=tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
             repetition_penalty=repetition_penalty, seed=seed, beams=beams, stop=stop,
         )  # fmt: skip
-        return Generated(given, "".join(rest))
+        documents = self.known_documents.marks(given + "".join(rest)) if self.model.boundary is not None else []
+        return Generated(given, "".join(rest), documents)
 
     def stream(
         self,
@@ -119,7 +121,7 @@ class LanguageModel:
         stop: str | Iterable[str] = (),
     ) -> Iterator[str]:
         """Give the text of `generate` piece by piece, each as soon as it is there: the prompt, then what is added."""
-        stop = [stop] if isinstance(stop, str) else list(stop)
+        stop = [prepare(text) for text in ([stop] if isinstance(stop, str) else stop)]
         if "" in stop:
             raise UsageError("--stop: needs a text")
         for name, number, least in (("tokens", tokens, 0), ("seed", seed, 0), ("beams", beams, 1)):
@@ -132,13 +134,27 @@ class LanguageModel:
             drawn = {"temperature": 0.8, "top_k": None, "top_p": None, "min_p": None, "repetition_penalty": 1.0, "seed": 0}
             values = (temperature, top_k, top_p, min_p, repetition_penalty, seed)
             check_beams([name for (name, default), value in zip(drawn.items(), values, strict=True) if value != default])
-        ids = encode_prompt(self.tokenizer, prompt)
+        ids = self._encode(prompt)
         count = self.model.description.max_new_tokens if tokens is None else tokens
         if beams is not None:
             new = beam_search(self._reader(), ids, count, beams)
         else:
             new = generate(self._reader(), ids, count, sampling, np.random.default_rng(seed))
-        return _chain(self.tokenizer.decode(ids), text_pieces(new, self.tokenizer, stop))
+        given = self.tokenizer.decode(ids)
+        if self.model.boundary is not None:  # (a newline is before the first document, but no part of the text)
+            given = given.removeprefix("\n")
+        return _chain(given, text_pieces(new, self.tokenizer, stop))
+
+    @cached_property
+    def known_documents(self) -> Known:
+        """The documents of its corpus, such as names, by which those that it writes can be marked. Raises DataError when the
+        corpus can't be had."""
+        recipe, decode = self.model.recipe, self.tokenizer.decode
+        documents = [self.tokenizer.encode(part) for part in recipe.documents(recipe.read_text())]
+        training, held_out = (
+            {decode(tokens).strip("\n") for tokens in part} for part in evaluation.parts(self.model, documents)
+        )
+        return Known(training, held_out)
 
     def predict(self, text: str, top: int = 10) -> Prediction:
         """Find the `top` likeliest tokens after a text, with their probabilities.
@@ -147,7 +163,16 @@ class LanguageModel:
         """
         if top < 1:
             raise UsageError(f"--top: must be at least 1, not {top}")
-        return Prediction(likeliest(self.model, self.tokenizer, text, top))
+        return Prediction(likeliest(self.model, self.tokenizer, self._encode(text), top))
+
+    def _encode(self, text: str) -> list[int]:
+        """The tokens of a text that is given to the model. Of one that converses, what can't be read is told."""
+        text = prepare(text)
+        if self.model.chat and not text.startswith(USER):
+            unknown = normalize(text, turn_alphabet(self.tokenizer))[1]
+            if unknown:
+                note(f"({unreadable(unknown)})")
+        return encode_prompt(self.model, self.tokenizer, text)
 
     def _reader(self) -> Decoder:
         """A decoder for the model as it is now. It is kept, as a fused one is packed and compared with the model only once; a
@@ -174,7 +199,7 @@ class LanguageModel:
         self._conversation.sampling = Sampling(temperature)
         said, remarks = self._conversation.hear(text)
         if remarks:
-            note(f"({'; '.join(remarks)})")
+            note(f"({in_one_line('; '.join(remarks))})")
         return "".join(self._conversation.respond(said))
 
     def reset(self) -> None:
@@ -220,8 +245,11 @@ class LanguageModel:
             examples = training if held_out is None else held_out
             if held_out is not None:
                 text = "".join(map(tokenizer.decode, evaluation.parts(model, documents)[0]))  # what it learned from
-            name = model.recipe.corpus.name if model.recipe.data is None else model.recipe.data
-            what = f"{name}, the text it learned from" if held_out is None else f"the held-out end of {name}"
+            name, part = (
+                shown(model.recipe.text.name) if model.recipe.data is not None else model.recipe.text.name,
+                "tenth" if model.recipe.text.delimited else "end",
+            )
+            what = f"{name}, the text it learned from" if held_out is None else f"the held-out {part} of {name}"
         found = self._evaluate_on(what, examples)
         report(found.sentence, found.figures)
         if not math.isfinite(found.loss):
@@ -276,18 +304,18 @@ class LanguageModel:
         model = self.model
         if untrained and self.checkpoint is not None:
             model = build_model(self.checkpoint.name, model.recipe, len(self.tokenizer.vocabulary))
-            model.chat = self.model.chat
-        tokens = encode_text(model, self.tokenizer, text)
-        trace = Trace(model, tokens, self._target(tokens, next, untrained, data_dir is not None))
+            model.chat, model.boundary = self.model.chat, self.model.boundary
+        tokens = self._encode(text)
+        trace = Trace(model, from_boundary(model, tokens), self._target(tokens, next, untrained, data_dir is not None))
         # A trained model learns as it did in its last step, an untrained one as in its first.
         return Explanation(trace, self.tokenizer, model.recipe.schedule(1000)(0 if untrained else 999), step)
 
     def _target(self, tokens: list[int], next: str | None, untrained: bool, needs_text: bool) -> int | None:
         """The token that comes next: what `next` says, or what follows in the text that the model learns from; else None."""
         if next is not None:
-            found = self.tokenizer.encode("\n" if next == "\\n" else next).tolist()
+            found = self.tokenizer.encode(prepare(next)).tolist()
             if len(found) != 1:
-                raise UsageError(f"--next: one {self.tokenizer.unit.removesuffix('s')}, not {next!r}")
+                raise UsageError(f"--next: one {self.tokenizer.unit.removesuffix('s')}, not {quoted(next)}")
             return int(found[0])
         recipe = self.model.recipe
         try:
@@ -330,7 +358,7 @@ class LanguageModel:
             raise UsageError(f"{what} needs {'a text' if text is None else 'no text'}")
         for name, value, known in (("method", method, METHODS), ("axis", axis, AXES), ("log", log, LOGS)):
             if value not in known:
-                raise UsageError(f"--{name}: must be one of {', '.join(filter(None, known))}, not {value!r}")
+                raise UsageError(f"--{name}: must be one of {', '.join(filter(None, known))}, not {quoted(value)}")
         if out is not None:
             return self._draw(what, text, picture_file(out), method, axis, log, words)
         with tempfile.TemporaryDirectory() as folder:
@@ -339,6 +367,13 @@ class LanguageModel:
             return picture
 
     def _draw(self, what: str, text: str | None, file: Path, method: str, axis: str, log: str, words: bool | None) -> Picture:
+        try:
+            return self._drawn(what, text, file, method, axis, log, words)
+        except ImportError:
+            check_matplotlib()  # raises where that is what is missing
+            raise
+
+    def _drawn(self, what: str, text: str | None, file: Path, method: str, axis: str, log: str, words: bool | None) -> Picture:
         if what == "losses":
             from zoo.plots.losses import draw_losses, read_metrics
 
@@ -351,7 +386,7 @@ class LanguageModel:
             from zoo.plots.attention import draw_attention
             from zoo.plots.probabilities import draw_probabilities
 
-            tokens = encode_text(self.model, self.tokenizer, text or "")
+            tokens = from_boundary(self.model, self._encode(text or ""))
             if what == "attention":
                 draw_attention(self.name, self.model, self.tokenizer, tokens, file, words)
             else:
@@ -363,7 +398,10 @@ def load_model(name_or_run_folder: str | os.PathLike[str], last: bool = False) -
     """A trained model, by its name or from a run folder; with `last`, as it was after the last step."""
     run = os.fspath(name_or_run_folder)
     checkpoint = find(run)
-    return LanguageModel(*checkpoint.load(last), run, checkpoint)
+    model = LanguageModel(*checkpoint.load(last), run, checkpoint)
+    if checkpoint.note():
+        note(str(checkpoint.note()))
+    return model
 
 
 def untrained_model(name_or_run_folder: str | os.PathLike[str]) -> LanguageModel:
@@ -372,12 +410,14 @@ def untrained_model(name_or_run_folder: str | os.PathLike[str]) -> LanguageModel
     if run in list_models():
         recipe = make_recipe(model_class(run).recipe_class, {})
         tokenizer = recipe.make_tokenizer(recipe.read_text)
-        return LanguageModel(build_model(run, recipe, len(tokenizer.vocabulary)), tokenizer, run, None)
+        model = build_model(run, recipe, len(tokenizer.vocabulary))
+        model.boundary = recipe.boundary(tokenizer)
+        return LanguageModel(model, tokenizer, run, None)
     checkpoint = find(run)
     config = checkpoint.read_config()
     tokenizer = checkpoint.tokenizer(config)
     model = build_model(checkpoint.name, checkpoint.recipe(config), len(tokenizer.vocabulary))
-    model.chat = is_chat(config, tokenizer)
+    model.chat, model.boundary = is_chat(config, tokenizer), model.recipe.boundary(tokenizer)
     return LanguageModel(model, tokenizer, run, None)
 
 

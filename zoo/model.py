@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from microtensor import Tensor, nn, no_grad
+from microtensor import Tensor, concatenate, nn, no_grad
 from zoo.cache import Cache, TokenCache
+from zoo.datasets.batches import PADDING
 from zoo.errors import UsageError
 from zoo.recipe import Recipe
 
@@ -34,7 +35,7 @@ class Description:
 
 
 class Model(nn.Module):
-    """A language model: `logits = model(tokens)`, scores for what comes next.
+    """A language model: `logits = model(tokens)`, for what comes next.
 
     tokens is (batch, time), whole numbers; logits are (batch, vocabulary), or (batch, time, vocabulary) for a model that
     predicts a next token after every token. A subclass is one file in `zoo/models/`. It needs `__init__` and `forward`, and
@@ -52,6 +53,9 @@ class Model(nn.Module):
     description: ClassVar[Description] = Description()
     #: True for a model that has learned from conversations: a run records it, and prompts are put into the chat template.
     chat: bool = False
+    #: The token that stands before and after each document, where its text had such: what comes before it has no say in what
+    #: follows.
+    boundary: int | None = None
 
     def __init__(self, recipe: Recipe, vocabulary_size: int, rng: np.random.Generator) -> None:
         self.recipe = recipe
@@ -101,3 +105,17 @@ class Model(nn.Module):
 
 #: A module's call, without the cost of super() at every step.
 _call = nn.Module.__call__
+
+
+def predict(model: nn.Module, inputs: np.ndarray) -> Tensor:
+    """Compute the logits for the inputs (batch, time) of a batch.
+
+    A window that begins with its document may have PADDING before it. A model doesn't see that: windows of the same number of
+    tokens go through it together, without.
+    """
+    if inputs[:, 0].min() > PADDING:
+        return model(inputs)
+    padding = (inputs == PADDING).sum(axis=1)
+    groups = [np.flatnonzero(padding == count) for count in np.unique(padding)]
+    logits = concatenate([model(inputs[rows, padding[rows[0]] :]) for rows in groups])
+    return logits[np.argsort(np.concatenate(groups))]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
-from zoo.errors import UsageError, did_you_mean
+from zoo.errors import UsageError, did_you_mean, quoted, shortened
 
 
 def option(
@@ -36,17 +36,22 @@ class Options:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     def __post_init__(self) -> None:
+        self._check(filled_in=False)  # (before anything is derived from the fields)
         self.fill_in()
+        self._check(filled_in=True)
+
+    def _check(self, filled_in: bool) -> None:
+        """Raises UsageError for a field that can't be what it is; None is what can be left open until they are filled in."""
         for f in fields(self):
             value = getattr(self, f.name)
             kind = type_name(f)
-            if value is None and kind.endswith("None"):
+            if value is None and (kind.endswith("None") or not filled_in):
                 continue
             kind = kind.partition(" ")[0]
             kinds: Any = {"int": int, "float": (int, float)}.get(kind, str)
-            if isinstance(value, bool) or not isinstance(value, kinds) or (kinds is not str and not math.isfinite(value)):
+            if isinstance(value, bool) or not isinstance(value, kinds) or (kinds is not str and not abs(value) < math.inf):
                 wanted = {"int": "a whole number", "float": "a finite number"}.get(kind, "a text")
-                raise UsageError(f"--{dashed(f.name)}: must be {wanted}, not {value!r}")
+                raise UsageError(f"--{dashed(f.name)}: must be {wanted}, not {quoted(value)}")
             for name, holds, words in (
                 ("at_least", lambda v, limit: v >= limit, "at least"),
                 ("above", lambda v, limit: v > limit, "above"),
@@ -57,7 +62,7 @@ class Options:
                 limit = f.metadata.get(name)
                 if limit is not None and not holds(value, limit):
                     limit = ", ".join(limit) if isinstance(limit, tuple) else limit
-                    raise UsageError(f"--{dashed(f.name)}: must be {words} {limit}, not {value}")
+                    raise UsageError(f"--{dashed(f.name)}: must be {words} {limit}, not {shortened(str(value))}")
 
     def fill_in(self) -> None:
         """Derive the fields that were left open; a class with such fields says how, with `default`."""
@@ -78,6 +83,7 @@ RENAMED = {
     "accumulate": "grad_accumulation",
     "clip": "grad_clip",
     "final_rate": "min_learning_rate_ratio",
+    "vocabulary_size": "vocab_size",
 }
 
 
@@ -101,7 +107,7 @@ def parse_field(kind: type[Options], name: str, text: str) -> Any:
             return float(text)
     except ValueError:
         wanted = "a whole number" if type_.startswith("int") else "a number"
-        raise UsageError(f"--{dashed(name)}: must be {wanted}, not {text!r}") from None
+        raise UsageError(f"--{dashed(name)}: must be {wanted}, not {quoted(text)}") from None
     return text
 
 
@@ -110,7 +116,7 @@ def check_names(kind: type[Options], names: Iterable[str]) -> None:
     known = [f.name for f in fields(kind)]
     for name in names:
         if name not in known:
-            raise UsageError(f"unknown setting {name!r}{did_you_mean(name, known)}")
+            raise UsageError(f"unknown setting {quoted(name)}{did_you_mean(name, known)}")
 
 
 def preset(kind: type[Options], name: str) -> Mapping[str, Any]:
@@ -118,7 +124,7 @@ def preset(kind: type[Options], name: str) -> Mapping[str, Any]:
     if name not in kind.presets:
         known = ", ".join(kind.presets)
         advice = did_you_mean(name, kind.presets) or (f"; there are {known}" if known else "; this model has none")
-        raise UsageError(f"--preset: unknown preset {name!r}{advice}")
+        raise UsageError(f"--preset: unknown preset {quoted(name)}{advice}")
     return kind.presets[name]
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
-from zoo.cli import Parser, add_last, result, run
+from zoo.cli import Parser, add_last, result, run, typed
 from zoo.errors import UsageError
 
 HELP = """\
@@ -17,11 +18,21 @@ A RUN or a MODEL is a model's name (its run in runs/, or what comes with the
 zoo) or a run folder."""
 
 
+class _Parser(Parser):
+    """Which words it takes depends on the first."""
+
+    def room(self, words: Sequence[str]) -> int:
+        from zoo.plots.kinds import PICTURES
+
+        wanted = PICTURES.get(words[0], "") if words else ""
+        return 1 + len(wanted.split()) if "TEXT" in wanted else 0
+
+
 def make_parser() -> Parser:
     """The command's options."""
     from zoo.plots.kinds import AXES, LOGS, METHODS, PICTURES
 
-    parser = Parser("plot", "Draw a picture of a model.", epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser("plot", "Draw a picture of a model.", epilog=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", metavar="WHAT", help=", ".join(PICTURES))
     parser.add_argument("names", metavar="NAME", nargs="*", help="what that needs; see below")
     parser.add_argument("--out", metavar="FILE", help="a .png or .svg file (default: WHAT.png)")
@@ -58,7 +69,9 @@ def main(arguments: list[str]) -> int:
         from zoo.language_model import load_model
 
         name, text = options.names[0], options.names[1] if len(options.names) > 1 else None
-        load_model(name, options.last).plot(options.what, text, out, options.method, words=options.words or None)
+        model = load_model(name, options.last)
+        text = None if text is None else typed(text, model)
+        model.plot(options.what, text, out, options.method, words=options.words or None)
     result(options, f"Drawn: {out}", {"file": str(out)})
     return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.cli import Parser, add_model, load, result, run, whole_number
+from zoo.cli import Parser, add_model, load, result, run, typed, whole_number
 
 
 def make_parser() -> Parser:
@@ -17,7 +17,8 @@ def make_parser() -> Parser:
 def main(arguments: list[str]) -> int:
     """Run the command; returns its exit code."""
     options = make_parser().parse(arguments)
-    prediction = load(options).predict(options.text, options.top)
+    model = load(options)
+    prediction = model.predict(typed(options.text, model), options.top)
     for line, figures in zip(prediction.lines, prediction, strict=True):
         result(options, line, figures)
     return 0

@@ -10,12 +10,18 @@ import numpy as np
 
 from microtensor import nn
 from microtensor.optim import SGD, Optimizer, constant
-from zoo.datasets.batches import Dataset, SequenceDataset, WindowDataset
-from zoo.datasets.corpus import Corpus, read_text
+from zoo.datasets.batches import Dataset, DocumentDataset, SequenceDataset, WindowDataset
+from zoo.datasets.corpora import CORPORA
+from zoo.datasets.corpus import Corpus, UserText
 from zoo.errors import UsageError
-from zoo.options import Options, check_names, option
+from zoo.options import Options, check_names, default_of, option
+from zoo.tokenizers.bpe import MOST, SIZE, BytePairTokenizer
 from zoo.tokenizers.characters import CharTokenizer
 from zoo.tokenizers.tokenizer import Tokenizer
+from zoo.tokenizers.words import WordTokenizer
+
+#: The tokenizers that any model can be trained with, by name.
+TOKENIZERS: dict[str, type[Tokenizer]] = {"char": CharTokenizer, "word": WordTokenizer, "bpe": BytePairTokenizer}
 
 
 @dataclass(frozen=True)
@@ -35,11 +41,20 @@ class Metrics:
     tokens_per_second: float
     #: The step's first example, as text: the input, the target, and the model's prediction ("pred").
     example: Callable[[], dict[str, str]] = field(repr=False)
+    #: The validation loss in bits per byte, where tokens aren't characters: what compares with other tokenizers.
+    bits_per_byte: float | None = None
 
     def losses(self, name: str = "Loss", separator: str = " | ") -> str:
         """Write the loss, and the validation loss where there is one."""
         validation = "" if self.validation_loss is None else f"{separator}Validation: {self.validation_loss:.4f}"
+        if self.bits_per_byte is not None:
+            validation += f" ({self.bits_per_byte:.3f} bits per byte)"
         return f"{name}: {self.loss:.4f}{validation}"
+
+
+def corpus_option(name: str) -> Any:
+    """The field of a recipe that names the corpus; `name` is that of the model's own."""
+    return option(name, "which of the zoo's texts it learns from", choices=tuple(CORPORA))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,19 +64,20 @@ class Recipe(Options):
     A model's own recipe adds fields, gives them other defaults, and overrides what it does differently.
     """
 
-    #: The text it learns from, unless `data` names another.
-    corpus: ClassVar[Corpus] = Corpus("verses.txt")
-    #: The kind of tokens that its text becomes.
+    #: The kind of tokens that its text becomes, unless `tokenizer` names another.
     tokenizer_class: ClassVar[type[Tokenizer]] = CharTokenizer
-    #: Each line of the text is a document of its own: no example then reaches from one into the next.
+    #: Each line of any text is a document of its own: no example then reaches from one into the next.
     document_per_line: ClassVar[bool] = False
     #: The parameters with the lowest validation loss are kept for use, where there is a validation split; else the last ones.
     keep_best: ClassVar[bool] = True
     #: The loss that is shown is the mean over so many last steps; None for those of an epoch.
     loss_window: ClassVar[int | None] = None
 
-    data: str | None = option(None, "a plain text to learn from, instead of the model's own")
+    corpus: str | None = corpus_option("verses")
+    data: str | None = option(None, "a plain text of your own to learn from, instead of --corpus")
     data_fraction: float = option(1.0, "the fraction of the training text that is learned from", above=0, at_most=1)
+    tokenizer: str | None = option(None, "what a token is; each model has its own unless given", choices=tuple(TOKENIZERS))
+    vocab_size: int | None = option(None, f"how many tokens bpe has at most; {SIZE} unless given", at_least=256, at_most=MOST)
     seed: int = option(0, "chooses all random numbers: the same seed gives the same bits", at_least=0, at_most=2**63 - 1)
     context: int = option(4, "how many tokens the model sees before it guesses the next", at_least=1, at_most=2**16)
     batch_size: int = option(1, "how many examples are learned from at a time", at_least=1, at_most=10**9)
@@ -73,30 +89,65 @@ class Recipe(Options):
         None, "the greatest norm of the gradient: a longer one is scaled down", above=0, at_most=1e30
     )
 
+    def __post_init__(self) -> None:
+        """Name the model's own tokenizer where none is chosen, and refuse a size for one whose tokens are what the text has."""
+        self.default("tokenizer", next((name for name, kind in TOKENIZERS.items() if kind is self.tokenizer_class), None))
+        super().__post_init__()
+        if self.vocab_size is not None and self.tokenizer in ("char", "word"):
+            unit = TOKENIZERS[self.tokenizer].unit
+            raise UsageError(
+                f"--vocab-size: the vocabulary is all {unit} of the text; only --tokenizer bpe can choose how many"
+            )
+
+    @property
+    def tokenizer_kind(self) -> type[Tokenizer]:
+        """The class of the tokenizer that is chosen."""
+        return self.tokenizer_class if self.tokenizer is None else TOKENIZERS[self.tokenizer]
+
     def total_steps(self, examples: int) -> int:
         """Count the steps of training, where a pass over the text has so many examples."""
         if self.steps is not None:
             return self.steps
         return (self.epochs or 1) * max(examples // self.batch_size, 1)
 
+    @property
+    def text(self) -> Corpus:
+        """The text to learn from: the user's, or the corpus that is named."""
+        return CORPORA[self.corpus] if self.data is None and self.corpus is not None else UserText(self.data or "")
+
+    @property
+    def own_text(self) -> bool:
+        """True where it learns from the corpus that the model was made for."""
+        return self.data is None and self.corpus == default_of(type(self), "corpus")
+
     def read_text(self) -> str:
-        """The text to learn from: the user's, or the model's own."""
-        return self.corpus.read() if self.data is None else read_text(self.data)
+        """Read the text to learn from. Raises DataError when it can't be had."""
+        return self.text.read()
 
     def documents(self, text: str) -> list[str]:
-        """The parts of a text that stand for themselves: its lines, or the whole."""
-        return [line for line in text.split("\n") if line.strip()] if self.document_per_line else [text]
+        """The parts of a text that stand for themselves: its lines, between newlines where those are tokens; or the whole."""
+        if not (self.document_per_line or self.text.document_per_line):
+            return [text]
+        around = "\n" if self.text.delimited else ""
+        return [f"{around}{line}{around}" for line in text.split("\n") if line.strip()]
+
+    def boundary(self, tokenizer: Tokenizer) -> int | None:
+        """The token before and after each document, where there is one."""
+        if not self.text.delimited:
+            return None
+        ids = tokenizer.encode("\n")
+        return int(ids[0]) if len(ids) == 1 else None
 
     def make_tokenizer(self, text: Callable[[], str]) -> Tokenizer:
-        """Make the tokenizer for a text, which is read only if the tokenizer asks for it. Where the recipe has a
-        `vocabulary_size`, that is the largest vocabulary wanted."""
-        alphabet = self.corpus.alphabet if self.data is None else None
-        size = getattr(self, "vocabulary_size", None)
-        return self.tokenizer_class.train_on(lambda: self.documents(text()), alphabet, size)
+        """Make the tokenizer for a text, which is read only if the tokenizer asks for it."""
+        return self.tokenizer_kind.train_on(lambda: self.documents(text()), self.text.alphabet, self.vocab_size)
 
     def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
         """Cut documents, as tokens, into examples: sequences for a model that predicts after every token, else windows."""
-        return (SequenceDataset if every_token else WindowDataset)(documents, self.context, tokenizer.unit)
+        if not every_token:
+            return WindowDataset(documents, self.context, tokenizer.unit, from_start=self.text.delimited)
+        sequences = DocumentDataset if self.document_per_line or self.text.document_per_line else SequenceDataset
+        return sequences(documents, self.context, tokenizer.unit)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         """Make the optimizer that changes the parameters."""
@@ -106,12 +157,13 @@ class Recipe(Options):
         """The factor of the learning rate at each of `steps` steps."""
         return constant()
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
-        """The steps after which the model is evaluated and a line printed: ten of them, at the ends of epochs of so many steps
-        where those are counted."""
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
+        """Tell if the model is evaluated, and a line printed, after a step: ten times in all `steps`, at the ends of epochs (of
+        so many steps) where those are counted, and after the last."""
         unit = epoch_steps if self.epochs is not None else 1
-        units = max(steps // unit, 1)
-        return {max(units * tenth // 10, 1) * unit for tenth in range(1, 11)} | {steps}
+        units, (done, rest) = max(steps // unit, 1), divmod(step, unit)
+        tenths = -(-10 * done // units)
+        return step == steps or (rest == 0 and units * tenths // 10 == done)
 
     def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
         """Write the line that training prints at a moment: the losses, the learning rate and the speed; and more figures."""
@@ -131,12 +183,13 @@ class Recipe(Options):
 def make_recipe(kind: type[Recipe], values: Mapping[str, Any]) -> Recipe:
     """A recipe with some fields set. Raises UsageError for an unknown field or a bad value.
 
-    Its length is given in steps or in epochs: setting one unsets the other's default.
+    Its length is given in steps or in epochs, and its text by `corpus` or by `data`: setting one unsets the other's default.
     """
     check_names(kind, values)
-    if values.get("steps") is not None and values.get("epochs") is not None:
-        raise UsageError("--steps and --epochs: give one of the two")
-    for name, other in (("steps", "epochs"), ("epochs", "steps")):
+    for one, other in (("steps", "epochs"), ("corpus", "data")):
+        if values.get(one) is not None and values.get(other) is not None:
+            raise UsageError(f"--{one} and --{other}: give one of the two")
+    for name, other in (("steps", "epochs"), ("epochs", "steps"), ("data", "corpus")):
         if values.get(name) is not None:
             values = {**values, other: None}
     return kind(**values)

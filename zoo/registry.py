@@ -13,7 +13,7 @@ import numpy as np
 
 import zoo.models
 from microtensor import nn
-from zoo.errors import UsageError, did_you_mean
+from zoo.errors import UsageError, did_you_mean, quoted
 from zoo.model import Model
 from zoo.recipe import Recipe, make_recipe
 
@@ -33,7 +33,7 @@ def model_class(name: str) -> type[Model]:
             folder for folder in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if folder and not os.path.isdir(folder)
         ]
         lost = f" (ZOO_MODELS names {missing[0]}, which is no folder)" if missing else ""
-        raise UsageError(f"unknown model {name!r}{advice}{lost}")
+        raise UsageError(f"unknown model {quoted(name)}{advice}{lost}")
     try:
         module = importlib.import_module(f"zoo.models.{name}")
     except Exception as error:  # a file of the user's own can raise anything
@@ -51,6 +51,10 @@ def model_class(name: str) -> type[Model]:
     for recipe in [c for c in own if issubclass(c, Recipe)]:
         if "__dataclass_params__" not in vars(recipe):
             raise UsageError(f"{name}.py: the class {recipe.__name__} needs @dataclass(frozen=True, kw_only=True) above it")
+        if not isinstance(recipe.corpus, str | None):
+            raise UsageError(
+                f'{name}.py: {recipe.__name__}.corpus must name a text: corpus: str | None = corpus_option("verses")'
+            )
         if not issubclass(models[0].recipe_class, recipe):
             raise UsageError(f"{name}.py: {models[0].__name__} needs recipe_class = {recipe.__name__}")
     return models[0]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import sys
 from typing import Any
 
-from zoo.training.progress import in_notebook
+from zoo.progress import in_notebook
+from zoo.untrusted import shown, to_json
 
 #: The program is called `zoo`: `zoo train`, where it would else be `python -m zoo.train`.
 called_by_name = False
@@ -32,7 +32,7 @@ def note(text: str) -> None:
     """A line for the person who waits: stderr, or the cell's output in a notebook, where stderr would look like an error. That
     nobody reads it is no reason to stop."""
     with contextlib.suppress(OSError):
-        print(as_called(text), file=sys.stdout if in_notebook() else sys.stderr, flush=True)
+        print(shown(as_called(text)), file=sys.stdout if in_notebook() else sys.stderr, flush=True)
 
 
 class Reporter:
@@ -45,9 +45,10 @@ class Reporter:
     def __init__(self, json: bool = False) -> None:
         self.json = json
 
-    def result(self, text: str, figures: dict[str, Any]) -> None:
-        """A line of the result, or its figures: stdout, at once."""
-        print(json.dumps(figures, ensure_ascii=False) if self.json else text, flush=True)
+    def result(self, text: str, figures: dict[str, Any], styled: bool = False) -> None:
+        """A line of the result, or its figures: stdout, at once. A `styled` text has colours for the terminal, and whoever put
+        them in has shown the rest."""
+        print(to_json(figures) if self.json else text if styled else shown(text), flush=True)
 
     def note(self, text: str) -> None:
         """A line for the person who waits."""

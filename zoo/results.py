@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from zoo.untrusted import shown
+
 if TYPE_CHECKING:
     from zoo.explain.screen import Screen
     from zoo.explain.trace import Trace
@@ -21,7 +23,7 @@ class Readable:
     """A result that shows itself as its text: `print` gives it, and so do a REPL and a notebook."""
 
     def __repr__(self) -> str:
-        return str(self)
+        return shown(str(self))
 
     def _repr_html_(self) -> str:
         return _set_in_html(str(self))
@@ -33,18 +35,21 @@ class Generated(str):
     Args:
         prompt: what was given, as the tokenizer reads it; the text begins with it.
         continuation: what the model added.
+        documents: of a model that writes documents, such as names, those that are finished, each with its mark: "in training",
+            "held out" or "new". {"document": "emma", "mark": "in training"}
     """
 
     prompt: str
     continuation: str
+    documents: list[dict[str, str]]
 
-    def __new__(cls, prompt: str, continuation: str) -> Self:  # noqa: D102 (the class says it)
+    def __new__(cls, prompt: str, continuation: str, documents: list[dict[str, str]]) -> Self:  # noqa: D102 (the class says it)
         text = super().__new__(cls, prompt + continuation)
-        text.prompt, text.continuation = prompt, continuation
+        text.prompt, text.continuation, text.documents = prompt, continuation, documents
         return text
 
     def __repr__(self) -> str:
-        return str(self)
+        return shown(str(self))
 
 
 class Prediction(Readable):

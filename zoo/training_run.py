@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from zoo.columns import clip
+from zoo.datasets.batches import PADDING
 from zoo.datasets.corpus import use_data_folder
-from zoo.errors import UsageError
+from zoo.datasets.split import MIN_TOKENS_TO_SPLIT
+from zoo.errors import DataError, UsageError, shortened
 from zoo.inference.decoder import Decoder
-from zoo.inference.generation import generate, likeliest, show_bars
+from zoo.inference.generation import encode_prompt, generate, likeliest, show_bars
 from zoo.inference.sampling import Sampling
 from zoo.language_model import LanguageModel
 from zoo.model import Model
@@ -26,6 +29,11 @@ from zoo.training.checkpoint import default_folder
 from zoo.training.prepare import make_trainer
 from zoo.training.run_folder import RunFolder
 from zoo.training.trainer import Interrupted
+
+#: The prompt that is suggested is no longer, in columns.
+LONGEST_PROMPT = 60
+#: Of what the model wrote, so many characters are shown.
+LONGEST_SAMPLE = 2000
 
 
 class Stopped(KeyboardInterrupt):
@@ -84,15 +92,17 @@ class TrainingRun:
     def train(self, reporter: Reporter) -> LanguageModel:
         """Train to the last step, telling how it goes and what came of it.
 
-        Raises Stopped, a KeyboardInterrupt, after Ctrl-C (and SIGTERM), once what was learned is saved; DataError when the loss
-        is no longer a number; and UsageError for a run that has done all its steps.
+        Raises Stopped, a KeyboardInterrupt, after Ctrl-C (and SIGTERM and SIGHUP), once what was learned is saved; DataError
+        when the loss is no longer a number; and UsageError for a run that has done all its steps.
         """
         trainer, folder = self.trainer, self.folder
         with self._folder_for_writing():
             if self.resuming:
                 trainer.resume()
-                if trainer.step >= trainer.steps:
+                if trainer.step >= trainer.steps and not trainer.owes_evaluation():
                     raise UsageError(f"--resume: {folder.path} has done all its {trainer.step} steps; give more with --steps")
+            if self.resuming and folder.checkpoint.note():
+                reporter.note(str(folder.checkpoint.note()))
             reporter.note(self._introduction())
             if trainer.unreached:
                 reporter.note(self._warning())
@@ -101,9 +111,6 @@ class TrainingRun:
             except Interrupted as stop:
                 sentence = f"Stopped at step {trainer.step} of {trainer.steps}, saved in {folder.path}"
                 raise Stopped(sentence, stop.number) from None
-            except OSError:  # nobody reads the output any more, but the training is worth keeping
-                trainer.save()
-                raise
             except BaseException:
                 folder.discard_if_empty()
                 raise
@@ -121,14 +128,28 @@ class TrainingRun:
             self.folder.close()
 
     def _introduction(self) -> str:
-        """What is trained, and on what."""
+        """What is trained, and on what: what was read, what of it was left out, and why."""
         trainer, tokenizer = self.trainer, self.trainer.tokenizer
-        tokens = sum(map(len, trainer.documents))
-        distinct = len(set().union(*(set(part.tolist()) for part in trainer.documents)))
-        held_out = "" if trainer.validation is None else "; the last tenth is held out"
+        recipe, documents = trainer.recipe, trainer.documents
+        counts = np.bincount(np.concatenate([*documents, np.zeros(0, np.int64)]))  # of each token
+        tokens, distinct = int(counts.sum()), np.count_nonzero(counts)
+        dropped = getattr(tokenizer, "dropped", None)
+        about = [f"{distinct:,} distinct" + (f", without {dropped}" if dropped else "")]
+        left_out = sum(part.left_out for part in (trainer.dataset, trainer.validation) if part is not None)
+        if left_out:
+            about.append(f"{left_out:,} of {len(documents):,} lines left out, with fewer than 2 {tokenizer.unit}")
+        if recipe.data_fraction < 1:
+            about.append(f"only the first {recipe.data_fraction:.3g} of what is for training is read")
+        if trainer.validation is not None:
+            part = "a random tenth of the lines" if recipe.text.delimited else "the last tenth"
+            about.append(f"{part} is held out")
+        elif tokens < MIN_TOKENS_TO_SPLIT:
+            about.append(f"too short to hold any out: under {MIN_TOKENS_TO_SPLIT:,}")
+        else:
+            about.append("none of it is held out")
         return (
             f"{self.name}: {trainer.model.num_parameters():,} parameters, {len(trainer.dataset):,} {trainer.dataset.name} from "
-            f"{tokens:,} {tokenizer.unit} ({distinct:,} distinct{held_out})"
+            f"{tokens:,} {tokenizer.unit} ({'; '.join(about)})"
         )
 
     def _warning(self) -> str:
@@ -143,40 +164,61 @@ class TrainingRun:
         if trainer.best_step:
             figures = {"best_validation_loss": trainer.best, "best_step": trainer.best_step}
             kept = "which is kept" if recipe.keep_best else "but the last parameters are kept"
-            reporter.result(f"Best validation loss: {trainer.best:.4f} after step {trainer.best_step}, {kept}", figures)
+            best = f"{trainer.best:.4f}"
+            if not trainer.characters:
+                figures["best_bits_per_byte"] = trainer.best * trainer.bits_per_byte
+                best += f" ({figures['best_bits_per_byte']:.3f} bits per byte)"
+            reporter.result(f"Best validation loss: {best} after step {trainer.best_step}, {kept}", figures)
         steps = min(trainer.losses.maxlen or 0, trainer.steps)
         last = "epoch" if recipe.loss_window is None and steps == trainer.epoch_steps else f"{steps} steps"
         reporter.result(f"Mean loss of the last {last}: {trainer.loss:.4f}", {"final_loss": trainer.loss})
         for sentence, figures in recipe.summary(model, trainer.dataset):
             reporter.result(sentence, figures)
-        for prompt in about.prompts if recipe.data is None else ():
-            best = likeliest(model, tokenizer, prompt, 3)
-            reporter.result("\n".join([f"After {prompt!r}:", *show_bars(best)]), {"context": prompt, "likeliest": best})
+        for prompt in about.prompts:
+            if self._own(prompt):
+                found = likeliest(model, tokenizer, encode_prompt(model, tokenizer, prompt), 3)
+                reporter.result("\n".join([f"After {prompt!r}:", *show_bars(found)]), {"context": prompt, "likeliest": found})
         tokens = self._sample_prompt(model)
         sampling, rng = Sampling(about.sample_temperature), np.random.default_rng(recipe.seed)
         generated = generate(Decoder(model), tokens, about.sample_tokens, sampling, rng)
         text = decode_excerpt(tokenizer, [*tokens, *generated])
-        reporter.result(f"Generated: {text}", {"generated": text})
+        reporter.result(f"Generated: {shortened(text, LONGEST_SAMPLE)}", {"generated": text})
 
     def _sample_prompt(self, model: Model) -> list[int]:
         """The tokens that the model is let continue: its own prompt, or how an example begins."""
-        recipe, dataset, prompt = model.recipe, self.trainer.dataset, model.description.sample_prompt
-        if prompt is not None and recipe.data is None:
-            tokens: list[int] = self.trainer.tokenizer.encode(prompt).tolist()
-            return tokens
+        if model.boundary is not None:
+            return [model.boundary]
+        recipe, dataset = model.recipe, self.trainer.dataset
+        own = self._own(model.description.sample_prompt)
+        if own:
+            return own
         inputs, _ = dataset.batch(0, 1, recipe.seed)
-        first: list[int] = inputs[0][: recipe.context if dataset.targets_per_example == 1 else 1].tolist()
+        seen = inputs[0][: recipe.context if dataset.targets_per_example == 1 else 1]
+        first: list[int] = seen[seen != PADDING].tolist()
         return first
+
+    def _own(self, prompt: str | None) -> list[int]:
+        """The tokens of a prompt of the model's own; none where it learned another text, or can't read it with other tokens."""
+        if prompt is None or not self.trainer.recipe.own_text:
+            return []
+        try:
+            tokens: list[int] = self.trainer.tokenizer.encode(prompt).tolist()
+        except DataError:
+            return []
+        return tokens
 
     def prompt(self) -> str:
         """A prompt to try the trained model with: one of its own, or the first words of its text."""
         trainer = self.trainer
-        own = trainer.model.description.prompts[:1] if trainer.recipe.data is None else ()
-        if own:
-            return own[0]
-        text = trainer.tokenizer.decode(trainer.documents[0])
-        line = next(line for line in text.split("\n") if line.strip())
-        return trainer.tokenizer.decode(trainer.tokenizer.encode(" ".join(line.split()[:4])))
+        if trainer.model.boundary is not None:
+            return ""
+        own = next((prompt for prompt in trainer.model.description.prompts if self._own(prompt)), None)
+        if own is not None:
+            return own
+        beginnings = (trainer.tokenizer.decode(tokens[:LONGEST_PROMPT]) for tokens in trainer.documents)
+        line = next(line for text in beginnings for line in text.split("\n") if line.strip())
+        words = clip(" ".join(line.split()[:4]), LONGEST_PROMPT).removesuffix("…")
+        return trainer.tokenizer.decode(trainer.tokenizer.encode(words))
 
     def saved(self) -> str:
         """Where the run is, and how long it took."""
@@ -206,7 +248,7 @@ def train_model(
     except Stopped as stop:
         if run.moved():
             reporter.note(str(run.moved()))
-        if stop.number == signal.SIGTERM:  # whoever sent it wants the process to end
+        if stop.number != signal.SIGINT:  # whoever sent it wants the process to end
             reporter.note(str(stop))
             raise SystemExit(128 + stop.number) from None
         raise
@@ -230,6 +272,7 @@ def choose_recipe(kind: type[Recipe], settings: Mapping[str, Any], named: str | 
         if not path:
             raise UsageError("--data: needs the name of a text file")
         given["data"] = os.path.abspath(os.path.expanduser(path))  # so that resuming finds it from any folder
+        saved = {name: value for name, value in saved.items() if name != "corpus"}
     for field, value in given.items():
         if field in saved and field not in ("steps", "epochs", "data") and saved[field] != value:
             raise UsageError(f"--{dashed(field)}: the saved run has {saved[field]}, not {value}; start a new run to change it")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from microtensor.serialize import save_safetensors
+from microtensor.serialize import to_safetensors
 from zoo.errors import UserError
 from zoo.training.checkpoint import find
+from zoo.training.manifest import Files
 
 
 def main() -> None:
@@ -21,16 +22,18 @@ def main() -> None:
     try:
         run = find(sys.argv[1])
         model, _ = run.load()
-        lines = (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    except (UserError, OSError) as error:
+        metrics = run.read_metrics()
+    except UserError as error:
         sys.exit(f"ship.py: error: {error}")
-    metrics = [json.loads(line) for line in lines]
-    best = min(metrics, key=lambda m: m.get("validation_loss", m["loss"])) if model.keeps_best else metrics[-1]
+    best = min(metrics, key=lambda m: m.get("validation_loss", m["loss"])) if model.recipe.keep_best else metrics[-1]
     here = Path(__file__).parent
     parameters = {name: array.astype(np.float16 if half else np.float32) for name, array in model.state_dict().items()}
-    save_safetensors(here / f"{run.name}.safetensors", parameters, {"model": run.name})
     config = {**run.read_config(), "best": best, "seconds": metrics[-1]["seconds"]}
-    (here / f"{run.name}.json").write_text(json.dumps(config, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    files = {
+        f"{run.name}.safetensors": to_safetensors(parameters, {"model": run.name}),
+        f"{run.name}.json": (json.dumps(config, ensure_ascii=False, indent=1) + "\n").encode(),
+    }
+    Files(here, tuple(files)).write(files)
     print(f"Written: {here / run.name}.safetensors and .json")
 
 

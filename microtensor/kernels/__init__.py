@@ -10,11 +10,14 @@ import importlib
 import pkgutil
 from types import ModuleType
 
+from microtensor.kernels.runtime import fork
+
 
 def __getattr__(name: str) -> ModuleType:
     if name not in __dir__():
         raise AttributeError(f"microtensor.kernels has no file {name!r}; it has {', '.join(__dir__())}")
-    return importlib.import_module(f"microtensor.kernels.{name}")  # from now on an ordinary attribute
+    with fork.importing:
+        return importlib.import_module(f"microtensor.kernels.{name}")  # from now on an ordinary attribute
 
 
 def __dir__() -> list[str]:

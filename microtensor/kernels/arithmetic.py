@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 
 
-@kernel
+@kernel(inner=True)
 def product(x, y, out):
     """out = x * y, over flat arrays."""
     for j in range(x.size):
         out[j] = x[j] * y[j]
 
 
-@kernel
+@kernel(inner=True)
 def accumulate(x, out):
     """out += x, over flat arrays."""
     for j in range(x.size):
@@ -41,6 +41,7 @@ def _multiply_part(x, y, out, first, last):
 
 def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x + y, for large contiguous arrays of the same shape and type."""
+    door.fits("add", x.dtype, x=(x, x.shape), y=(y, x.shape))
     out = np.empty_like(x)
     threads.share_rows(x.size, 1, _add_part, x.reshape(-1), y.reshape(-1), out.reshape(-1))
     return out
@@ -48,6 +49,8 @@ def add(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def add_to(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """y += x, for large contiguous arrays of the same shape and type; returns y."""
+    door.fits("add_to", x.dtype, x=(x, x.shape), y=(y, x.shape))
+    door.address("add_to", "y", y, x.dtype, x.shape, written=True)  # (a copy of it would be written to, and forgotten)
     threads.share_rows(x.size, 1, _accumulate_part, x.reshape(-1), y.reshape(-1))
     return y
 
@@ -55,6 +58,7 @@ def add_to(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def multiply(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """x * y, for arrays of the same shape and type."""
     x, y = np.asarray(x, order="C"), np.asarray(y, order="C")
+    door.fits("multiply", x.dtype, x=(x, x.shape), y=(y, x.shape))
     out = np.empty_like(x)
     threads.share_rows(x.size, 1, _multiply_part, x.reshape(-1), y.reshape(-1), out.reshape(-1))
     return out

@@ -14,11 +14,13 @@ Queries, keys and values are read where they lie, so that they may be columns of
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from microtensor.kernels.math import exp
 from microtensor.kernels.matmul import batch_offsets, readable
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.runtime.simd import ROWS, VECTOR_BYTES, at_address, prefetch_range, tile
 from microtensor.kernels.softmax import STRIDE, dot, largest, total
@@ -295,6 +297,7 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, causal: bool, scale: 
 
     Returns (..., queries, values' width) and (..., queries).
     """
+    _check("attention", q, k, v)
     q, k, v = (readable(x)[0] for x in (q, k, v))
     out = _in_order_of(q, (*q.shape[:-1], v.shape[-1]))
     logs = np.empty(q.shape[:-1], q.dtype)
@@ -332,6 +335,7 @@ def attention_backward(
 
     They are written to the arrays `into`, which may be parts of a larger one; or to new ones, in the memory order of their own.
     """
+    _check("attention_backward", q, k, v, (*q.shape[:-1], v.shape[-1]), g, logs, into)
     q, k, v, g = (readable(x)[0] for x in (q, k, v, g))
     dq, dk, dv = (_in_order_of(x, x.shape) for x in (q, k, v)) if into is None else into
     heads, strides = _layout(q, k, v, g, dq, dk, dv)
@@ -342,6 +346,23 @@ def attention_backward(
         *addresses, heads, strides, sizes, q.dtype.type(scale), causal, logs.reshape(-1),
     )  # fmt: skip
     return dq, dk, dv
+
+
+def _check(
+    kernel: str, q: Any, k: Any, v: Any, shape: tuple[int, ...] = (), g: Any = None, logs: Any = None, into: Any = None
+) -> None:
+    """Raises ValueError for arrays that don't fit together; those of backward, whose result had that shape, too."""
+    if min(q.ndim, k.ndim, v.ndim) < 2:
+        raise ValueError(f"{kernel}: queries, keys and values need two axes or more, not {q.shape}, {k.shape}, {v.shape}")
+    of_keys = (*q.shape[:-2], k.shape[-2])
+    dq, dk, dv = into or (None, None, None)
+    door.fits(
+        kernel, q.dtype, q=(q, q.shape), k=(k, (*of_keys, q.shape[-1])), v=(v, (*of_keys, v.shape[-1])),
+        g=(g, shape), logs=(logs, q.shape[:-1]), dq=(dq, q.shape), dk=(dk, k.shape), dv=(dv, v.shape),
+    )  # fmt: skip
+    for x in into or ():
+        if not x.flags.writeable or not x.flags.aligned or min(x.strides) < 0 or any(s % x.itemsize for s in x.strides):
+            raise ValueError(f"{kernel}: gradients are written to writable arrays at whole steps forward, not {door.shown(x)}")
 
 
 def _cost(sizes: tuple[int, int, int, int], causal: bool) -> int:

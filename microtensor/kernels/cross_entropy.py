@@ -11,6 +11,10 @@ from microtensor.kernels.softmax import padded, rows_together, softmax_of_block,
 def _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, gradient, first, last):
     """`cross_entropy` for rows first to last."""
     classes = logits.size // max(target.size, 1)
+    if logits.ndim != 1 or target.ndim != 1 or target.size * classes != logits.size:
+        raise ValueError("cross_entropy: the logits must be (rows * classes,) for a target (rows,)")
+    if losses.shape != target.shape or gradient.shape != logits.shape:
+        raise ValueError("cross_entropy: the losses must have the target's shape, and the gradient the logits'")
     one = logits.dtype.type(1)
     spread = logits.dtype.type(smoothing / max(classes, 1))
     sharp = logits.dtype.type(1 - smoothing)
@@ -71,7 +75,7 @@ def cross_entropy(logits, target, ignore_index, smoothing, losses, gradient):
     rows = target.size
     if logits.size < threads.PART:
         return _cross_entropy_rows(logits, target, ignore_index, smoothing, losses, gradient, 0, rows)
-    pieces = threads.parts(rows, 4 * logits.size // rows)
+    pieces = threads.parts(rows, 4 * logits.size // max(rows, 1))
     results = [(0.0, 0, -1)] * pieces
 
     def part(i):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 
 
@@ -30,6 +30,9 @@ def dropout(x: np.ndarray, p: float, key: int) -> np.ndarray:
 
     The same key drops the same ones: the gradient is dropout of the gradient, and nothing about the choice need be stored.
     """
+    door.fits("dropout", x.dtype, x=(x, x.shape))
+    if not 0 <= p < 1:
+        raise ValueError(f"dropout: p must be at least 0 and below 1, not {p}")
     x = np.asarray(x, order="C")
     out = np.empty_like(x)
     threshold = np.uint32(min(round(p * 2**32), 2**32 - 1))

@@ -10,6 +10,8 @@ def gather(table, indices, out):
     Returns the position of the first index outside the table, or -1.
     """
     rows, width = table.shape
+    if indices.ndim != 1 or out.shape != (indices.size, width):
+        raise ValueError("gather: indices must be (n,) and out (n, width), for a table (rows, width)")
     for i in range(indices.size):
         row = indices[i]
         if row < 0 or row >= rows:
@@ -21,7 +23,16 @@ def gather(table, indices, out):
 
 @kernel
 def scatter_add(g, indices, out):
-    """out[indices[i]] += g[i], for g (n, width), indices (n,), out (rows, width); one index twice adds up."""
+    """out[indices[i]] += g[i], for g (n, width), indices (n,), out (rows, width); one index twice adds up.
+
+    Raises IndexError, and adds nothing, for an index outside the table.
+    """
+    rows, width = out.shape
+    if indices.ndim != 1 or g.shape != (indices.size, width):
+        raise ValueError("scatter_add: indices must be (n,) and g (n, width), for out (rows, width)")
+    for i in range(indices.size):
+        if indices[i] < 0 or indices[i] >= rows:
+            raise IndexError("scatter_add: an index is outside the table")
     for i in range(indices.size):
         row = indices[i]
         for j in range(out.shape[1]):
@@ -36,6 +47,8 @@ def gather_mean(table, indices, out):
     """
     rows, width = table.shape
     n, bag = indices.shape
+    if bag == 0 or out.shape != (n, width):
+        raise ValueError("gather_mean: indices must be (n, bag) and out (n, width), for a table (rows, width)")
     fraction = table.dtype.type(1 / bag)
     for i in range(n):
         for k in range(bag):
@@ -55,8 +68,18 @@ def gather_mean(table, indices, out):
 
 @kernel
 def scatter_mean(g, indices, out):
-    """out[indices[i, k]] += g[i] / bag, for g (n, width), indices (n, bag), out (rows, width)."""
+    """out[indices[i, k]] += g[i] / bag, for g (n, width), indices (n, bag), out (rows, width).
+
+    Raises IndexError, and adds nothing, for an index outside the table.
+    """
+    rows, width = out.shape
     n, bag = indices.shape
+    if bag == 0 or g.shape != (n, width):
+        raise ValueError("scatter_mean: indices must be (n, bag) and g (n, width), for out (rows, width)")
+    for i in range(n):
+        for k in range(bag):
+            if indices[i, k] < 0 or indices[i, k] >= rows:
+                raise IndexError("scatter_mean: an index is outside the table")
     fraction = out.dtype.type(1 / bag)
     for i in range(n):
         for k in range(bag):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from microtensor.kernels.arithmetic import accumulate, product
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 
 #: The number of rows whose parts of the gradient of a bias are added up together.
@@ -33,9 +33,9 @@ def bias_backward(g: np.ndarray, derivatives: np.ndarray | None = None) -> tuple
 
     `derivatives` are f'(h); without them f changes nothing, and g itself comes back.
     """
+    rows, width = door.rows("bias_backward", g)
+    door.fits("bias_backward", g.dtype, derivatives=(derivatives, g.shape))
     g = np.asarray(g, order="C")
-    width = g.shape[-1]
-    rows = g.size // width
     out = g if derivatives is None else np.empty_like(g)
     parts = np.empty((-(-rows // BLOCK), width), g.dtype)
     derivatives = np.empty(0, g.dtype) if derivatives is None else np.asarray(derivatives, order="C")

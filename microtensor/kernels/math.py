@@ -184,3 +184,10 @@ def relu(x):
     zero, one = constant(x, 0.0), constant(x, 1.0)
     y = x if not x <= zero else zero
     return y, one if x > zero else y - y
+
+
+@kernel
+def squared_relu(x):
+    """x * x where x is positive, else 0, and its derivative. (NaN stays NaN.)"""
+    y, _ = relu(x)
+    return y * y, y + y

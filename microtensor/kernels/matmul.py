@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.kernels.activations import KINDS, NOTHING, apply_in_place
-from microtensor.kernels.runtime import config, threads
+from microtensor.kernels.activations import NOTHING, apply_in_place, kind_of
+from microtensor.kernels.runtime import config, door, threads
 from microtensor.kernels.runtime.jit import kernel, numba_config
 from microtensor.kernels.runtime.simd import (
     ROWS,
@@ -232,6 +232,10 @@ def matmul(
     """
     if a.ndim == 2 and b.ndim == 2 and a.size * b.shape[1] < config.SMALL_PRODUCT and bias is activation is add_to is None:
         return a.dot(b)
+    if a.ndim < 2 or b.ndim < 2:
+        raise ValueError(f"a product is one of matrices, (..., rows, columns), not of {a.shape} and {b.shape}")
+    door.fits("matmul", a.dtype, a=(a, a.shape), b=(b, b.shape), bias=(bias, b.shape[-1:]))
+    kind = kind_of(activation)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2]) if b.ndim > 2 else a.shape[:-2]
     shape = (*batch, a.shape[-2], b.shape[-1])
     depth = a.shape[-1]
@@ -239,15 +243,15 @@ def matmul(
         raise ValueError(f"the rows of the first have {depth} elements and the columns of the second {b.shape[-2]}")
     if add_to is not None and (bias is not None or activation is not None):
         raise ValueError("add_to goes without bias and activation")
-    if add_to is not None and (add_to.shape != shape or not add_to.flags.c_contiguous or add_to.dtype != a.dtype):
-        raise ValueError(f"add_to must be a contiguous array of shape {shape} and the dtype {a.dtype}")
+    if add_to is not None:
+        door.address("matmul", "add_to", add_to, a.dtype, shape, written=True)
     if b.ndim == 2 and a.ndim > 2:  # one tall product instead of many small ones
         a = a.reshape((math.prod(shape[:-1]), depth))
     rows, columns = a.shape[-2], b.shape[-1]
     if a.ndim == 2 and b.ndim == 2 and not by_numpy(rows, depth, columns):
         c = np.empty(shape, a.dtype) if add_to is None else add_to
         activated = np.empty(shape, a.dtype) if activation else None
-        _single(a, b, bias, activation, c, activated, add_to is not None)
+        _single(a, b, bias, kind, c, activated, add_to is not None)
         return c if activated is None else (c, activated)
     batched = bias is None and activation is None and max(a.ndim, b.ndim) > 2
     if batched and not by_numpy(rows * math.prod(batch), depth, columns):
@@ -263,20 +267,22 @@ def matmul(
     if activation is None:
         return c
     activated = np.empty_like(c)
-    apply_in_place(KINDS[activation], c.reshape(-1), activated.reshape(-1))
+    apply_in_place(kind, c.reshape(-1), activated.reshape(-1))
     return c, activated
 
 
 def readable(x: np.ndarray) -> tuple[np.ndarray, list[int]]:
     """x, copied if its numbers don't lie at whole steps forward, and its strides in numbers."""
     size = x.itemsize
+    if not x.flags.aligned:
+        return readable(x.copy())
     for stride in x.strides:
         if stride < 0 or stride % size:
             return readable(x.copy())  # (ascontiguousarray keeps odd strides of axes of length 1)
     return x, [stride // size for stride in x.strides]
 
 
-def _single(a: Any, b: Any, bias: Any, activation: str | None, c: Any, activated: Any, add: bool) -> None:
+def _single(a: Any, b: Any, bias: Any, kind: int, c: Any, activated: Any, add: bool) -> None:
     """One product of two matrices, its columns or rows divided among the threads."""
     (a, (a_row, a_col)), (b, (b_row, b_col)) = readable(a), readable(b)
     rows, depth = a.shape
@@ -285,7 +291,6 @@ def _single(a: Any, b: Any, bias: Any, activation: str | None, c: Any, activated
     nothing = flat[:0]
     bias = nothing if bias is None else np.ascontiguousarray(bias)
     after = nothing if activated is None else activated.reshape(-1)
-    kind = KINDS[activation]
     a_at, b_at = a.ctypes.data, b.ctypes.data
     shared = rows * depth * columns >= LARGE
     if depth >= DEEP and depth > rows + columns and rows * columns <= NARROW and bias.size == 0 and kind == NOTHING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.softmax import dot, scale_in_place, subtract, total
 
@@ -92,9 +92,9 @@ def norm(
 
     Returns the result, and the rows' means and factors for `norm_backward`.
     """
+    rows, width = door.rows("norm", x)
+    door.fits("norm", x.dtype, weight=(weight, (width,)), bias=(bias, (width,)))
     x = np.asarray(x, order="C")
-    width = x.shape[-1]
-    rows = x.size // width
     out, means, factors = np.empty_like(x), np.empty(rows, x.dtype), np.empty(rows, x.dtype)
     weight, bias = _given(weight, x), _given(bias, x)
     flat, flat_out = x.reshape((rows, width)), out.reshape((rows, width))
@@ -112,9 +112,13 @@ def norm_backward(
     g: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The gradients of x, weight and bias, from g, that of the result."""
-    x, g = np.asarray(x, order="C"), np.asarray(g, order="C")
-    width = x.shape[-1]
-    rows = x.size // width
+    rows, width = door.rows("norm_backward", x)
+    of_rows, of_columns = (rows,), (width,)
+    door.fits(
+        "norm_backward", x.dtype, weight=(weight, of_columns), bias=(bias, of_columns), means=(means, of_rows),
+        factors=(factors, of_rows), g=(g, x.shape),
+    )  # fmt: skip
+    x, g, means, factors = (np.asarray(a, order="C") for a in (x, g, means, factors))
     dx = np.empty_like(x)
     flat, flat_g, flat_dx = x.reshape((rows, width)), g.reshape((rows, width)), dx.reshape((rows, width))
     blocks = -(-rows // BLOCK)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.runtime.simd import at_address
 
@@ -21,6 +21,8 @@ PIECE = 2**14
 @kernel
 def sgd(parameter, gradient, lr):
     """parameter -= lr * gradient, over flat arrays."""
+    if parameter.ndim != 1 or gradient.shape != parameter.shape:
+        raise ValueError("sgd: the parameter and the gradient must be flat, and of one length")
     rate = parameter.dtype.type(lr)
     for i in range(parameter.size):
         parameter[i] -= rate * gradient[i]
@@ -72,14 +74,21 @@ def adamw(
         mean += (1 - beta1) (gradient - mean);  square += (1 - beta2) (gradient^2 - square)
         parameter = shrink * parameter - rate * mean / (correction * sqrt(square) + eps)
     """
-    addresses = np.array([[a.ctypes.data for a in four] for four in zip(parameters, gradients, means, squares, strict=True)])
-    like = parameters[0].reshape(-1)[:0]
+    if not parameters:
+        return
+    like = _like(parameters)
+    written, read = (True, False, True, True), ("parameter", "gradient", "mean", "square")
+    addresses = np.array([
+        [door.address("adamw", n, a, like.dtype, four[0].shape, w) for n, a, w in zip(read, four, written, strict=True)]
+        for four in zip(parameters, gradients, means, squares, strict=True)
+    ])  # fmt: skip
     numbers = np.array(factors, like.dtype)
+    door.fits("adamw", like.dtype, factors=(numbers, (len(parameters), 6)))
     pieces = _pieces(parameters)
     threads.share_rows(len(pieces), 4 * PIECE, _adamw_pieces, pieces, addresses, numbers, like)
 
 
-@kernel
+@kernel(mixed=True)
 def _squares_of_pieces(pieces, addresses, like, sums, first, last):
     """sums[n] = the sum of the squares of piece n, in float64, where a float32's square neither overflows nor vanishes."""
     for n in range(first, last):
@@ -98,10 +107,12 @@ def _square_sum(x):
 
 def norm_of_all(arrays: Sequence[np.ndarray]) -> float:
     """The square root of the sum of all squares, of contiguous arrays of one type."""
+    if not arrays:
+        return 0.0
+    like = _like(arrays)
+    addresses = np.array([door.address("norm_of_all", "an array", a, like.dtype, a.shape) for a in arrays])
     pieces = _pieces(arrays)
     sums = np.empty(len(pieces))
-    addresses = np.array([a.ctypes.data for a in arrays])
-    like = arrays[0].reshape(-1)[:0]
     threads.share_rows(len(pieces), PIECE, _squares_of_pieces, pieces, addresses, like, sums)
     return math.sqrt(float(sums.sum()))
 
@@ -122,12 +133,20 @@ def _scale(x, factor, out):
 
 def scaled(arrays: Sequence[np.ndarray], factor: float) -> list[np.ndarray]:
     """factor * array for each of several contiguous arrays of one type."""
+    if not arrays:
+        return []
+    like = _like(arrays)
+    given = [door.address("scaled", "an array", a, like.dtype, a.shape) for a in arrays]
     results = [np.empty_like(a) for a in arrays]
-    addresses = np.array([(a.ctypes.data, r.ctypes.data) for a, r in zip(arrays, results, strict=True)])
-    like = arrays[0].reshape(-1)[:0]
+    addresses = np.array([(a, r.ctypes.data) for a, r in zip(given, results, strict=True)])
     pieces = _pieces(arrays)
     threads.share_rows(len(pieces), PIECE, _scale_pieces, pieces, addresses, like.dtype.type(factor), like)
     return results
+
+
+def _like(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    """An empty array that tells kernels the type of several."""
+    return np.empty(0, arrays[0].dtype if arrays[0].dtype in door.FLOATS else np.float32)
 
 
 def _pieces(arrays: Sequence[np.ndarray]) -> np.ndarray:

@@ -4,7 +4,7 @@ With one row at a time there is little to compute and much to read: every weight
 in the order in which they are needed, and one call does it all; the time for a row is then about that of reading the weights
 from the processor's cache. Several rows share that reading.
 
-A block is x += out(attention(qkv(norm1(x)))), then x += down(activation(up(norm2(x)))); after the last one come the scores
+A block is x += out(attention(qkv(norm1(x)))), then x += down(activation(up(norm2(x)))); after the last one come the logits
 head(norm(x)) of the last row. Keys and values are kept as panels, so that both products of attention are tiles: for each block
 and head, keys lie as [position // lanes][width][position % lanes], values as [panel][position][lanes].
 """
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtensor.kernels.activations import KINDS, apply_in_place
+from microtensor.kernels.activations import apply_in_place, kind_of
 from microtensor.kernels.math import exp
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.runtime.simd import VECTOR_BYTES, at_address, make_tile, row_tile
@@ -40,7 +40,7 @@ class PackedBlocks(NamedTuple):
     heads: int
     width: int
     hidden: int
-    #: How many scores the head gives.
+    #: How many logits the head gives.
     outputs: int
 
 
@@ -73,6 +73,9 @@ def pack_blocks(products: Sequence[tuple[Any, Any, Any, Any]], heads: int) -> Pa
     arrays = [a for norm, *rest in products for a in (*rest[:2], *(norm or ())[:2]) if a is not None]
     if any(a.dtype != dtype for a in arrays):
         raise ValueError(f"pack_blocks: all arrays must have one dtype, {dtype}")
+    for norm, *_ in products:
+        if norm is not None and any(a is not None and a.shape != (width,) for a in norm[:2]):
+            raise ValueError(f"pack_blocks: norms must have the width of the blocks, {width}")
     lanes = lanes_of(dtype)
     parts: list[np.ndarray] = []
     stages, used = [], 0
@@ -84,17 +87,14 @@ def pack_blocks(products: Sequence[tuple[Any, Any, Any, Any]], heads: int) -> Pa
             used += 2 * width + 1
         depth, columns = weight.shape
         wide = padded(columns, lanes)
-        stages.append((at, centred, used, wide, KINDS[activation]))
+        stages.append((at, centred, used, wide, kind_of(activation)))
         row, panels = np.zeros(wide, dtype), np.zeros((depth, wide), dtype)
         panels[:, :columns] = weight
         if bias is not None:
             row[:columns] = bias
         parts += [row, panels.reshape((depth, -1, lanes)).swapaxes(0, 1).reshape(-1)]
         used += wide + depth * wide
-    numbers = np.concatenate(parts)
-    if len(numbers) != used:
-        raise ValueError(f"pack_blocks: norms must have the width of the blocks, {width}")
-    return PackedBlocks(numbers, np.array(stages, np.int64), heads, width, hidden, outputs)
+    return PackedBlocks(np.concatenate(parts), np.array(stages, np.int64), heads, width, hidden, outputs)
 
 
 def empty_cache(packed: PackedBlocks, positions: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,13 +107,16 @@ def empty_cache(packed: PackedBlocks, positions: int) -> tuple[np.ndarray, np.nd
 
 
 def residual_blocks(packed: PackedBlocks, x: np.ndarray, keys: np.ndarray, values: np.ndarray, position: int) -> np.ndarray:
-    """Compute the scores (outputs,) of the last of the rows x (rows, width), which stand at `position` and after it.
+    """Compute the logits (outputs,) of the last of the rows x (rows, width), which stand at `position` and after it.
 
     The rows' own keys and values are written into the cache (see `empty_cache`), which must know all positions before.
 
     Raises ValueError when the arrays don't fit together, before anything is read or written.
     """
     numbers, stages, heads, width, hidden, outputs = packed
+    packed_so = numbers.ndim == 1 and stages.shape == (len(stages) // 4 * 4 + 1, 5)
+    if min(heads, width, hidden, outputs) < 1 or width % heads or not packed_so:
+        raise ValueError("residual_blocks: these aren't blocks that pack_blocks has packed")
     lanes = lanes_of(numbers.dtype)
     blocks, head_width = len(stages) // 4, width // heads
     positions = values.shape[-1] // padded(head_width, lanes)
@@ -142,12 +145,17 @@ def residual_blocks(packed: PackedBlocks, x: np.ndarray, keys: np.ndarray, value
 @kernel
 def _run(numbers, stages, work, rows, row, wide, width, hidden, heads, keys, values, keys_size, values_size, position):
     """All blocks and the head. `work` holds the residual stream (rows of length `row`), then what is multiplied and the
-    products (rows of length `wide`); at last the scores are the first of the products.
+    products (rows of length `wide`); at last the logits are the first of the products.
 
     A block is four products; they differ in what comes before each and after it.
     """
     left, right = rows * row, rows * (row + wide)
     last = stages.shape[0] - 1
+    lanes = 2 * VECTOR_BYTES // work.itemsize
+    for n in range(stages.shape[0]):
+        norm_size, depth = 2 * width + 1 if n % 2 == 0 else 0, hidden if n % 4 == 3 else width
+        if stages[n, COLUMNS] % lanes != 0 or not _within(numbers.size, stages[n], norm_size, depth, wide):
+            raise ValueError("residual_blocks: these aren't blocks that pack_blocks has packed")
     for n in range(stages.shape[0]):
         stage = n % 4
         if stage == 1:
@@ -155,7 +163,7 @@ def _run(numbers, stages, work, rows, row, wide, width, hidden, heads, keys, val
         elif stage == 3:
             apply_in_place(stages[n - 1, ACTIVATION], _at(work, right, rows * wide), _at(work, left, rows * wide))
         else:
-            if n == last:  # the scores: of the last row only
+            if n == last:  # the logits: of the last row only
                 for j in range(width):
                     work[j] = work[(rows - 1) * row + j]
                 rows = 1
@@ -167,6 +175,15 @@ def _run(numbers, stages, work, rows, row, wide, width, hidden, heads, keys, val
         if stage == 1 or stage == 3:
             for i in range(rows):
                 _add(_at(work, right + i * wide, width), _at(work, i * row, width))
+
+
+@kernel
+def _within(size, stage, norm, depth, wide):
+    """Tell if a product's norm (of so many numbers) and weight lie within an array of that size, and its columns in a row."""
+    columns = stage[COLUMNS]
+    if stage[NORM] < 0 or stage[WEIGHT] < 0 or columns < 0 or columns > wide or columns > size:
+        return False
+    return stage[NORM] <= size - norm and stage[WEIGHT] <= size - columns - depth * columns
 
 
 @kernel

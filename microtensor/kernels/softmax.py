@@ -9,7 +9,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 from microtensor.kernels.math import exp
-from microtensor.kernels.runtime import threads
+from microtensor.kernels.runtime import door, threads
 from microtensor.kernels.runtime.jit import intrinsic, kernel
 from microtensor.kernels.runtime.simd import array_pointer, load_vector, prefetch_range
 
@@ -69,7 +69,7 @@ def padded(n):
     return (n + STRIDE - 1) // STRIDE * STRIDE
 
 
-@kernel
+@kernel(inner=True)
 def exponentials(x, shift, out):
     """out = e^(x - shift)."""
     for j in range(x.size):
@@ -85,7 +85,7 @@ def total(x):
     return result
 
 
-@kernel(sums=True)
+@kernel(sums=True, inner=True)
 def dot(x, y):
     """The sum of the products of two flat arrays."""
     result = x.dtype.type(0)
@@ -94,7 +94,7 @@ def dot(x, y):
     return result
 
 
-@kernel
+@kernel(inner=True)
 def scale(x, factor, out):
     """out = factor * x."""
     for j in range(x.size):
@@ -108,7 +108,7 @@ def scale_in_place(x, factor):
         x[j] *= factor
 
 
-@kernel
+@kernel(inner=True)
 def subtract(x, shift, out):
     """out = x - shift."""
     for j in range(x.size):
@@ -130,7 +130,7 @@ def _start(x, shifts, r, powers):
     exponentials(x, shifts[r], powers)
 
 
-@kernel
+@kernel(inner=True)
 def softmax_of_block(x, at, width, rows, raw, powers, p, shifts, totals):
     """The parts of softmax for a few rows of a flat array, from x[at].
 
@@ -208,21 +208,20 @@ def _softmax_gradients(y, g, width, logarithm, out, first, last):
 
 def softmax(x: np.ndarray, logarithm: bool = False) -> np.ndarray:
     """e^x / sum(e^x) over the last axis of x (..., width), or its logarithm. A row that is all -inf gives zeros (or stays)."""
+    rows, width = door.rows("softmax", x)
     x = np.asarray(x, order="C")
     out = np.empty_like(x)
-    width = x.shape[-1]
     if x.size:
-        threads.share_rows(x.size // width, 4 * width, _softmax_rows, x.reshape(-1), width, logarithm, out.reshape(-1))
+        threads.share_rows(rows, 4 * width, _softmax_rows, x.reshape(-1), width, logarithm, out.reshape(-1))
     return out
 
 
 def softmax_backward(y: np.ndarray, g: np.ndarray, logarithm: bool = False) -> np.ndarray:
     """The gradient of x, from y = softmax(x) or its logarithm, and the gradient g of y."""
-    g = np.asarray(g, order="C")
+    rows, width = door.rows("softmax_backward", y)
+    door.fits("softmax_backward", y.dtype, g=(g, y.shape))
+    y, g = np.asarray(y, order="C"), np.asarray(g, order="C")
     out = np.empty_like(y)
-    width = y.shape[-1]
     if y.size:
-        threads.share_rows(
-            y.size // width, 3 * width, _softmax_gradients, y.reshape(-1), g.reshape(-1), width, logarithm, out.reshape(-1)
-        )
+        threads.share_rows(rows, 3 * width, _softmax_gradients, y.reshape(-1), g.reshape(-1), width, logarithm, out.reshape(-1))
     return out

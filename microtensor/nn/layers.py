@@ -41,7 +41,8 @@ class Linear(Module):
         bias: whether there is one, (outputs,), starting at 0.
         init_std: the standard deviation that weights start with; 1 / sqrt(inputs) unless given, which keeps the size of x.
         rng: draws them.
-        activation: what is applied to the result: "gelu", "gelu_tanh", "silu", "tanh", "relu", or None for nothing.
+        activation: what is applied to the result: "gelu", "gelu_tanh", "silu", "tanh", "relu", "squared_relu", or None for
+            nothing.
     """
 
     def __init__(

@@ -113,6 +113,8 @@ class Module:
             raise ValueError(f"the parameters don't match this model: {'; '.join(lists)}")
         for name, p in parameters.items():
             new = state[name]
+            if not isinstance(new, np.ndarray | Tensor):
+                raise ValueError(f"parameter {name} should be an array, but is {type(new).__name__}")
             if new.shape != p.shape or new.dtype != p.dtype:
                 raise ValueError(f"parameter {name} should be {p.dtype} {p.shape}, but is {new.dtype} {new.shape}")
         for name, p in parameters.items():

@@ -114,6 +114,7 @@ BY_NUMPY: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "silu": _silu,
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),
+    "squared_relu": lambda x: np.square(np.maximum(x, 0)),
 }
 
 
@@ -123,6 +124,8 @@ def _activate_few_rows(x: Any, name: str) -> Any:
 
 def _activate_in_ops(x: Any, name: str) -> Any:
     """The activations in other ops. Far from 0 they are relu."""
+    if name == "squared_relu":
+        return relu(x) * relu(x)
     far = as_array(abs(x)) > (700 if name == "silu" else 40)
     if far.any():
         return where(far, relu(x), _activate_in_ops(where(far, 0, x), name))
@@ -151,6 +154,12 @@ def silu(x: Any, /) -> Any:
 
 
 @composed
+def squared_relu(x: Any, /) -> Any:
+    """x * x where x is positive, else 0 (So et al. 2021, arXiv:2109.08668)."""
+    return _activation(x, "squared_relu")
+
+
+@composed
 def gelu(x: Any, /, approximate: str = "none") -> Any:
     """x times the chance that a standard normal number is below x (Hendrycks and Gimpel 2016, arXiv:1606.08415).
 
@@ -169,4 +178,5 @@ OPS: dict[str, Callable[[Any], Any]] = {
     "silu": silu,
     "tanh": tanh,
     "relu": relu,
+    "squared_relu": squared_relu,
 }

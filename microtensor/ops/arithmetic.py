@@ -143,10 +143,10 @@ def _power_with_logs(x: Any, y: Any, logs: int) -> Result:
     """x^y log(x)^logs: the derivative of x^y in y, so many times. Its own derivatives are of the same kind."""
 
     def pull_x(g: Any) -> Any:
-        slope = times(y, _derivative(x, y - 1, logs))
+        derivative = times(y, _derivative(x, y - 1, logs))
         if logs:
-            slope = slope + logs * _derivative(x, y - 1, logs - 1)
-        return unbroadcast(times(g, slope), x)
+            derivative = derivative + logs * _derivative(x, y - 1, logs - 1)
+        return unbroadcast(times(g, derivative), x)
 
     return _power_value(x, y, logs), (pull_x, lambda g: unbroadcast(times(g, _derivative(x, y, logs + 1)), y))
 

@@ -15,6 +15,7 @@ from microtensor.differentiable import Result, composed, differentiable
 from microtensor.kernels.runtime import config
 from microtensor.ops.arithmetic import where
 from microtensor.ops.matmul import matmul
+from microtensor.ops.shape import broadcast_to
 from microtensor.ops.softmax import softmax, softmax_by_numpy
 from microtensor.recording import thread
 from microtensor.tensor import Tensor, wrap
@@ -118,13 +119,26 @@ def split_heads(packed: Any, /, heads: int, parts: int = 3) -> tuple[Any, ...]:
         raise ValueError(
             f"split_heads: needs (..., time, {parts} * width) with a width that {heads} heads divide, not {np.shape(packed)}"
         )
-    return tuple(_parts(packed, heads, parts))
-
-
-def _parts(packed: Any, heads: int, parts: int = 3) -> list[Any]:
     *batch, time, width = packed.shape
     apart = packed.reshape((*batch, time, parts, heads, width // parts // heads))
-    return [apart[..., i, :, :].swapaxes(-2, -3) for i in range(parts)]
+    return tuple(apart[..., i, :, :].swapaxes(-2, -3) for i in range(parts))
+
+
+def _parts(packed: Any, heads: int, kv_heads: int) -> tuple[Any, Any, Any]:
+    """Queries (..., heads, time, head_width), and keys and values (..., kv_heads, time, head_width)."""
+    *batch, time, width = packed.shape
+    apart = packed.reshape((*batch, time, heads + 2 * kv_heads, width // (heads + 2 * kv_heads))).swapaxes(-2, -3)
+    return apart[..., :heads, :, :], apart[..., heads : heads + kv_heads, :, :], apart[..., heads + kv_heads :, :, :]
+
+
+def _shared(query: Any, key: Any, value: Any) -> tuple[Any, Any, Any]:
+    """The parts with groups of queries beside the keys and values that they share: (..., kv_heads, group, time, head_width)."""
+    heads, kv_heads = query.shape[-3], key.shape[-3]
+    if heads == kv_heads:
+        return query, key, value
+    group = heads // kv_heads
+    query = query.reshape((*query.shape[:-3], kv_heads, group, *query.shape[-2:]))
+    return query, *(broadcast_to(x[..., None, :, :], (*x.shape[:-2], group, *x.shape[-2:])) for x in (key, value))
 
 
 @composed
@@ -139,37 +153,49 @@ def merge_heads(x: Any, /) -> Any:
     return x.reshape((*x.shape[:-2], x.shape[-2] * x.shape[-1]))
 
 
-def _multi_head_in_ops(packed: Any, heads: int, causal: bool = False) -> Any:
+def _joined(y: Any, heads: int, kv_heads: int) -> Any:
+    """The results of all heads side by side: (..., time, heads * head_width)."""
+    return merge_heads(y if heads == kv_heads else y.reshape((*y.shape[:-4], heads, *y.shape[-2:])))
+
+
+def _multi_head_in_ops(packed: Any, heads: int, kv_heads: int, causal: bool = False) -> Any:
     """`multi_head_attention` in other ops."""
-    query, key, value = _parts(packed, heads)
-    return merge_heads(_attention_in_ops(query, key, value, None, causal))
+    query, key, value = _shared(*_parts(packed, heads, kv_heads))
+    return _joined(_attention_in_ops(query, key, value, None, causal), heads, kv_heads)
 
 
-def _multi_head_of_few_rows(packed: Any, heads: int, causal: bool = False) -> Any:
+def _multi_head_of_few_rows(packed: Any, heads: int, kv_heads: int, causal: bool = False) -> Any:
     if not config.few_rows(packed):
         return None
-    query, key, value = _parts(packed, heads)
+    query, key, value = _shared(*_parts(packed, heads, kv_heads))
     y = _attention_of_few_rows(query, key, value, causal, _scaled(query, None))
-    return None if y is None else merge_heads(y)
+    return None if y is None else _joined(y, heads, kv_heads)
 
 
 @differentiable(name="multi_head_attention", composite=_multi_head_in_ops, few_rows=_multi_head_of_few_rows)
-def _multi_head(packed: Any, /, heads: int, causal: bool = False) -> Result:
+def _multi_head(packed: Any, /, heads: int, kv_heads: int, causal: bool = False) -> Result:
     """`multi_head_attention` by a kernel."""
-    query, key, value = _parts(packed, heads)
+    query, key, value = _shared(*_parts(packed, heads, kv_heads))
     scale = _scaled(query, None)
     y, logs = kernels.attention.attention(query, key, value, causal, scale)
 
     def pullback(g: Any) -> Any:
         gradient = np.empty(packed.shape, packed.dtype)
+        into = _parts(gradient, heads, kv_heads)
         g = g.reshape((*g.shape[:-1], heads, g.shape[-1] // heads)).swapaxes(-2, -3)
-        kernels.attention.attention_backward(query, key, value, g, logs, causal, scale, tuple(_parts(gradient, heads)))
+        if heads == kv_heads:
+            kernels.attention.attention_backward(query, key, value, g, logs, causal, scale, into)
+            return (gradient,)
+        parts = kernels.attention.attention_backward(query, key, value, g.reshape(y.shape), logs, causal, scale)
+        into[0][...] = parts[0].reshape(into[0].shape)
+        for part, there in zip(parts[1:], into[1:], strict=True):
+            np.add.reduce(part, axis=-3, out=there)
         return (gradient,)
 
-    return merge_heads(y), pullback
+    return _joined(y, heads, kv_heads), pullback
 
 
-def _multi_head_with_cache(packed: Any, heads: int, causal: bool, cache: Any) -> Any:
+def _multi_head_with_cache(packed: Any, heads: int, kv_heads: int, causal: bool, cache: Any) -> Any:
     """`multi_head_attention` of the positions after those in the cache, on plain arrays."""
     if type(packed) is Tensor and packed.requires_grad and thread.mode.recording:
         raise RuntimeError(
@@ -177,15 +203,17 @@ def _multi_head_with_cache(packed: Any, heads: int, causal: bool, cache: Any) ->
             "or without the cache"
         )
     array = packed._array if type(packed) is Tensor else packed
-    query, key, value = _parts(array, heads)
-    keys, values = cache.extend(key, value)
+    query, key, value = _parts(array, heads, kv_heads)
+    query, keys, values = _shared(query, *cache.extend(key, value))
     attend = _attention if config.kernel_takes(query, keys, values) else _unmasked_attention_in_ops
-    y = merge_heads(attend(query, keys, values, causal=causal, scale=_scaled(query, None)))
+    y = _joined(attend(query, keys, values, causal=causal, scale=_scaled(query, None)), heads, kv_heads)
     return wrap(y) if type(packed) is Tensor else y
 
 
 @composed
-def multi_head_attention(packed: Any, /, heads: int, causal: bool = False, cache: Any = None) -> Any:
+def multi_head_attention(
+    packed: Any, /, heads: int, causal: bool = False, cache: Any = None, kv_heads: int | None = None
+) -> Any:
     """Attention of several heads, each with features of its own: (..., time, 3 width) to (..., time, width).
 
     It is `scaled_dot_product_attention` of the parts of `packed`, without taking them apart and joining their gradients.
@@ -195,18 +223,24 @@ def multi_head_attention(packed: Any, /, heads: int, causal: bool = False, cache
         heads: the number of heads, which must divide width.
         causal: a position sees none that comes after it.
         cache: None, or an object that remembers the keys and values of earlier positions: `cache.extend(key, value)` is given
-            those of the positions in `packed`, arrays (..., heads, time, head_width), which it copies if it keeps them, and
+            those of the positions in `packed`, arrays (..., kv_heads, time, head_width), which it copies if it keeps them, and
             returns those of all positions so far. The queries then look at all of them; the last query is aligned with the last
             key.
+        kv_heads: the number of heads of keys and values, each of which serves heads / kv_heads heads of queries (Ainslie et al.
+            2023, arXiv:2305.13245); `packed` is then (..., time, (heads + 2 kv_heads) head_width). `heads` unless given.
 
     Raises ValueError for a width that doesn't fit, and RuntimeError for a cache where gradients would be recorded.
     """
-    if packed.ndim < 2 or heads < 1 or packed.shape[-1] % (3 * heads):
+    shared = heads if kv_heads is None else kv_heads
+    if heads < 1 or shared < 1 or heads % shared:
+        raise ValueError(f"multi_head_attention: {shared} heads of keys can't serve {heads} heads of queries evenly")
+    if packed.ndim < 2 or packed.shape[-1] % (heads + 2 * shared):
         raise ValueError(
-            f"multi_head_attention: needs (..., time, 3 width) with a width that {heads} heads divide, not {np.shape(packed)}"
+            f"multi_head_attention: needs (..., time, features) with a width that {heads + 2 * shared} heads divide ({heads} "
+            f"of queries, {shared} each of keys and values), not {np.shape(packed)}"
         )
     if cache is not None:
-        return _multi_head_with_cache(packed, heads, causal, cache)
+        return _multi_head_with_cache(packed, heads, shared, causal, cache)
     if not config.kernel_takes(packed):
-        return _multi_head_in_ops(packed, heads, causal)
-    return _multi_head(packed, heads=heads, causal=causal)
+        return _multi_head_in_ops(packed, heads, shared, causal)
+    return _multi_head(packed, heads=heads, kv_heads=shared, causal=causal)

@@ -1,4 +1,4 @@
-"""Cross-entropy: the loss of a model that gives each class a score."""
+"""Cross-entropy: the loss of a model that gives each class a logit."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def cross_entropy(
     """The surprise of a model at the class that came: -log of the probability it gave to the target.
 
     Args:
-        logits: (..., classes), scores before softmax.
+        logits: (..., classes), as they are before softmax.
         target: the classes' indices, integers of shape (...); or probabilities of shape (..., classes).
         ignore_index: a target that doesn't count, for padding.
         label_smoothing: mix the target with a uniform distribution of this weight, from 0 to 1 (Szegedy et al. 2015,

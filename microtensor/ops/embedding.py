@@ -48,16 +48,17 @@ def embedding(indices: Any, table: Any, /) -> Result:
         raise ValueError("the table must have shape (rows, width)")
     rows, width = table.shape
     y = np.empty((*indices.shape, width), table.dtype)
-    bad = kernels.embedding.gather(np.ascontiguousarray(table), indices.reshape(-1), y.reshape((indices.size, width)))
+    flat = np.ascontiguousarray(indices).reshape(-1)
+    bad = kernels.embedding.gather(np.ascontiguousarray(table), flat, y.reshape((flat.size, width)))
     if bad >= 0:
-        raise _outside(indices.reshape(-1)[bad], rows)
+        raise _outside(flat[bad], rows)
     return y, (None, lambda g: _embedding_pullback(indices, g, rows=rows))
 
 
 @differentiable(name="embedding", linear=True)
 def _embedding_pullback(indices: Any, g: Any, /, rows: int) -> Result:
     """The gradient of an embedding, carried back to its table; an op, so that it too can be differentiated."""
-    flat = indices.reshape(-1)
+    flat = np.ascontiguousarray(indices).reshape(-1)
     table = np.zeros((rows, g.shape[-1]), g.dtype)
     kernels.embedding.scatter_add(np.ascontiguousarray(g).reshape((flat.size, g.shape[-1])), flat, table)
     return table, (None, lambda h: embedding(indices, h))
@@ -78,7 +79,7 @@ def _embedding_bag(indices: Any, table: Any, /) -> Result:
         raise ValueError("the table must have shape (rows, width)")
     rows, width = table.shape
     y = np.empty((len(indices), width), table.dtype)
-    bad = kernels.embedding.gather_mean(np.ascontiguousarray(table), indices, y)
+    bad = kernels.embedding.gather_mean(np.ascontiguousarray(table), np.ascontiguousarray(indices), y)
     if bad >= 0:
         raise _outside(indices.reshape(-1)[bad], rows)
     spread = _embedding_bag_pullback
@@ -88,7 +89,7 @@ def _embedding_bag(indices: Any, table: Any, /) -> Result:
 def _spread_bags(indices: Any, g: Any, /, rows: int) -> Result:
     """A table of zeros with each bag's gradient divided among the rows it is the mean of."""
     table = np.zeros((rows, g.shape[-1]), g.dtype)
-    kernels.embedding.scatter_mean(np.ascontiguousarray(g), indices, table)
+    kernels.embedding.scatter_mean(np.ascontiguousarray(g), np.ascontiguousarray(indices), table)
     return table, (None, lambda h: _embedding_bag(indices, h))
 
 

@@ -62,8 +62,8 @@ def refuse_other_dtype(name: str, x: Any, weight: Any) -> None:
 def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
     """f(x @ weight + bias): x (..., in), weight (in, out), bias (out,) or None; the result is (..., out).
 
-    `activation` is f: "gelu", "gelu_tanh", "silu", "tanh", "relu", or None. Raises ValueError for another, and for shapes that
-    don't fit; TypeError where x isn't float32 and the weight is.
+    `activation` is f: "gelu", "gelu_tanh", "silu", "tanh", "relu", "squared_relu", or None. Raises ValueError for another,
+    and for shapes that don't fit; TypeError where x isn't float32 and the weight is.
     """
     if activation is not None and activation not in activations.OPS:
         raise ValueError(f"linear: activation is one of {', '.join(activations.OPS)}, or None, not {activation!r}")

@@ -94,9 +94,7 @@ def binary_cross_entropy(probability: Any, target: Any, /, reduction: str = "mea
     probability, target = _pair("binary_cross_entropy", probability, target)
     p = as_array(probability)
     if np.any((p < 0) | (p > 1)):
-        raise ValueError(
-            "binary_cross_entropy: probabilities are from 0 to 1; for scores of any size use binary_cross_entropy_with_logits"
-        )
+        raise ValueError("binary_cross_entropy: probabilities are from 0 to 1; for logits use binary_cross_entropy_with_logits")
     return _reduced("binary_cross_entropy", _surprise(probability, target), reduction)
 
 

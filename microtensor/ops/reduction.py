@@ -79,8 +79,8 @@ def _std(x: Any, /, axis: Any = None, ddof: int = 0, keepdims: bool = False) -> 
     equal = as_array(y) == 0
 
     def pullback(g: Any) -> tuple[Any]:
-        slope = spread / (degrees * np.where(equal, 1, y))
-        return (np.where(equal, 0, _kept(g, x.shape, axis) * slope),)
+        derivative = spread / (degrees * np.where(equal, 1, y))
+        return (np.where(equal, 0, _kept(g, x.shape, axis) * derivative),)
 
     return value, pullback
 

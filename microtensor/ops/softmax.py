@@ -1,4 +1,4 @@
-"""Softmax: scores turned into probabilities, and their logarithms."""
+"""Softmax: logits turned into probabilities, and their logarithms."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _softmax_of_few_rows(x: Any, axis: Any = -1) -> Any:
 
 @differentiable(few_rows=_softmax_of_few_rows)
 def softmax(x: Any, /, axis: Any = -1) -> Result:
-    """e^x / sum(e^x): scores turned into probabilities that add up to 1. A row that is all -inf gives zeros.
+    """e^x / sum(e^x): logits turned into probabilities that add up to 1. A row that is all -inf gives zeros.
 
     Raises TypeError unless x holds floats.
     """

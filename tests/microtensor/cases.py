@@ -43,6 +43,7 @@ from drawing import (
     projected,
     reshaped,
     rolled,
+    rotated,
     running,
     several_axes,
     stacked,
@@ -172,18 +173,37 @@ def split_heads(x, heads, parts=3):
     return [np.stack(pieces[i * heads : (i + 1) * heads], axis=-3) for i in range(parts)]
 
 
-def multi_head_attention(x, heads, causal):
-    *lead, time, wide = x.shape
-    q, k, v = np.moveaxis(x.reshape((*lead, time, 3, heads, wide // 3 // heads)), -3, 0).swapaxes(-2, -3)
-    return attention(q, k, v, None, causal).swapaxes(-2, -3).reshape((*lead, time, wide // 3))
+def multi_head_attention(x, heads, causal, kv_heads):
+    width = x.shape[-1] // (heads + 2 * kv_heads)
+    head = [x[..., i * width : (i + 1) * width] for i in range(heads + 2 * kv_heads)]
+    served = [heads + h // (heads // kv_heads) for h in range(heads)]
+    parts = [attention(head[h], head[k], head[k + kv_heads], None, causal) for h, k in enumerate(served)]
+    return np.concatenate(parts, axis=-1)
+
+
+def rotary(x, heads, kv_heads, first, normalise, base=10000.0, eps=1e-6):
+    """Each pair of numbers as a complex number, which is turned by a multiplication."""
+    width = x.shape[-1] // (heads + 2 * kv_heads)
+    parts = []
+    for h in range(heads + 2 * kv_heads):
+        part = x[..., h * width : (h + 1) * width]
+        if h < heads + kv_heads:
+            if normalise:
+                part = part / np.sqrt(np.mean(part * part, axis=-1, keepdims=True) + eps)
+            z = part[..., : width // 2] + 1j * part[..., width // 2 :]
+            positions = first + np.arange(x.shape[-2])
+            z = z * np.exp(1j * positions[:, None] * base ** (-2 * np.arange(width // 2) / width))
+            part = np.concatenate([z.real, z.imag], axis=-1)
+        parts.append(part)
+    return np.concatenate(parts, axis=-1)
 
 
 def activated(x, w, b=0.0, activation=""):
     h = x @ w + b
     if activation == "tanh":
         return np.tanh(h)
-    if activation == "relu":
-        return np.maximum(h, 0)
+    if activation in ("relu", "squared_relu"):
+        return np.maximum(h, 0) ** (1 if activation == "relu" else 2)
     return h / (1 + np.exp(-h)) if activation == "silu" else gelu(h, "tanh" if activation == "gelu_tanh" else "none")
 
 
@@ -307,6 +327,7 @@ CASES = [
     Case("logaddexp2", broadcast(2), np.logaddexp2),
     Case("sigmoid", SMOOTH, lambda x: 1 / (1 + np.exp(-x))),
     Case("relu", SMOOTH, lambda x: np.maximum(x, 0)),
+    Case("squared_relu", SMOOTH, lambda x: np.maximum(x, 0) ** 2),
     Case("silu", SMOOTH, lambda x: x / (1 + np.exp(-x))),
     Case("erf", SMOOTH, lambda x: 2 * normal_cdf(x * math.sqrt(2)) - 1),
     Case("gelu", one(lambda draw, _: {"approximate": draw(st.sampled_from(["none", "tanh"]))}), gelu),
@@ -409,7 +430,7 @@ CASES = [
     Case("embedding", looked_up(), None, lambda table, indices: mt.embedding(indices, table), lambda table, indices: table[indices]),
     Case("embedding_bag", looked_up(bag=True), None, lambda t, indices: mt.embedding_bag(indices, t), lambda t, indices: t[indices].mean(-2)),
     Case("linear", projected(), lambda x, w, b=0.0: x @ w + b),
-    Case("linear", projected(activations=("gelu", "gelu_tanh", "silu", "tanh", "relu")), activated),
+    Case("linear", projected(activations=("gelu", "gelu_tanh", "silu", "tanh", "relu", "squared_relu")), activated),
     Case("layer_norm", normalised(), layer_norm, float32_tolerance=1e-2),
     Case("rms_norm", normalised(bias=False), rms_norm, float32_tolerance=1e-2),
     Case("dropout", SMOOTH, None, lambda x: mt.dropout(x, 0.4, np.random.default_rng(3)),
@@ -419,6 +440,7 @@ CASES = [
     Case("split_heads", many_heads(), None, side_by_side(mt.split_heads), side_by_side(split_heads)),
     Case("merge_heads", one(min_dims=3, max_dims=4, min_side=1), lambda x: np.concatenate(np.moveaxis(x, -3, 0), axis=-1)),
     Case("multi_head_attention", packed(), multi_head_attention),
+    Case("rotary", rotated(), rotary, float32_tolerance=1e-3),
     Case("rnn", unrolled(1, 1), rnn),
     Case("gru", unrolled(3, 1), gru),
     Case("lstm", unrolled(4, 2), None, joined_flat(mt.lstm), joined_flat(lstm)),

@@ -212,14 +212,31 @@ def attended(draw):
 
 @st.composite
 def packed(draw):
-    lead, time, heads, width = (
+    lead, time, kv_heads, group, width = (
+        draw(shapes(max_dims=1)),
+        draw(st.integers(0, 4)),
+        draw(st.integers(1, 2)),
+        draw(st.integers(1, 2)),
+        draw(st.integers(1, 3)),
+    )
+    heads = kv_heads * group
+    parts = [(*lead, time, (heads + 2 * kv_heads) * width)]
+    options = {"heads": heads, "kv_heads": kv_heads, "causal": draw(st.booleans())}
+    return distinct(np.random.default_rng(draw(SEEDS)), parts), options
+
+
+@st.composite
+def rotated(draw):
+    lead, time, heads, kv_heads, pairs = (
         draw(shapes(max_dims=1)),
         draw(st.integers(0, 4)),
         draw(st.integers(1, 3)),
+        draw(st.integers(1, 2)),
         draw(st.integers(1, 3)),
     )
-    parts = [(*lead, time, 3 * heads * width)]
-    return distinct(np.random.default_rng(draw(SEEDS)), parts), {"heads": heads, "causal": draw(st.booleans())}
+    parts = [(*lead, time, (heads + 2 * kv_heads) * 2 * pairs)]
+    options = {"heads": heads, "kv_heads": kv_heads, "first": draw(st.integers(0, 5)), "normalise": draw(st.booleans())}
+    return distinct(np.random.default_rng(draw(SEEDS)), parts), options
 
 
 @st.composite

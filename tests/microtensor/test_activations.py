@@ -37,6 +37,7 @@ ACTIVATIONS = {
     "gelu": lambda x: (x * normal_cdf(x), normal_cdf(x) + x * bell(x)),
     "gelu_tanh": gelu_tanh,
     "relu": lambda x: (np.maximum(x, 0), np.where(x > 0, 1.0, 0.0)),
+    "squared_relu": lambda x: (np.maximum(x, 0) ** 2, 2 * np.maximum(x, 0)),
 }
 
 
@@ -48,6 +49,8 @@ def test_activations_keep_the_stated_errors(name, dtype):
     y, derivatives = kernels.activations.activate(name, x)
     value, derivative = ACTIVATIONS[name](x.astype(np.float64))
     stated = 1e-6 if dtype == np.float32 else 2e-15
+    if name == "squared_relu":
+        stated *= 100  # its largest value
     assert y.dtype == derivatives.dtype == dtype and np.array_equal(x, before)
     assert np.abs(y - value).max() < 2 * stated
     assert np.abs(derivatives - derivative).max() < 10 * stated
@@ -64,6 +67,11 @@ def test_activations_far_out(name, dtype):
     if name == "tanh":
         np.testing.assert_array_equal(y, np.array(ones, dtype))
         np.testing.assert_array_equal(derivatives, np.array([0, 0, 0, 0, 0, 0, np.nan], dtype))
+    elif name == "squared_relu":
+        with np.errstate(over="ignore"):
+            square = np.square(dtype(1e30))
+        np.testing.assert_allclose(y, np.array([40000.0, 0, square, 0, np.inf, 0, np.nan], dtype))
+        np.testing.assert_allclose(derivatives, np.array([400, 0, 2e30, 0, np.inf, 0, np.nan], dtype))
     else:
         expected = np.array([200.0, 0, 1e30, 0, np.inf, 0, np.nan], dtype)
         np.testing.assert_allclose(y, expected, atol=1e-30)

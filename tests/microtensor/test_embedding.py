@@ -6,6 +6,7 @@ from drawing import DTYPES, SEEDS, SIZES
 from hypothesis import given
 from hypothesis import strategies as st
 
+import microtensor as mt
 from microtensor import kernels
 
 
@@ -44,3 +45,19 @@ def test_indices_outside_the_table_are_found(bad):
     table, out = np.zeros((5, 2)), np.zeros((3, 2))
     assert kernels.embedding.gather(table, np.array([0, 4, bad]), out) == 2
     assert kernels.embedding.gather_mean(table, np.array([[0, 4], [1, bad], [0, 0]]), out) == 3
+
+
+@pytest.mark.parametrize("op", [mt.embedding, mt.embedding_bag])
+def test_indices_that_lie_apart(op):
+    """The columns of a table of tokens, as many as a kernel looks up."""
+    rng = np.random.default_rng(0)
+    apart, values = rng.integers(0, 7, (4000, 5))[:, 1:3], rng.normal(size=(7, 3)).astype(np.float32)
+    found = []
+    for indices in (apart, np.ascontiguousarray(apart)):
+        table = mt.Tensor(values, requires_grad=True)
+        y = op(indices, table)
+        (y * y).sum().backward()
+        found.append((y.data, table.grad.data))
+    for ours, expected in zip(*found, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+    np.testing.assert_array_equal(op(apart[:, 0, None], values), op(apart[:, 0].copy()[:, None], values))

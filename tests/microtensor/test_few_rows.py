@@ -35,12 +35,16 @@ FORWARDS = {
     "silu": lambda x, w, b: mt.silu(x),
     "tanh": lambda x, w, b: mt.tanh(x),
     "relu": lambda x, w, b: mt.relu(x),
+    "squared_relu": lambda x, w, b: mt.squared_relu(x),
     "erf": lambda x, w, b: mt.erf(x),
     "matmul": lambda x, w, b: mt.matmul(x, w),
     "attention_weights": lambda x, w, b: mt.attention_weights(x, x, causal=True),
     "attention": lambda x, w, b: mt.scaled_dot_product_attention(x, x, x, causal=True, scale=0.3),
     "attention with a mask": lambda x, w, b: mt.scaled_dot_product_attention(x, x, x, mask=np.tri(x.shape[-2], dtype=bool)),
     "multi_head_attention": lambda x, w, b: mt.multi_head_attention(x, heads=2, causal=True),
+    "multi_head_attention with shared keys": lambda x, w, b: mt.multi_head_attention(x, heads=4, causal=True, kv_heads=1),
+    "rotary": lambda x, w, b: mt.rotary(x, heads=2, first=3),
+    "rotary of normalised heads": lambda x, w, b: mt.rotary(x, heads=4, kv_heads=1, normalise=True),
 }
 every_forward = pytest.mark.parametrize("name", FORWARDS)
 
@@ -71,16 +75,17 @@ def test_they_agree_with_the_kernels(name, seed, dtype, lead):
         assert not np.shares_memory(few, x)
 
 
-@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "tanh", "relu"])
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "tanh", "relu", "squared_relu"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_activations_agree_to_the_stated_errors_and_far_out(name, dtype):
     near = np.linspace(-10, 10, 20_001).astype(dtype)
     far = np.array([200.0, -200.0, 1e30, -1e30, np.inf, -np.inf, np.nan], dtype)
     f = FORWARDS[name]
-    with np.errstate(all="raise", under="ignore"):
+    with np.errstate(all="raise", under="ignore", over="ignore" if name == "squared_relu" else "raise"):
         np.testing.assert_allclose(
-            f(near, 0, 0), kernels.activations.activate(name, near)[0], rtol=0, atol=2e-6 if dtype == np.float32 else 5e-15
-        )
+            f(near, 0, 0), kernels.activations.activate(name, near)[0], rtol=1e-6 if name == "squared_relu" else 0,
+            atol=2e-6 if dtype == np.float32 else 5e-15,
+        )  # fmt: skip
         np.testing.assert_allclose(f(far, 0, 0), kernels.activations.activate(name, far)[0], atol=1e-30)
 
 

@@ -20,6 +20,7 @@ OPTIMIZERS = {
     "SGD with momentum": lambda p, lr: optim.SGD(p, lr, momentum=0.9),
     "AdamW": lambda p, lr: optim.AdamW(p, lr, weight_decay=0.0),
     "Adam": lambda p, lr: optim.Adam(p, lr),
+    "Muon": lambda p, lr: optim.Muon([{"params": [x], "algorithm": "muon" if x.ndim == 2 else "adamw"} for x in p], lr),
 }
 every_optimizer = pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
 
@@ -96,7 +97,9 @@ def test_groups_have_options_of_their_own():
 def test_every_optimizer_is_tested():
     made = {type(make([leaf(1.0)], 0.1)) for make in OPTIMIZERS.values()}
     missing = sorted(
-        kind.__name__ for kind in optim.Optimizer.__subclasses__() if kind.__module__ == optim.__name__ and kind not in made
+        kind.__name__
+        for kind in (*optim.Optimizer.__subclasses__(), *optim.Adam.__subclasses__())
+        if kind.__module__.startswith(optim.__name__) and kind not in made
     )
     assert not missing, f"tests/microtensor/test_optim.py: OPTIMIZERS has no {', '.join(missing)}"
 
@@ -165,7 +168,10 @@ def test_a_bad_learning_rate_is_refused(make, lr):
         (lambda p: optim.SGD(p, 0.1, momentum=1.0), "momentum"),
         (lambda p: optim.AdamW(p, betas=(0.9, 1.0)), "betas"),
         (lambda p: optim.AdamW(p, betas=(0.9,)), "two numbers"),
-        (lambda p: optim.AdamW(p).load_state_dict({"0.mean": np.zeros(1)}), "lacks square, updates"),
+        (lambda p: optim.AdamW(p).load_state_dict({"0.mean": np.zeros(1, np.float32)}), "lacks square, updates"),
+        (lambda p: optim.AdamW(p).load_state_dict({"0.mean": np.zeros((), np.float32)}), "doesn't belong"),
+        (lambda p: optim.AdamW(p).load_state_dict({"0.mean": np.zeros(1, np.int32)}), "doesn't belong"),
+        (lambda p: optim.AdamW(p).load_state_dict({"0.updates": np.array(-1)}), "is a count"),
         (lambda p: optim.AdamW(p).load_state_dict({"0.momentum": np.zeros(1)}), "doesn't belong"),
         (lambda p: optim.SGD([], 0.1), "no parameters"),
         (lambda p: optim.SGD([p[0], p[0]], 0.1), "twice"),

@@ -31,11 +31,12 @@ ACTIVATIONS = {
     "silu": lambda x: x / (1 + np.exp(-x)),
     "tanh": np.tanh,
     "relu": lambda x: np.maximum(x, 0),
+    "squared_relu": lambda x: np.maximum(x, 0) ** 2,
 }
 
 
 def specification(products, heads, x):
-    """The scores after every row, in float64."""
+    """The logits after every row, in float64."""
 
     def apply(product, x):
         norm, weight, bias, activation = product

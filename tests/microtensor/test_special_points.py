@@ -104,7 +104,7 @@ def test_smooth_functions_have_their_derivatives_there_too(case, data, seed):
     assert mt.gradgradcheck(f, arrays, seed=seed, rtol=1e-4, atol=1e-6)
 
 
-def slope(f):
+def derivative(f):
     """The derivative of a function, as a function that can be differentiated."""
 
     def derivative(x):
@@ -118,7 +118,7 @@ def slope(f):
 
 @pytest.mark.parametrize("f", [mt.sigmoid, mt.softplus, mt.tanh, mt.silu, mt.gelu, mt.erf, lambda x: mt.logaddexp(x, x * x)])
 def test_third_derivatives_have_no_corners(f):
-    assert mt.gradgradcheck(slope(f), np.array([0.0, 1.0, -1.0]), rtol=1e-3, atol=1e-5)
+    assert mt.gradgradcheck(derivative(f), np.array([0.0, 1.0, -1.0]), rtol=1e-3, atol=1e-5)
 
 
 def gradients(f, *values, dtype=np.float64):
@@ -173,11 +173,11 @@ def test_activations_have_one_gradient_at_infinity(f):
 def test_a_power_has_one_mixed_derivative(x, y, expected):
     for first in (0, 1):
         inputs = [leaf(x), leaf(y)]
-        (slope,) = mt.grad((inputs[0] ** inputs[1]).sum(), inputs[first], create_graph=True)
-        assert mt.grad(slope.sum(), inputs[1 - first])[0].item() == expected
+        (derivative,) = mt.grad((inputs[0] ** inputs[1]).sum(), inputs[first], create_graph=True)
+        assert mt.grad(derivative.sum(), inputs[1 - first])[0].item() == expected
 
 
 def test_the_deviation_of_equal_elements_has_no_second_derivative():
     x = leaf(2.0, 2.0)
-    (slope,) = mt.grad(np.std(x), x, create_graph=True)
-    assert slope.tolist() == [0, 0] == mt.grad((slope * np.array([1.0, 2.0])).sum(), x)[0].tolist()
+    (derivative,) = mt.grad(np.std(x), x, create_graph=True)
+    assert derivative.tolist() == [0, 0] == mt.grad((derivative * np.array([1.0, 2.0])).sum(), x)[0].tolist()

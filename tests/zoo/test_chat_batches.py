@@ -260,9 +260,21 @@ def test_what_is_no_conversation(tmp_path):
         tokenizer = CharTokenizer.train(lines)
         with pytest.raises(DataError, match="not a conversation"):
             ConversationDataset([tokenizer.encode(lines)], 16, tokenizer)
-    tokenizer = CharTokenizer.train(">a\n<b\n")
-    with pytest.raises(DataError, match="too short: it has 6 characters"):
-        ConversationDataset([tokenizer.encode(">a\n<b\n")], 16, tokenizer)
+    with pytest.raises(DataError, match="not a conversation"):
+        ConversationDataset([tokenizer.encode("")], 16, tokenizer)
+
+
+@pytest.mark.parametrize("context", [8, 9, 10, 17])
+def test_a_conversation_shorter_than_the_context(verbatim, context):
+    text = ">a\n<good\n"
+    dataset = ConversationDataset([TOKENIZER.encode(text)], context, TOKENIZER, pretraining=1)
+    for batch, goal in (
+        (dataset.batch(0, 3, 0), text[1:]),
+        (dataset.batch(1, 3, 0), "___good\n"),
+        (next(dataset.in_order()), "___good\n"),
+    ):
+        for said, wanted in show(*batch):
+            assert said.startswith(text[:-1]) and wanted == goal + "_" * (context - len(goal))
 
 
 def test_typos_are_characters_of_questions(text):

@@ -13,6 +13,13 @@ def test_a_text_becomes_a_prompt():
         assert apply_chat_template(prompt) == prompt
 
 
+def test_the_blanks_of_a_conversation():
+    assert apply_chat_template(">  a  b \n<\tc ") == ">a b\n<c " and apply_chat_template("> a\n<") == ">a\n<"
+    assert apply_chat_template(">a\n  b ") == ">a\n  b "  # (no conversation)
+    assert apply_chat_template("so\u00adft") == ">soft\n<" and normalize("so\u00adft \u2603") == ("soft", ["\u2603"])
+    assert apply_chat_template("2+2 é", set("2+é ")) == ">2+2 é\n<"
+
+
 @given(st.text(min_size=1))
 def test_any_text_becomes_a_prompt(text):
     prompt = apply_chat_template(text)

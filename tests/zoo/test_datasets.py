@@ -1,29 +1,89 @@
 """Datasets: the embedded texts, the held-out split, and batches."""
 
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zoo.datasets.batches import IGNORE_INDEX, SequenceDataset, StreamDataset, WindowDataset, valid_targets
-from zoo.datasets.corpus import Corpus
+from microtensor import cross_entropy
+from zoo.datasets.batches import IGNORE_INDEX, DocumentDataset, SequenceDataset, StreamDataset, WindowDataset, valid_targets
+from zoo.datasets.corpora import CORPORA
+from zoo.datasets.corpus import Corpus, prepare, read_text
+from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.datasets.split import leading_fraction, train_validation_split
 from zoo.errors import DataError
+from zoo.model import predict
+from zoo.recipe import make_recipe
 from zoo.registry import list_models, model_class
 from zoo.tokenizers.words import split_words
 
 
 def test_windows():
-    windows = WindowDataset([np.arange(5), np.arange(10, 13), np.arange(20, 24)], 3, "words")
+    windows = WindowDataset([np.arange(5), np.arange(20, 24)], 3, "words")
     assert windows.inputs.tolist() == [[0, 1, 2], [1, 2, 3], [20, 21, 22]] and windows.targets.tolist() == [3, 4, 23]
-    with pytest.raises(DataError, match="3 words, and one example takes 4"):
-        WindowDataset([np.arange(3)], 3, "words")
-    with pytest.raises(DataError, match="every line .* the longest has 3 words"):
-        WindowDataset([np.arange(3), np.arange(2)], 3, "words")
-    with pytest.raises(DataError, match="no words"):
-        WindowDataset([], 3, "words")
+
+
+def test_windows_of_short_documents():
+    windows = WindowDataset([np.arange(5), np.arange(10, 13), np.arange(1), np.arange(20, 22), np.arange(0)], 3, "words")
+    assert windows.inputs.tolist() == [[0, 1, 2], [1, 2, 3], [-1, -1, 10], [-1, 10, 11], [-1, -1, 20]]
+    assert windows.targets.tolist() == [3, 4, 11, 12, 21] and windows.left_out == 2
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 5), st.integers(1, 4))
+def test_documents_in_sequences(lengths, context, size):
+    """Every token after a document's first is a target once in an epoch, right after the token before it."""
+    documents = [np.arange(length) + 100 * i for i, length in enumerate(lengths)]
+    wanted = sorted((int(a), int(b)) for tokens in documents for a, b in pairwise(tokens))
+    if not wanted:
+        with pytest.raises(DataError, match="too short"):
+            DocumentDataset(documents, context, "words")
+        return
+    sequences = DocumentDataset(documents, context, "words")
+    assert sequences.left_out == sum(length < 2 for length in lengths)
+    per_epoch = max(len(sequences) // size, 1)
+    drawn = [sequences.batch(step, size, 1) for step in range(per_epoch)]
+    for parts, complete in ((sequences.in_order(), True), (drawn, len(sequences) % size == 0)):
+        found = []
+        for inputs, targets in parts:
+            assert inputs.shape == targets.shape and inputs.shape[1] <= context and inputs.min() >= 0
+            counted = targets != IGNORE_INDEX
+            assert (np.diff(counted.astype(int), axis=1) <= 0).all() and counted[:, 0].all()  # what is ignored is at the end
+            assert (targets[counted] == inputs[counted] + 1).all()
+            found += zip(inputs[counted].tolist(), targets[counted].tolist(), strict=True)
+        assert set(found) <= set(wanted) and (not complete or sorted(found) == wanted)
+    assert drawn[0][0].shape[0] == size
+
+
+@pytest.mark.parametrize("kind", [WindowDataset, SequenceDataset, DocumentDataset])
+def test_nothing_to_learn_from(kind):
+    with pytest.raises(DataError, match="the text is too short: it has 1 word, and it takes two"):
+        kind([np.arange(1)], 3, "words")
+    with pytest.raises(DataError, match="too short: it has no words"):
+        kind([], 3, "words")
+
+
+def test_windows_go_through_a_model_without_their_padding():
+    """As if each were the only one: its logits, and what it adds to the gradient."""
+    for name in ("char_meanpool", "word_meanpool", "word_ngram"):
+        for pooling in ({"pooling": "concat"}, {"pooling": "mean"}) if name == "char_meanpool" else ({},):
+            kind = model_class(name)
+            model = kind(make_recipe(kind.recipe_class, {"context": 4, **pooling}), 30, np.random.default_rng(0))
+            model.eval()
+            windows = WindowDataset([np.arange(2), np.arange(9), np.arange(20, 24), np.arange(4, 7)], 4, "words")
+            inputs, targets = windows.batch(0, len(windows), 0)
+            logits = predict(model, inputs)
+            cross_entropy(logits, targets).backward()
+            together = [p.grad.data for p in model.parameters()]
+            model.zero_grad()
+            for row, target, found in zip(inputs, targets, logits.data, strict=True):
+                alone = model(row[None, row >= 0])
+                np.testing.assert_allclose(alone.data[0], found, rtol=1e-5, atol=1e-6)
+                (cross_entropy(alone, [target]) * (1 / len(inputs))).backward()
+            for p, gradient in zip(model.parameters(), together, strict=True):
+                np.testing.assert_allclose(p.grad.data, gradient, rtol=1e-4, atol=1e-6)
 
 
 @given(st.integers(1, 50), st.integers(1, 7), st.integers(0, 3))
@@ -45,12 +105,9 @@ def test_a_pass_shows_every_window_once(examples, size, seed):
 @given(st.integers(2, 60), st.integers(1, 12), st.integers(1, 5), st.integers(0, 3))
 def test_sequences_have_a_target_at_every_position(length, context, size, step):
     tokens = np.arange(length) * 3
-    if length <= context:
-        with pytest.raises(DataError, match=f"it has {length} characters, and one example takes {context + 1}"):
-            SequenceDataset([tokens], context, "characters")
-        return
     sequences = SequenceDataset([tokens[:1], tokens[1:]], context, "characters")
     inputs, targets = sequences.batch(step, size, 0)
+    context = min(context, length - 1)  # of a shorter text, all of it
     assert inputs.shape == targets.shape == (size, context)
     np.testing.assert_array_equal(targets, inputs + 3)
     np.testing.assert_array_equal(inputs, sequences.batch(step, size, 0)[0])
@@ -63,11 +120,8 @@ def test_sequences_have_a_target_at_every_position(length, context, size, step):
 @given(st.integers(2, 90), st.integers(1, 9), st.integers(1, 5), st.integers(0, 40))
 def test_streams_go_on_where_they_stopped(length, context, size, step):
     tokens = np.arange(length) * 3
-    if length <= context:
-        with pytest.raises(DataError, match=f"it has {length} characters, and one example takes {context + 1}"):
-            StreamDataset([tokens], context, "characters")
-        return
     streams = StreamDataset([tokens[:1], tokens[1:]], context, "characters")
+    context = min(context, length - 1)
     (inputs, targets), (after, _) = streams.batch(step, size, 0), streams.batch(step + 1, size, 0)
     assert inputs.shape == targets.shape == (size, context)
     np.testing.assert_array_equal(targets, inputs + 3)
@@ -116,7 +170,7 @@ def test_a_leading_fraction():
     assert len(leading_fraction(lines, 0.31)) == 3 and leading_fraction([], 0.5) == []
 
 
-@pytest.mark.parametrize("kind", [WindowDataset, SequenceDataset, StreamDataset])
+@pytest.mark.parametrize("kind", [WindowDataset, SequenceDataset, StreamDataset, DocumentDataset])
 def test_a_batch_depends_on_seed_and_step_alone(kind):
     make = lambda: kind([np.arange(100)], 4, "words")  # noqa: E731
     used = make()
@@ -139,15 +193,49 @@ def test_batches_stay_what_they_were():
     assert digest(SequenceDataset(documents, 4, "words")) == "a0fa4582b2336fd7"
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32", "utf-16-le-bom", "utf-16-be-bom"])
+def test_a_text_is_read_by_its_byte_order_mark(tmp_path, encoding):
+    text = "Über 猫🙂\r\nzwei\rdrei\n"
+    raw = ("\ufeff" + text).encode(encoding.removesuffix("-bom")) if encoding.endswith("-bom") else text.encode(encoding)
+    (tmp_path / "text.txt").write_bytes(raw)
+    assert read_text(tmp_path / "text.txt") == "Über 猫🙂\nzwei\ndrei\n"
+
+
+@pytest.mark.parametrize(
+    "raw, message",
+    [
+        ("abc".encode("utf-16-le"), r"zero byte at 1; .*UTF-8 \(not as UTF-16\)"),
+        ("abc".encode("utf-16")[:-1], "not UTF-16: .* at 6; save the text as UTF-8"),
+        ("a\0b".encode("utf-16"), "has a zero at character 1"),
+        ("\r\n".encode("utf-16"), "empty"),
+    ],
+)
+def test_a_text_that_cannot_be_read(tmp_path, raw, message):
+    (tmp_path / "text.txt").write_bytes(raw)
+    with pytest.raises(DataError, match=message):
+        read_text(tmp_path / "text.txt")
+
+
+def test_one_function_prepares_every_text():
+    assert prepare("\ufeffa\r\nb\rc\n") == "a\nb\nc\n" and prepare("a  b \n") == "a  b \n"
+    assert prepare(">  a\tb \r\n< c\r\n \r\n> d\n< e") == ">a b\n<c\n\n>d\n<e"
+    for corpus in CORPORA.values():  # the zoo's own texts are as they should be
+        if type(corpus) is not TinyShakespeare:
+            assert prepare(corpus.read()) == corpus.read()
+
+
 def test_valid_targets():
     assert valid_targets(np.array([[3, IGNORE_INDEX], [0, 5]])).tolist() == [3, 0, 5]
 
 
 def test_the_embedded_texts():
     for name in list_models():
-        corpus = model_class(name).recipe_class.corpus
+        recipe = model_class(name).recipe_class()
+        corpus = recipe.text
         if type(corpus) is Corpus:
             assert corpus.read().strip()
+        if type(corpus) is Corpus and not corpus.delimited:  # whose batches are those of old: no document is short
+            assert all(len(part.split()) > 1 and len(part) > recipe.context for part in recipe.documents(corpus.read()))
             if corpus.alphabet:
                 assert set(corpus.read()) - {"\n"} <= set(corpus.alphabet)
     assert len(set(split_words(Corpus("sentences.txt").read()))) == 34

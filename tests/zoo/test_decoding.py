@@ -12,7 +12,7 @@ import zoo
 from zoo.errors import DataError, UsageError
 from zoo.inference.beam_search import beam_search
 from zoo.inference.decoder import Decoder, kept
-from zoo.inference.generation import generate, likeliest, show_bars, text_pieces
+from zoo.inference.generation import encode_prompt, generate, likeliest, show_bars, text_pieces
 from zoo.inference.sampling import Sampling
 from zoo.tokenizers.characters import CharTokenizer
 from zoo.tokenizers.words import WordTokenizer
@@ -87,7 +87,7 @@ def test_settings_that_cannot_be_meant(options, words):
 
 
 def gpt(context=16, **options):
-    """A small char_gpt whose scores are far apart."""
+    """A small char_gpt whose logits are far apart."""
     model = zoo.create_model("char_gpt", layers=2, width=24, heads=3, context=context, **options)
     rng = np.random.default_rng(1)
     for p in model.parameters():
@@ -241,11 +241,11 @@ def test_words_have_blanks_between_them():
 def test_the_likeliest():
     model = zoo.create_model("word_ngram")
     tokenizer = WordTokenizer.train(model.recipe.read_text())
-    best = likeliest(model, tokenizer, "the cat sat", 100)
+    best = likeliest(model, tokenizer, encode_prompt(model, tokenizer, "the cat sat"), 100)
     assert len(best) == 34 and abs(sum(b["probability"] for b in best) - 1) < 1e-6
     assert best == sorted(best, key=lambda b: -b["probability"])
     with pytest.raises(DataError, match="holds no words"):
-        likeliest(model, tokenizer, "...", 3)
+        encode_prompt(model, tokenizer, "...")
 
 
 def test_bars(monkeypatch):

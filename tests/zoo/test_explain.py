@@ -2,12 +2,11 @@
 
 import json
 import re
-import shutil
 import termios
 
 import numpy as np
 import pytest
-from commands import ROOT, one_line_error
+from commands import ROOT, copy_run, one_line_error, seal
 from terminal import Terminal
 
 import microtensor as mt
@@ -18,7 +17,7 @@ from zoo.columns import width
 from zoo.explain.explanation import explain
 from zoo.explain.parts import model_parts
 from zoo.explain.screen import View
-from zoo.explain.terminal import SHADES, SIGNS
+from zoo.explain.terminal import SHADES, SIGNS, number
 from zoo.explain.terminal import Terminal as Styled
 from zoo.explain.trace import Trace, what_follows
 from zoo.model import Model
@@ -385,7 +384,7 @@ def test_models_of_other_shapes(kind, kinds, tokens):
             assert [state.shape for state in part.cell.states] == [(1, 6)] * len(tokens)
             np.testing.assert_allclose(part.cell.states[-1].data @ model.outer.data, trace.logits.data[None], rtol=1e-4)
     assert (head is None) == (kind is Counts)
-    assert head is None or head.output is trace.scores or kind is PerPosition
+    assert head is None or head.output is trace.all_logits or kind is PerPosition
     for screen in explain(View(trace, CharTokenizer(list("abcdefghi")), Styled(False))):
         lines, figures = screen.draw()
         assert lines and max(map(len, lines)) <= 80 and json.dumps(figures)
@@ -430,10 +429,11 @@ def test_bad_input(trained, python, arguments, words, code):
 
 def test_a_text_that_is_gone_or_changed(small_gpt, python, tmp_path):
     run, text = tmp_path / "run", tmp_path / "text.txt"
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     config = json.loads((run / "config.json").read_text())
     config["recipe"]["data"] = str(text)
     (run / "config.json").write_text(json.dumps(config))
+    seal(run)
     for _ in range(2):  # gone, then changed
         done = python(tmp_path, "zoo.explain", run, "the sea", "--step", 1)
         assert done.returncode == 0 and "nobody says what comes next" in " ".join(done.stdout.split()), done.stderr
@@ -516,6 +516,7 @@ def test_lines_fit_the_terminal(unseen, trained, python, tmp_path, columns):
         (folder, "zoo.explain", "lstm", "the sea of"): 10,
         (folder, "zoo.explain", "rotary_gpt", "the sea of"): 12,
         (tmp_path, "zoo.explain", "runs/char_gpt", "\u5e8a\u524d\u660e\u6708\u5149"): 12,
+        (tmp_path, "zoo.explain", "chat_gpt", "What is a penguin?"): 13,  # whose loss and gradients are very small
         (tmp_path, "zoo.predict", "runs/char_gpt", "\u5e8a\u524d"): 0,
         (trained[0], "zoo.predict", "word_meanpool", "down by the harbour"): 0,
         (trained[0], "zoo"): 0,
@@ -539,6 +540,11 @@ def test_no_line_is_lost_where_the_width_is_unknown(trained, python, columns):
         assert unknown.returncode == 0 and unknown.stdout == known.stdout
 
 
+def test_a_number_is_narrow():
+    for value in (0.0, -0.001, -0.00099, -3.58e-17, 1.5, -98.99999, -99.0, -9998.999, -9999.0, 1e30, -1e-40):
+        assert len(number(value)) <= 8 and abs(float(number(value)) - value) <= 0.05 * abs(value)
+
+
 def test_in_a_narrow_terminal(trained):
     """As a person has it, whose terminal says itself how wide it is."""
     for columns in (40, 180):
@@ -554,11 +560,12 @@ def test_in_a_narrow_terminal(trained):
 
 
 def test_pieces_of_characters_are_named(python, tmp_path):
-    env = {"ZOO_MODELS": str(ROOT / "tests" / "zoo" / "models")}
     characters = np.random.default_rng(0).choice(list("\u5e8a\u524d\u660e\u6708\u5149"), 500)
     (tmp_path / "text.txt").write_text("".join(characters), encoding="utf-8")
-    assert python(tmp_path, "zoo.train", "byte_pair_gpt", "--data", "text.txt", "--steps", 2, **env).returncode == 0
-    done = python(tmp_path, "zoo.explain", "byte_pair_gpt", "\u7329", **env)  # (a character that isn't in the text)
+    size = ("--width", 8, "--heads", 1, "--layers", 1, "--context", 16, "--batch-size", 2, "--steps", 2)
+    done = python(tmp_path, "zoo.train", "char_gpt", "--data", "text.txt", "--tokenizer", "bpe", *size)
+    assert done.returncode == 0, done.stderr
+    done = python(tmp_path, "zoo.explain", "char_gpt", "\u7329")  # (a character that isn't in the text)
     assert done.returncode == 0 and "\ufffd" not in done.stdout and r"\xe7" in done.stdout, done.stderr
 
 

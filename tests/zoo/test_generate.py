@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from commands import ROOT, one_line_error
+from commands import ROOT, one_line_error, seal
 
 COMMAND = ("word_meanpool", "--prompt", "see the lights burn")
 
@@ -110,13 +110,14 @@ def test_before_any_training(tmp_path, python):
 def edit(run, **changes):
     config = json.loads((run / "config.json").read_text())
     (run / "config.json").write_text(json.dumps({**config, **changes}))
+    seal(run)
 
 
 DAMAGE = {
     "no parameters": (lambda run: (run / "model.safetensors").unlink(), ["no model.safetensors"]),
     "truncated parameters": (lambda run: os.truncate(run / "model.safetensors", 5000), ["damaged", "model.safetensors"]),
     "another state": (
-        lambda run: shutil.copy(run / "state.safetensors", run / "model.safetensors"),
+        lambda run: (shutil.copy(run / "state.safetensors", run / "model.safetensors"), seal(run)),
         ["another model", "missing embeddings"],
     ),
     "another width": (lambda run: edit(run, recipe={"width": 8}), ["another model", "(252, 8)", "(252, 32)"]),
@@ -124,7 +125,7 @@ DAMAGE = {
     "truncated config": (lambda run: os.truncate(run / "config.json", 100), ["damaged", "config.json"]),
     "no tokenizer": (lambda run: edit(run, tokenizer=[]), ["damaged", "no tokenizer"]),
     "no vocabulary": (lambda run: edit(run, tokenizer={"vocabulary": []}), ["damaged", "vocabulary"]),
-    "a hostile recipe": (lambda run: edit(run, recipe={"width": -1}), ["damaged", "--width"]),
+    "a hostile recipe": (lambda run: edit(run, recipe={"width": -1}), ["damaged", "width"]),
     "an unknown field": (lambda run: edit(run, recipe={"widht": 1}), ["damaged", "widht"]),
     "a later format": (lambda run: edit(run, format=99), ["another format", "99"]),
 }
@@ -148,6 +149,7 @@ def test_nan_parameters_are_refused(tmp_path, trained, python):
     parameters = load_safetensors(run / "model.safetensors")
     parameters["projection"][0, 0] = float("nan")
     save_safetensors(run / "model.safetensors", parameters)
+    seal(run)
     one_line_error(python(tmp_path, "zoo.generate", *COMMAND), "zoo.generate", "projection", "NaN", code=1)
 
 

@@ -81,6 +81,12 @@ def test_evaluate_is_the_command(model, small_gpt, python, tmp_path):
     assert model.evaluate(other).loss != found.loss
 
 
+def test_a_text_is_named_from_where_one_is(small_gpt, python):
+    folder = small_gpt.parent.parent
+    assert "On the held-out end of lines.txt:" in python(folder, "zoo.evaluate", "char_gpt").stdout
+    assert f"On the held-out end of {folder / 'lines.txt'}:" in python(small_gpt, "zoo.evaluate", small_gpt).stdout
+
+
 def test_a_conversation_is_evaluated_by_questions(tmp_path, monkeypatch):
     (tmp_path / "my.txt").write_text(">ping\n<pong\n\n>tick\n<tock\n\n" * 30)
     monkeypatch.chdir(tmp_path)
@@ -216,9 +222,13 @@ def test_a_model_that_changed_is_read_anew(small_gpt):
     assert model.generate(PROMPT, **greedy) == before
     for block in model.model.blocks:
         block.attention.heads = 1
-    assert model.generate(PROMPT, **greedy) == LanguageModel(*model, "x", None).generate(PROMPT, **greedy)
+    assert model.generate(PROMPT, **greedy) == LanguageModel(model.model, model.tokenizer, "x", None).generate(PROMPT, **greedy)
     model.model.lm_head.forward = lambda x: -head(x)
-    assert model.generate(PROMPT, **greedy) == LanguageModel(*model, "x", None).generate(PROMPT, **greedy) != before
+    assert (
+        model.generate(PROMPT, **greedy)
+        == LanguageModel(model.model, model.tokenizer, "x", None).generate(PROMPT, **greedy)
+        != before
+    )
 
 
 # Training
@@ -258,6 +268,7 @@ def test_training_goes_on_and_keeps_what_was_there(tmp_path, monkeypatch, capsys
     [
         ({"stesp": 3}, "unknown setting 'stesp'; did you mean steps"),
         ({"steps": "3"}, "--steps: must be a whole number, not '3'"),
+        ({"learning_rate": 10**400}, "--learning-rate: must be at most"),
         ({"preset": "nan"}, "did you mean nano"),
         ({"checkpoint_every": 0}, "--checkpoint-every: must be at least 1"),
         ({"out": ""}, "--out: needs the name of a folder"),
@@ -382,4 +393,3 @@ def test_refusing_a_typo_loads_no_trainer(tmp_path):
 
 def test_what_it_is_called(model, small_gpt):
     assert repr(model) == f"<LanguageModel {small_gpt}: CharGPT, {model.num_parameters():,} parameters, 13 characters>"
-    assert [*model] == [model.model, model.tokenizer]

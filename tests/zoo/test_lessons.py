@@ -3,7 +3,11 @@
 import json
 import re
 
+import numpy as np
 import pytest
+
+import microtensor as mt
+import zoo
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +73,7 @@ def test_words_in_their_places(learned, predict):
     assert [int(m[1]) for m in found] == [1, *range(15, 151, 15)]
     assert [m[3] for m in found] == ["0.100"] * 4 + ["0.050"] * 3 + ["0.020"] * 4
     assert 3.3 < float(found[0][2]) < 3.7 and float(found[-1][2]) < 1.2
-    assert "(34 distinct)" in done["positions"].stderr
+    assert "(34 distinct, " in done["positions"].stderr
     assert predict("positions", "the dog chased")[0]["token"] == "the"
     assert predict("positions", "dog chased the")[0]["token"] == "cat"
     half = {p["token"]: p["probability"] for p in predict("positions", "the cat sat")[:2]}
@@ -82,3 +86,40 @@ def test_words_in_a_bag(predict):
     best = predict("bag", "the dog chased")
     same(best, predict("bag", "dog chased the"))
     assert {p["token"] for p in best[:2]} == {"the", "cat"} and best[1]["probability"] > 0.3
+
+
+# Names
+
+
+def test_a_table_learns_what_counting_finds(tmp_path, python):
+    done = python(tmp_path, "zoo.train", "bigram", "--json")
+    assert done.returncode == 0 and "729 parameters, 205,436 examples from 260,179 characters" in done.stderr
+    figures = {key: value for line in done.stdout.splitlines() for key, value in json.loads(line).items()}
+    assert figures["pairs"] == 205_436 and 0 <= figures["table_loss"] - figures["counting_loss"] < 1e-3
+    assert abs(figures["validation_loss"] - 2.458) < 2e-3
+    # The probabilities themselves, of what follows an e, are what one counts in the names that it learned from.
+    model = zoo.load_model(tmp_path / "runs" / "bigram")
+    known = "".join(f"\n{name}" for name in model.known_documents.training)
+    assert len(known) > 150_000
+    for token in model.predict("e", top=5):
+        assert abs(token["probability"] - known.count("e" + token["token"]) / known.count("e")) < 0.02
+
+
+def test_the_gradient_is_what_is_predicted_minus_what_is_counted():
+    rng = np.random.default_rng(0)
+    model = zoo.create_model("bigram")
+    model.table.data = rng.normal(size=(27, 27))
+    seen, follows = rng.integers(0, 27, (2, 5000))
+    mt.cross_entropy(model(seen[:, None]), follows).backward()
+    counts = np.zeros((27, 27))
+    np.add.at(counts, (seen, follows), 1)
+    rows = counts.sum(axis=1, keepdims=True)
+    difference = mt.softmax(model.table.data) - counts / rows
+    np.testing.assert_allclose(model.table.grad.data, rows / 5000 * difference, rtol=0, atol=1e-6)
+
+
+def test_what_a_letter_more_is_worth(tmp_path, python):
+    done = python(tmp_path, "zoo.compare", "char_mlp", "--context", 1, 3, "--epochs", 1, "--json")
+    one, three = (json.loads(line) for line in done.stdout.splitlines())
+    assert one["parameters"] == 7_897 and three["parameters"] == 11_897
+    assert one["validation_loss"] > 2.45 and three["validation_loss"] < 2.26

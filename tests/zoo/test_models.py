@@ -8,16 +8,18 @@ import pytest
 import microtensor as mt
 import zoo
 from microtensor import nn
-from zoo.datasets.corpus import Corpus
+from zoo.datasets.corpora import CORPORA
 from zoo.errors import UsageError
 from zoo.inference.decoder import kept
 from zoo.models.char_gpt import CharGPT
 from zoo.registry import make_recipe, model_class
 
 SMALL = {
+    "bigram": [{}],
     "word_meanpool": [{"width": 3, "context": 2}],
     "char_meanpool": [{"width": 3, "context": 2}, {"width": 3, "context": 2, "pooling": "concat"}],
     "word_ngram": [{"width": 2, "context": 3, "hidden": 4}, {"width": 2, "context": 3, "hidden": 4, "pooling": "mean"}],
+    "char_mlp": [{"width": 2, "context": 3, "hidden": 4}],
     "char_rnn": [{"width": 3, "context": 3, "layers": 2, "cell": cell} for cell in ("rnn", "gru", "lstm")],
     "char_gpt": [{"width": 4, "context": 3, "heads": 2, "layers": 1}],
     "chat_gpt": [{"width": 4, "context": 3, "heads": 2, "layers": 1}],
@@ -44,7 +46,7 @@ def set_parameters(model, values):
 def test_the_whole_model_has_the_right_gradients(name, settings):
     model = small(name, settings)
     rng = np.random.default_rng(1)
-    tokens = rng.integers(0, 5, (3, settings["context"]))
+    tokens = rng.integers(0, 5, (3, model.recipe.context))
     targets = rng.integers(0, 5, model(tokens).shape[:-1])
     # Larger numbers than training starts from, so that every part matters.
     values = [rng.normal(size=p.shape) for p in model.parameters()]
@@ -74,11 +76,13 @@ def test_a_mean_cannot_tell_orders_apart():
         assert np.abs(model(tokens).data - model(tokens[:, ::-1]).data).max() > 1e-3
 
 
-@pytest.mark.parametrize("name, settings", [("char_meanpool", {"pooling": "concat"}), ("word_ngram", {})])
+@pytest.mark.parametrize("name, settings", [("char_meanpool", {"pooling": "concat"}), ("word_ngram", {}), ("char_mlp", {})])
 def test_a_short_text_belongs_to_the_last_positions(name, settings):
     model = zoo.create_model(name, **settings)
     for table in getattr(model, "tables", [])[:1]:
         table.weight.data = np.zeros_like(table.weight.data)
+    if name == "char_mlp":
+        model.embedding.weight.data = model.embedding.weight.data * (np.arange(27) > 0)[:, None].astype(np.float32)
     if name == "char_meanpool":
         embeddings = model.embeddings.data.copy()
         embeddings[0] = 0
@@ -168,6 +172,6 @@ def test_every_model_learns_its_own_corpus_and_says_what_it_is():
         kind = model_class(name)
         assert kind.description.title and kind.description.reference and kind.__doc__
         assert issubclass(kind, nn.Module)
-        assert isinstance(kind.recipe_class.corpus, Corpus)
-    alphabet = CharGPT.recipe_class.corpus.alphabet
+        assert kind.recipe_class().own_text and kind.recipe_class().text is CORPORA[kind.recipe_class().corpus]
+    alphabet = CharGPT.recipe_class().text.alphabet
     assert alphabet is not None and len(alphabet) == 65

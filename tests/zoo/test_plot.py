@@ -2,12 +2,11 @@
 
 import html
 import re
-import shutil
 from collections import Counter
 
 import numpy as np
 import pytest
-from commands import ROOT, one_line_error
+from commands import ROOT, copy_run, one_line_error, seal
 
 import microtensor as mt
 import zoo
@@ -26,8 +25,8 @@ from zoo.tokenizers.words import split_words
 
 def test_the_losses_of_runs(small_gpt, python, tmp_path):
     pytest.importorskip("matplotlib")
-    shutil.copytree(small_gpt, tmp_path / "one")
-    shutil.copytree(small_gpt, tmp_path / "two")
+    copy_run(small_gpt, tmp_path / "one")
+    copy_run(small_gpt, tmp_path / "two")
     for out in ("losses.svg", "again.svg"):
         done = python(tmp_path, "zoo.plot", "losses", "one", "two", "--out", out)
         assert done.returncode == 0 and done.stdout == f"Drawn: {out}\n" and done.stderr == "", done.stderr
@@ -45,10 +44,12 @@ def test_the_losses_of_runs(small_gpt, python, tmp_path):
     assert (tmp_path / "losses.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_matplotlib_it_says_how_to_get_it(small_gpt, python, tmp_path):
+@pytest.mark.parametrize("picture", ["losses", "embeddings", "attention", "probabilities"])
+def test_without_matplotlib_it_says_how_to_get_it(picture, small_gpt, python, tmp_path):
     (tmp_path / "matplotlib.py").write_text("raise ImportError")
-    done = python(tmp_path, "zoo.plot", "losses", small_gpt)
-    one_line_error(done, "zoo.plot", "matplotlib", "pip install 'microtensor[plot]'", code=2)
+    text = ["the sea"] if picture in ("attention", "probabilities") else []
+    done = python(tmp_path, "zoo.plot", picture, small_gpt, *text)
+    one_line_error(done, "zoo.plot", "isn't installed", 'pip install "microtensor[plot]"', code=2)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +86,9 @@ def test_bad_input_is_one_line(small_gpt, python, tmp_path, arguments, words, co
         ("half", '{"step": 1}'),
         ("word", '{"step": 1, "loss": "x"}'),
     ):
-        shutil.copytree(small_gpt, tmp_path / name)
+        copy_run(small_gpt, tmp_path / name)
         (tmp_path / name / "metrics.jsonl").write_text(content)
+        seal(tmp_path / name)
     one_line_error(python(tmp_path, "zoo.plot", *arguments), "zoo.plot", *words, code=code)
 
 
@@ -176,7 +178,7 @@ def test_a_model_without_attention(trained, python, tmp_path):
 def test_without_scikit_learn_it_says_how_to_get_it(small_gpt, python, tmp_path):
     (tmp_path / "sklearn.py").write_text("raise ImportError")
     done = python(tmp_path, "zoo.plot", "embeddings", small_gpt)
-    one_line_error(done, "zoo.plot", "scikit-learn", "pip install 'microtensor[plot]'", code=2)
+    one_line_error(done, "zoo.plot", "scikit-learn", 'pip install "microtensor[plot]"', code=2)
 
 
 def test_the_map_is_the_principal_components():
@@ -251,7 +253,7 @@ def test_of_many_words_the_commonest_are_labelled(trained, python, tmp_path):
     pytest.importorskip("sklearn")
     run = trained[0] / "runs" / "word_meanpool"
     assert python(tmp_path, "zoo.plot", "embeddings", run, "--out", "x.svg").returncode == 0
-    _, tokenizer = zoo.load_model(str(run))
+    tokenizer = zoo.load_model(str(run)).tokenizer
     counts = Counter(split_words(Corpus("verses.txt").read()))
     shown = [text for text in texts(tmp_path / "x.svg") if text in tokenizer.vocabulary]
     assert len(shown) == LABELLED < len(tokenizer.vocabulary)
@@ -264,7 +266,7 @@ def test_characters_are_drawn_at_their_points(small_gpt, python, tmp_path):
     assert python(tmp_path, "zoo.plot", "embeddings", small_gpt, "--out", "x.svg").returncode == 0
     picture = (tmp_path / "x.svg").read_text()
     assert "PathCollection" not in picture and set("theis\u2423\u21b5") <= set(texts(tmp_path / "x.svg"))
-    _, tokenizer = zoo.load_model(str(small_gpt))
+    tokenizer = zoo.load_model(str(small_gpt)).tokenizer
     assert {_kind(c) for c in tokenizer.vocabulary} == {"vowel", "consonant", "other character"}
     assert "capital" not in texts(tmp_path / "x.svg")
 
@@ -337,15 +339,16 @@ def test_chinese_emoji_and_pieces_of_characters_without_a_warning(python, tmp_pa
     (tmp_path / "\u8bd7.txt").write_text(
         "".join(np.random.default_rng(0).choice(list("\u5e8a\u524d\u660e\u6708 \U0001f499\ufe0f\n"), 600)), encoding="utf-8"
     )
-    env = {"ZOO_MODELS": str(ROOT / "tests" / "zoo" / "models")}
-    size = ("--width", 8, "--heads", 1, "--layers", 1, "--context", 16, "--batch-size", 2)
-    for model, more in (("char_gpt", size), ("byte_pair_gpt", ())):
-        run = f"runs/\u8bd7-{model}"
-        done = python(tmp_path, "zoo.train", model, "--data", "\u8bd7.txt", *more, "--steps", 2, "--out", run, **env)
+    size = ("--width", 8, "--heads", 1, "--layers", 1, "--context", 16, "--batch-size", 2, "--steps", 2)
+    for tokenizer in (("char",), ("bpe", "--vocab-size", 256)):
+        run = f"runs/\u8bd7-{tokenizer[0]}"
+        done = python(
+            tmp_path, "zoo.train", "char_gpt", "--data", "\u8bd7.txt", *size, "--tokenizer", *tokenizer, "--out", run,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         text = ("\u5e8a\u524d\u660e \U0001f499",)
         for what, words in (("losses", ()), ("embeddings", ()), ("attention", text), ("probabilities", text)):
-            done = python(tmp_path, "zoo.plot", what, run, *words, "--out", "x.svg", **env)
+            done = python(tmp_path, "zoo.plot", what, run, *words, "--out", "x.svg")
             assert done.returncode == 0 and done.stderr == "", done.stderr
             assert "\ufffd" not in "".join(texts(tmp_path / "x.svg"))
     assert any(text.startswith("\\x") for text in texts(tmp_path / "x.svg"))

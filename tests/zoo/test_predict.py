@@ -5,7 +5,7 @@ import math
 import re
 
 import pytest
-from commands import one_line_error
+from commands import copy_run, one_line_error, seal
 
 from zoo.datasets.corpus import Corpus
 from zoo.tokenizers.words import split_words
@@ -66,6 +66,8 @@ def test_evaluation_on_another_text(small_gpt, python, tmp_path):
     done = python(tmp_path, "zoo.evaluate", small_gpt, "--data", "other.txt", "--json")
     figures = json.loads(done.stdout)
     assert figures["tokens"] == 52 and figures["text"] == "other.txt" and 0.5 < figures["loss"] < 4
+    (tmp_path / "short.txt").write_text("the s")  # shorter than the context
+    assert json.loads(python(tmp_path, "zoo.evaluate", small_gpt, "--data", "short.txt", "--json").stdout)["tokens"] == 4
     last = json.loads(python(tmp_path, "zoo.evaluate", small_gpt, "--data", "other.txt", "--json", "--last").stdout)
     assert last["tokens"] == 52
 
@@ -76,24 +78,24 @@ def test_evaluation_on_another_text(small_gpt, python, tmp_path):
         ((), ["MODEL"], 2),
         (("--data", "missing.txt"), ["no such file", "missing.txt"], 1),
         (("--data", "strange.txt"), ["unknown character 'Z' (U+005A"], 1),
-        (("--data", "short.txt"), ["too short", "5 characters", "17"], 1),
+        (("--data", "short.txt"), ["too short", "1 character", "longer text"], 1),
     ],
 )
 def test_bad_input_to_evaluate(small_gpt, python, tmp_path, arguments, words, code):
     (tmp_path / "strange.txt").write_text("the sea is Zen")
-    (tmp_path / "short.txt").write_text("the s")
+    (tmp_path / "short.txt").write_text("t")
     arguments = (small_gpt, *arguments) if arguments else arguments
     one_line_error(python(tmp_path, "zoo.evaluate", *arguments), "zoo.evaluate", *words, code=code)
 
 
 def test_a_text_that_changed_since(small_gpt, python, tmp_path):
-    import shutil
 
     run = tmp_path / "run"
-    shutil.copytree(small_gpt, run)
+    copy_run(small_gpt, run)
     config = json.loads((run / "config.json").read_text())
     text = tmp_path / "changed.txt"
     text.write_text("the sea is so wide " * 900)
     config["recipe"]["data"] = str(text)
     (run / "config.json").write_text(json.dumps(config))
+    seal(run)
     one_line_error(python(tmp_path, "zoo.evaluate", run), "zoo.evaluate", "another text", code=1)

@@ -63,7 +63,7 @@ def test_the_users_folder_comes_first(tmp_path, world, monkeypatch):
     (tmp_path / "cache/microtensor/data/tinyshakespeare.txt").unlink()
     assert shakespeare.find() == TEXT and world["asked"] == 1
     (tmp_path / "mine" / "tinyshakespeare.txt").write_bytes(TEXT[:-1])
-    with pytest.raises(DataError, match="not tiny Shakespeare.*another SHA-256.*--data"):
+    with pytest.raises(DataError, match="not tiny Shakespeare.*another SHA-256.*a text of your own"):
         shakespeare.find()
     monkeypatch.setenv("ZOO_DATA_DIR", str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="no such data folder"):
@@ -77,7 +77,7 @@ def test_the_users_folder_comes_first(tmp_path, world, monkeypatch):
 )  # fmt: skip
 def test_what_is_wrong_is_never_kept(tmp_path, world, change):
     world.update(change)
-    with pytest.raises(DataError, match="can't be fetched.*--data-dir.*--data FILE") as caught:
+    with pytest.raises(DataError, match="can't be fetched.*--data-dir.*a text of your own") as caught:
         shakespeare.find()
     assert "\n" not in str(caught.value) and cached(tmp_path) == []
 

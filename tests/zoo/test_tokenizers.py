@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from models.byte_pair_gpt import BytePairTokenizer
 
 from zoo.errors import DataError, UsageError
+from zoo.tokenizers import characters, words
+from zoo.tokenizers.bpe import BytePairTokenizer
 from zoo.tokenizers.characters import CharTokenizer
 from zoo.tokenizers.tokenizer import Tokenizer, count_bytes, count_characters
 from zoo.tokenizers.words import WordTokenizer, split_words
@@ -97,7 +98,33 @@ def test_an_alphabet_saves_characters_the_reading():
 
     assert CharTokenizer.train_on(documents, "ba").vocabulary == ["a", "b"]
     assert WordTokenizer.train_on(lambda: ["so be", "it"], "abc").vocabulary == ["be", "it", "so"]
-    assert BytePairTokenizer.train_on(lambda: ["xyxy"], "abc").tokens[256:] == [b"xy", b"xyxy"]
+    assert BytePairTokenizer.train_on(lambda: ["xyxyxyxy"], "abc").tokens[256:] == [b"xy", b"xyxy"]
+
+
+def test_what_nobody_sees_parts_no_word():
+    assert split_words("soft\u00adly \ufeffwell\u2011known don\u02bct right\u200fleft") == [
+        "softly",
+        "well-known",
+        "don't",
+        "rightleft",
+    ]
+    assert split_words("zero\u200bwidth a\u200d می\u200cخواهم") == ["zero", "width", "a", "می\u200cخواهم"]
+
+
+@given(st.text("abÀé'-’ \n_1.猫\u0301\u00ad,"), st.integers(1, 5))
+def test_a_long_text_is_split_and_converted_as_a_short_one(text, size):
+    whole = split_words(text), CharTokenizer.train(text).encode(text).tolist()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(words, "PIECE", size)
+        patch.setattr(characters, "PIECE", size)
+        assert split_words(text) == whole[0] and CharTokenizer.train(text).encode(text).tolist() == whole[1]
+        assert "".join(words.pieces(text, size)) == text
+
+
+def test_an_unknown_character_of_a_long_text(monkeypatch):
+    monkeypatch.setattr(characters, "PIECE", 4)
+    with pytest.raises(DataError, match="unknown character 'x' .*number 11 of the text"):
+        CharTokenizer(["a"]).encode("a" * 10 + "xa")
 
 
 # Byte pairs

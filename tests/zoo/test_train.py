@@ -42,7 +42,8 @@ def test_word_meanpool_learns_its_verses_one_example_at_a_time(tmp_path, python)
     assert right / contexts >= 0.95
     assert lines[14].startswith("Generated: ") and len(lines[14].split()) == 1 + 4 + 12
     assert files(tmp_path / "runs") == [
-        f"word_meanpool/{f}" for f in ("config.json", "metrics.jsonl", "model.safetensors", "state.safetensors")
+        f"word_meanpool/{f}"
+        for f in ("config.json", "manifest.json", "metrics.jsonl", "model.safetensors", "state.safetensors")
     ]
 
 
@@ -118,8 +119,8 @@ def test_an_earlier_run_is_kept(tmp_path, python):
         (("word_meanpool", "--data", "empty.txt"), ["empty", "empty.txt"], 1),
         (("word_meanpool", "--data", "binary.txt"), ["zero byte at 3"], 1),
         (("word_meanpool", "--data", "latin.txt"), ["not UTF-8", "0xe9 at 3"], 1),
-        (("word_meanpool", "--data", "short.txt"), ["too short", "3 words", "5"], 1),
-        (("word_meanpool", "--data", "dots.txt"), ["too short", "0 words"], 1),
+        (("word_meanpool", "--data", "short.txt"), ["too short", "1 word", "longer text"], 1),
+        (("word_meanpool", "--data", "dots.txt"), ["too short", "no words"], 1),
         (("word_meanpool", "--out", "short.txt"), ["short.txt is a file", "--out"], 1),
         (("word_meanpool", "--out", "short.txt/run"), ["short.txt/run", "--out"], 1),
         (("word_meanpool", "--out", "others"), ["holds other files", "--out"], 1),
@@ -132,7 +133,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, python, arguments, w
     (tmp_path / "empty.txt").write_text(" \n")
     (tmp_path / "binary.txt").write_bytes(b"abc\0def")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    (tmp_path / "short.txt").write_text("only three words")
+    (tmp_path / "short.txt").write_text("one")
     (tmp_path / "dots.txt").write_text("... !!")
     (tmp_path / "others").mkdir()
     (tmp_path / "others" / "mine").write_text("precious")
@@ -228,7 +229,7 @@ def start(folder, *arguments, **kwargs):
     )
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_says_where_and_resuming_goes_on(tmp_path, python, number, code):
     process = start(tmp_path, *LONG)
     assert "examples" in process.stderr.readline()
@@ -335,8 +336,55 @@ def test_a_terminal_gets_a_bar_with_speed_and_time_left(tmp_path, columns):
         assert part in text, part
 
 
-@pytest.mark.parametrize("name, value", [("MICROTENSOR_NUM_THREADS", "many"), ("MICROTENSOR_MATMUL", "nmpy")])
-def test_a_setting_that_cannot_be_meant_is_named(python, tmp_path, name, value):
-    done = python(tmp_path, "zoo.train", "word_meanpool", **{name: value})
-    one_line_error(done, "zoo.train", name, repr(value), code=2)
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize(
+    "name, value, words",
+    [
+        ("MICROTENSOR_NUM_THREADS", "many", "'many'"),
+        ("MICROTENSOR_MATMUL", "nmpy", "'nmpy'"),
+        ("NUMBA_DISABLE_JIT", "1", "unset it"),
+    ],
+)
+@pytest.mark.parametrize("model", ["char_meanpool", "char_gpt"])
+def test_a_setting_that_cannot_be_meant_is_named(python, tmp_path, name, value, words, model):
+    (tmp_path / "my.txt").write_text("the sea is wide\n" * 9)
+    done = python(tmp_path, "zoo.train", model, "--data", "my.txt", **{name: value})
+    one_line_error(done, "zoo.train", name, words, code=2)
+    assert os.listdir(tmp_path) == ["my.txt"]
+
+
+@pytest.mark.parametrize(
+    "model, text, says",
+    [
+        ("char_meanpool", None, "1,728 parameters, 96 examples from 126 characters (26 distinct; too short to hold any out: under 10,000)"),
+        ("char_meanpool", "anna\njo\n\nmaria\nvalentina\n", "12 examples from 20 characters (11 distinct; too short to hold any out: under 10,000)"),
+        ("char_meanpool", "anna sees the sea\n" * 700, "the last tenth is held out)"),
+        ("word_meanpool", None, "465 examples from 469 words (252 distinct, without capitals, punctuation and symbols; too short to hold any out: under 10,000)"),
+        ("word_ngram", "The sea is wide.\nAnd so am I!\nSo?\n" * 4, "8 examples from 36 words (8 distinct, without capitals, punctuation and symbols; 4 of 12 lines left out, with fewer than 2 words; "),
+        ("char_gpt --width 6 --layers 1 --context 9", "the sea is wide\n" * 700, "from 11,200 characters (10 distinct; the last tenth is held out)"),
+        ("char_gpt --width 6 --layers 1 --context 9 --data-fraction 0.5", "the sea is wide\n" * 700, "; only the first 0.5 of what is for training is read; the last tenth is held out)"),
+        ("char_gpt --width 6 --context 2000 --layers 1 --batch-size 1", "the sea is wide\n" * 700, "5 sequences from 11,200 characters (10 distinct; the last tenth is held out)"),
+    ],
+)  # fmt: skip
+def test_the_first_line_says_what_was_read_and_what_was_left_out(tmp_path, python, model, text, says):
+    options = [] if text is None else ["--data", "my.txt"]
+    (tmp_path / "my.txt").write_text(text or "")
+    done = python(tmp_path, "zoo.train", *model.split(), "--steps", 1, *options)
+    first = done.stderr.splitlines()[0]
+    assert done.returncode == 0 and first.startswith(f"{model.split()[0]}: ") and says in first, done.stderr
+
+
+def test_a_forgotten_activation_is_one_line(tmp_path, python):
+    for name, arguments in (
+        ("numpy", ["zoo"]),
+        ("numpy", ["zoo.train", "word_ngram"]),
+        ("numba", ["zoo.compare", "word_ngram", "positions"]),
+    ):
+        (tmp_path / f"{name}.py").write_text(f"raise ModuleNotFoundError('No module named {name}', name='{name}')")
+        one_line_error(
+            python(tmp_path, *arguments), arguments[0], f"{name} isn't installed in {sys.executable}", "activate", code=2
+        )
+        (tmp_path / f"{name}.py").unlink()
+
+
+def test_a_command_without_its_dot_is_told_so(tmp_path, python):
+    one_line_error(python(tmp_path, "zoo", "train", "word_ngram"), "zoo", "write python -m zoo.train", code=2)

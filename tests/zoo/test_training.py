@@ -16,10 +16,11 @@ from commands import ROOT, one_line_error
 from microtensor import cross_entropy
 from microtensor.serialize import load_safetensors, save_safetensors
 from zoo.chat.synthetic import synthetic_conversations
-from zoo.datasets.batches import StreamDataset
+from zoo.datasets.batches import DocumentDataset, StreamDataset
 from zoo.errors import DataError, UsageError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
+from zoo.training.carried import CarriedStates
 from zoo.training.checkpoint import find
 from zoo.training.evaluation import evaluate, split
 from zoo.training.prepare import make_trainer
@@ -105,6 +106,77 @@ def test_stopping_at_any_step_changes_nothing(tmp_path, name):
         )
         timeless = [{k: v for k, v in m.items() if k not in ("seconds", "tokens_per_second")} for m in metrics]
         assert timeless == [{k: v for k, v in m.items() if k not in ("seconds", "tokens_per_second")} for m in wanted]
+
+
+def test_stopping_within_validation_changes_nothing(tmp_path):
+    """It is answered after a batch, and the evaluation is made up for when training goes on; after the last step, too."""
+    run(trainer(tmp_path / "straight"))
+    expected = everything(tmp_path / "straight")
+    for step in (3, 9):
+        folder = tmp_path / f"stopped-{step}"
+        first = trainer(folder)
+        watch, seen = first._watch, []
+
+        def at_the_second_batch(done, loss, first=first, watch=watch, seen=seen, step=step):
+            if first.step == step:
+                seen.append(done)
+                if len(seen) == 2:
+                    os.kill(os.getpid(), signal.SIGINT)
+            watch(done, loss)
+
+        first._watch = at_the_second_batch
+        with pytest.raises(Interrupted):
+            run(first)
+        assert first.step == step and len(seen) == 2 and all(m["step"] != step for m in first.metrics)
+        reports = run(trainer(folder), resuming=True)
+        assert reports[0][1]["step"] == step
+        same(everything(folder), expected)
+        metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        wanted = [json.loads(line) for line in (tmp_path / "straight" / "metrics.jsonl").read_text().splitlines()]
+        for one, other in zip(metrics, wanted, strict=True):
+            assert {**one, "seconds": 0, "tokens_per_second": 0} == {**other, "seconds": 0, "tokens_per_second": 0}
+
+
+def test_stopping_while_a_batch_is_drawn(tmp_path):
+    made = trainer(tmp_path / "run")
+    batch = made.dataset.batch
+
+    def endless(step, size, seed):
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(300):
+                time.sleep(0.01)
+        return batch(step, size, seed)
+
+    made.dataset.batch = endless
+    with pytest.raises(Interrupted):
+        run(made)
+    assert made.step == 4 and int(load_safetensors(tmp_path / "run" / "state.safetensors")["step"]) == 4
+
+
+def test_another_signal_is_answered_at_once(tmp_path, monkeypatch):
+    import zoo.training.trainer as module
+
+    made = trainer(tmp_path / "run")
+    said = []
+
+    def one_step():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # the same once more
+        said.append("patient")
+        monkeypatch.setattr(module, "AGAIN", -1.0)
+        made._signals.saving = True
+        os.kill(os.getpid(), signal.SIGINT)  # while something is saved
+        said.append("saved")
+        made._signals.saving = False
+        os.kill(os.getpid(), signal.SIGINT)
+        said.append("never")
+
+    made._one_step = one_step
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        run(made)
+    assert said == ["patient", "saved"] and signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_best_parameters_are_kept_and_the_last(tmp_path):
@@ -202,18 +274,21 @@ def test_streams_begin_again_and_resuming_goes_on_in_them(tmp_path):
     """A text of 3 steps: hidden states are carried from step to step, and begin afresh at steps 3 and 6."""
     text = LINES[: 4 * 3 * 8 + 5]
     straight = trainer(tmp_path / "straight", "char_rnn", text, grad_accumulation=2)
-    begun = []
-    renew = straight._new_carried
-    straight._new_carried = lambda: begun.append(straight.step) or renew()
+    seen, logits = [], straight.carried.logits
+    straight.carried.logits = lambda inputs, part: seen.append(straight.carried.caches[part].length) or logits(inputs, part)
     run(straight)
-    assert begun == [0, 3, 6]
-    assert [cache.states["layers.1.h"].shape for cache in straight.carried] == [(1, 2, 8), (1, 2, 8)]
+    assert seen == [0, 0, 8, 8, 16, 16] * 3
+    assert [cache.states["layers.1.h"].shape for cache in straight.carried.caches] == [(1, 2, 8), (1, 2, 8)]
+    assert not any(name.startswith("carried") for name in everything(tmp_path / "straight"))
     for step in (2, 3, 4):
         folder = tmp_path / str(step)
         first = trainer(folder, "char_rnn", text, grad_accumulation=2)
         stop_after(first, step)
         with pytest.raises(Interrupted):
             run(first)
+        second = trainer(folder, "char_rnn", text, grad_accumulation=2)
+        second.resume()
+        assert [cache.length for cache in second.carried.caches] == ([] if step == 3 else [8 * (step % 3)] * 2)
         run(trainer(folder, "char_rnn", text, grad_accumulation=2), resuming=True)
         same(everything(folder), everything(tmp_path / "straight"))
 
@@ -225,11 +300,46 @@ def test_a_hidden_state_that_doesnt_fit_is_damage(tmp_path):
         run(first)
     file = tmp_path / "run" / "state.safetensors"
     state = load_safetensors(file)
-    for wrong in (state["carried.0.layers.0.h"][:, :3], np.full((1, 4, 8), np.nan, np.float32), None):
-        changed = {n: a for n, a in state.items() if n != "carried.0.layers.0.h"}
-        save_safetensors(file, changed if wrong is None else {**changed, "carried.0.layers.0.h": np.ascontiguousarray(wrong)})
-        with pytest.raises(DataError, match=r"damaged: .*carried\.0\.layers\.0\.h"):
+    (tmp_path / "run" / "manifest.json").unlink()
+    name = "carried.0.layers.0.h"
+    h, others = state[name], {n: a for n, a in state.items() if n != name}
+    none = {n: a for n, a in state.items() if not n.startswith("carried.")}
+    wrongs = [
+        ({**others, name: h.reshape((4, 1, 8))}, r"carried\.0\.layers\.0\.h should be float32 \(1, 4, 8\), but is"),
+        ({**others, name: h.astype(np.float64)}, r"carried\.0\.layers\.0\.h should be float32"),
+        ({**others, name: np.full_like(h, np.nan)}, r"carried\.0\.layers\.0\.h holds NaN"),
+        ({**others, "carried.1.layers.0.h": h}, r"it has no carried\.0\.layers\.0\.h"),
+        ({**others, name: h[:, :3].copy()}, "it carries 120 numbers from step to step, not 128"),
+        ({**state, "carried.0.x": h}, "it carries 160 numbers"),
+        ({**state, "carried.0.x": h[:0]}, r"it has a carried\.0\.x"),
+        (others, "it carries 96 numbers"),
+    ]
+    for changed, what in wrongs:
+        save_safetensors(file, changed)
+        with pytest.raises(DataError, match=f"damaged: .*{what}"):
             trainer(tmp_path / "run", "char_rnn").resume()
+        with pytest.raises(DataError, match=f"damaged: .*{what}"):
+            find(str(tmp_path / "run")).verify()
+    save_safetensors(file, none)
+    with pytest.raises(DataError, match="it carries 0 numbers"):
+        trainer(tmp_path / "run", "char_rnn").resume()
+    save_safetensors(file, state)
+    with pytest.raises(DataError, match=r"it has a carried\.0\..*, and nothing is carried into step 3"):
+        trainer(tmp_path / "run", "char_rnn", carry="no").resume()
+
+
+def test_many_streams_through_a_small_network_can_be_resumed(tmp_path):
+    """The hidden states are many times the parameters."""
+    settings = {"width": 2, "layers": 1, "batch_size": 3000, "steps": 3, "context": 2}
+    text = LINES * 20
+    run(trainer(tmp_path / "straight", "char_rnn", text, **settings))
+    stop_after(first := trainer(tmp_path / "run", "char_rnn", text, **settings), 2)
+    with pytest.raises(Interrupted):
+        run(first)
+    assert sum(a.size for a in first.carried.caches[0].states.values()) > 50 * first.model.num_parameters()
+    find(str(tmp_path / "run")).verify()
+    run(trainer(tmp_path / "run", "char_rnn", text, **settings), resuming=True)
+    same(everything(tmp_path / "run"), everything(tmp_path / "straight"))
 
 
 def test_learning_from_streams_is_reading_on(tmp_path):
@@ -258,9 +368,24 @@ def test_validation_carries_the_state_too(tmp_path):
 
 def test_only_a_model_with_hidden_states_learns_from_streams(tmp_path):
     made = trainer(tmp_path / "run")
-    made.dataset = StreamDataset(made.documents, 8, "characters")
     with pytest.raises(UsageError, match="StateCache"):
-        made._one_step()
+        CarriedStates(made.model, StreamDataset(made.documents, 8, "characters"))
+
+
+def test_names_begin_with_an_empty_hidden_state(tmp_path):
+    """No name has a say in the next: the loss is that of each name alone, and nothing is carried."""
+    made = trainer(tmp_path / "run", "char_rnn", data=None, corpus="names", text="emma\nava\n" * 40, dropout=0.0)
+    inputs, targets = made.dataset.batch(0, 4, 0)
+    newline = made.model.boundary
+    assert (
+        isinstance(made.dataset, DocumentDataset)
+        and (inputs[:, 0] == newline).all()
+        and (inputs[:, 1:5] != newline).all(1).any()
+    )
+    ends = [list(row[row >= 0]).index(newline) for row in targets]
+    assert all((row[row >= 0][-1] == newline) and end in (3, 4) for row, end in zip(targets, ends, strict=True))
+    run(made)
+    assert not made.carried.caches and not any(name.startswith("carried") for name in everything(tmp_path / "run"))
 
 
 def test_nan_stops_before_anything_is_changed(tmp_path):
@@ -325,6 +450,14 @@ def test_the_speed_and_the_rate_are_reported(tmp_path):
     assert figures.keys() == {"step", "loss", "learning_rate", "tokens_per_second", "seconds", "validation_loss"}
 
 
+def test_the_first_step_which_waits_for_the_compiler_is_not_in_the_speed(tmp_path, monkeypatch):
+    made, seconds = trainer(tmp_path / "run"), [0.0]
+    one_step = made._one_step
+    made._one_step = lambda: (one_step(), seconds.__setitem__(0, seconds[0] + (1 if made.step else 100)))[0]
+    monkeypatch.setattr("zoo.training.trainer.time.monotonic", lambda: seconds[0])
+    assert [figures["tokens_per_second"] for _, figures in run(made)] == [4 * 8] * 3
+
+
 @pytest.mark.parametrize("name", ["char_gpt", "word_ngram"])
 def test_dropout_depends_on_the_seed_and_the_step_alone(tmp_path, name):
     def dropped(step, seed=0):
@@ -356,7 +489,7 @@ def test_lines_for_each_model(tmp_path):
 def test_lines_stand_for_themselves():
     kind = model_class("char_meanpool")
     model = kind(make_recipe(kind.recipe_class, {}), 27, np.random.default_rng(0))
-    tokenizer = model.recipe.tokenizer_class(list(model.recipe.corpus.alphabet))
+    tokenizer = model.recipe.tokenizer_class(list(model.recipe.text.alphabet))
     documents = [tokenizer.encode(part) for part in model.recipe.documents("abcdefg\n\nhijklmn\n")]
     examples, held_out = split(model, documents, tokenizer)
     assert len(examples) == 4 and held_out is None
@@ -471,18 +604,19 @@ def test_presets_and_the_options_that_change_them(tmp_path, python, lines):
         (("char_gpt", "--dropout", "1"), ["--dropout", "below 1"], 2),
         (("char_gpt", "--epochs", "2", "--steps", "3"), ["--steps and --epochs", "one of the two"], 2),
         (("char_gpt", "--checkpoint-every", "0"), ["--checkpoint-every", "at least 1"], 2),
-        (("char_gpt", "--data", "short.txt"), ["too short", "17 characters", "257"], 1),
+        (("char_gpt", "--data", "one.txt"), ["too short", "1 character"], 1),
         (("char_gpt", "--data-dir", "nowhere"), ["no such data folder", "nowhere"], 1),
         (("char_gpt", "--data-dir", ""), ["--data-dir", "folder"], 2),
         (("char_gpt", "--data-dir", "wrong"), ["not tiny Shakespeare", "tinyshakespeare.txt", "SHA-256"], 1),
         (("char_meanpool", "--pooling", "max"), ["--pooling", "one of mean, concat", "max"], 2),
-        (("char_meanpool", "--data", "short.txt", "--context", "40"), ["too short", "17 characters", "41"], 1),
+        (("char_meanpool", "--data", "one.txt"), ["too short", "1 character", "longer text"], 1),
         (("word_ngram", "--pooling", "concat"), ["--pooling", "positions, mean"], 2),
         (("word_ngram", "--epochs", "0"), ["--epochs", "at least 1"], 2),
         (("word_ngram", "--batch-size", "57"), ["--batch-size", "57 is more than the 56 examples"], 2),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line(tmp_path, python, arguments, words, code):
+    (tmp_path / "one.txt").write_text("1")
     (tmp_path / "short.txt").write_text("seventeen letters")
     (tmp_path / "wrong").mkdir()
     (tmp_path / "wrong" / "tinyshakespeare.txt").write_text("To be, or not to be")

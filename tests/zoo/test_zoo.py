@@ -11,13 +11,9 @@ from zoo.recipe import make_recipe
 from zoo.registry import model_class
 
 SIZES = {
-    "char_meanpool": 1_728,
-    "word_meanpool": 16_128,
-    "word_ngram": 15_874,
-    "char_rnn": 1_086_017,
-    "char_gpt": 2_731_200,
-    "chat_gpt": 626_560,
-}
+    "bigram": 729, "char_meanpool": 1_728, "word_meanpool": 16_128, "word_ngram": 15_874, "char_mlp": 11_897,
+    "char_rnn": 1_086_017, "char_gpt": 2_731_200, "modern_gpt": 2_679_168, "chat_gpt": 626_560,
+}  # fmt: skip
 
 
 def test_models_by_name():

@@ -7,12 +7,14 @@ import io
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 from zoo.cli import Parser, add_last, number, result, run, whole_number
-from zoo.errors import UserError, did_you_mean
+from zoo.errors import DataError, UserError, did_you_mean, quoted, shortened
 from zoo.reporter import note
+from zoo.untrusted import in_one_line, shown
 
 COMMANDS = """\
 /help             this list
@@ -53,6 +55,14 @@ def main(arguments: list[str]) -> int:
     return chat.with_a_person()
 
 
+def _lines_of_stdin() -> Iterator[str]:
+    """The lines that are typed, or come from elsewhere. Raises DataError when it can't be read."""
+    try:
+        yield from sys.stdin
+    except OSError as error:
+        raise DataError(f"can't read what you say: stdin: {error.strerror}") from None
+
+
 class _Leave(Exception):
     """The user has had enough."""
 
@@ -77,7 +87,7 @@ class _Chat:
         if isinstance(sys.stdin, io.TextIOWrapper):
             sys.stdin.reconfigure(encoding="utf-8", errors="replace")
         try:
-            for line in sys.stdin:
+            for line in _lines_of_stdin():
                 said = self._heard(line.rstrip("\r\n"))
                 if said is not None:
                     answer = "".join(self._answer(said))
@@ -92,7 +102,8 @@ class _Chat:
 
         with contextlib.suppress(ImportError):  # where there is none, the terminal's own editing has to do
             import readline  # noqa: F401 (input() uses it: line editing, and a history that isn't kept on disk)
-        signal.signal(signal.SIGINT, self._interrupt)
+        if threading.current_thread() is threading.main_thread():  # (no signal reaches another)
+            signal.signal(signal.SIGINT, self._interrupt)
         print(f"A model of {self.parameters:,} parameters. Talk to it in simple English; /help lists the commands.\n")
         while True:
             try:
@@ -117,7 +128,7 @@ class _Chat:
             print("Bot: ", end="", flush=True)
             self.answering = True
             for letter in self._answer(said):
-                print(letter, end="", flush=True)
+                print(shown(letter), end="", flush=True)
             self.answering = False
             print(" ..." if self.stopped else "")
 
@@ -144,7 +155,7 @@ class _Chat:
             return None
         said, remarks = self.conversation.hear(line)
         if remarks:
-            note(f"({'; '.join(remarks)})")
+            note(f"({in_one_line('; '.join(remarks))})")
         return said
 
     def _obey(self, command: str, argument: str = "") -> None:
@@ -164,9 +175,9 @@ class _Chat:
                 self.conversation.sampling = Sampling(float(argument))
                 note(f"(the temperature is {float(argument):g})")
             except (ValueError, UserError):
-                note(f"(/temperature needs a number of at least 0, as in /temperature 0.5, not {argument!r})")
+                note(f"(/temperature needs a number of at least 0, as in /temperature 0.5, not {quoted(argument)})")
         else:
-            note(f"(there is no {command}{did_you_mean(command, known) or '; /help lists the commands'})")
+            note(f"(there is no {shortened(command)}{did_you_mean(command, known) or '; /help lists the commands'})")
 
 
 if __name__ == "__main__":

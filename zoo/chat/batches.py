@@ -32,10 +32,11 @@ class ConversationDataset:
         tokenizer: one whose tokens are characters, role markers among them.
         pretraining: the number of pretraining steps.
 
-    Raises DataError when the text isn't longer than the context, or isn't a conversation.
+    Raises DataError when the text isn't a conversation.
     """
 
     name = "sequences"
+    left_out = 0
 
     def __init__(self, documents: Sequence[np.ndarray], context: int, tokenizer: Tokenizer, pretraining: int = 0) -> None:
         self.targets_per_example, self.tokenizer, self.pretraining = context, tokenizer, pretraining
@@ -131,7 +132,8 @@ class ConversationDataset:
         tokens = read.tokens[positions]
         if replacements is not None:
             tokens = np.where(read.name_mask[positions], np.take_along_axis(replacements, tokens, 1), tokens)
-        return tokens[:, :-1], np.where(all_targets | read.loss_mask[positions[:, 1:]], tokens[:, 1:], IGNORE_INDEX)
+        wanted = read.loss_mask[positions[:, 1:]] | (all_targets & (positions[:, 1:] < read.length))
+        return tokens[:, :-1], np.where(wanted, tokens[:, 1:], IGNORE_INDEX)
 
 
 def _letter_pairs(tokenizer: Tokenizer, letters: str) -> np.ndarray:

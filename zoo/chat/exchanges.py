@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from zoo.datasets.corpus import data_folder, read_text
-from zoo.errors import DataError
+from zoo.errors import DataError, quoted
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ def _read_exchanges(file: Path) -> list[Exchange]:
         elif marker == "@":
             command, _, count = text.partition(" ")
             if command not in ("often", "follow") or not count.isdigit():
-                raise DataError(f"{location}: unknown instruction {line!r}; there are @often N and @follow N")
+                raise DataError(f"{location}: unknown instruction {quoted(line)}; there are @often N and @follow N")
             weight, follows = int(count), command == "follow"
         elif marker in ">+":
             if current is None:
@@ -136,7 +136,7 @@ def _read_exchanges(file: Path) -> list[Exchange]:
         elif marker == "<" and turn is not None and not turn.answer:
             turn.answer = text
         elif marker != "#":
-            raise DataError(f"{location}: can't be read: {line!r}; a line begins with > + < @ or #")
+            raise DataError(f"{location}: can't be read: {quoted(line)}; a line begins with > + < @ or #")
     for exchange in exchanges:
         if not all(turn.answer and turn.wordings for turn in exchange.turns + exchange.more):
             raise DataError(

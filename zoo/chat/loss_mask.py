@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from zoo.chat.template import BOT, END, USER
-from zoo.datasets.batches import too_short
 from zoo.errors import DataError, UsageError
 from zoo.tokenizers.tokenizer import Tokenizer
 
@@ -26,19 +25,19 @@ class MaskedConversations:
         context: the number of tokens in a sequence.
         tokenizer: one whose tokens are characters.
 
-    Raises DataError when the documents are no longer than the context, or no conversation, and UsageError for a tokenizer with
-    other tokens.
+    Raises DataError when the documents are no conversation, and UsageError for a tokenizer with other tokens.
     """
 
     def __init__(self, documents: Sequence[np.ndarray], context: int, tokenizer: Tokenizer) -> None:
-        self.tokens = np.concatenate([*documents, np.zeros(0, np.int64)])
-        text = tokenizer.decode(self.tokens)
-        if len(text) != len(self.tokens):
+        joined = np.concatenate([*documents, np.zeros(0, np.int64)])
+        if len(tokenizer.decode(joined)) != len(joined):
             raise UsageError(
                 f"conversations need a tokenizer whose tokens are characters, not {tokenizer.unit}; use CharTokenizer"
             )
-        if len(self.tokens) <= context:
-            raise too_short([self.tokens], context, tokenizer.unit)
+        #: How many tokens the documents have. Where a sequence needs more, ends of turns come after them.
+        self.length = len(joined)
+        missing = np.full(max(context + 1 - self.length, 0), _role_id(tokenizer, END))
+        self.tokens = np.concatenate([joined, missing])
         ends = self.tokens == _role_id(tokenizer, END)
         first = np.concatenate([[True], ends[:-1]])  # of a line
         line = _latest(first)
@@ -47,7 +46,7 @@ class MaskedConversations:
         in_question = asks & ~first & ~ends
         #: The tokens of all questions, one after the other: what typos are drawn from.
         self.user_characters = self.tokens[in_question]
-        self.name_mask, self.needed_from = find_names(text)
+        self.name_mask, self.needed_from = find_names(tokenizer.decode(self.tokens))
         #: True where a typo may be: in a question, but not in a name, which the bot should repeat as it was typed.
         self.typo_mask = in_question & ~self.name_mask
         #: True for a target: a token of an answer, or its end, but not the role marker before it.

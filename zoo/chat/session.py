@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from zoo.chat.template import BOT, END, USER, Question, normalize
+from zoo.errors import shortened
 from zoo.inference.decoder import Decoder
+from zoo.inference.generation import turn_alphabet
 from zoo.inference.sampling import Sampling
 from zoo.tokenizers.tokenizer import Tokenizer
 
@@ -49,14 +51,14 @@ class Conversation:
 
     def normalize(self, text: str) -> tuple[str, list[str]]:
         """A text in characters that the model knows, and those that had to be left out."""
-        return normalize(text, set(self.tokenizer.vocabulary) - {USER, BOT, END})
+        return normalize(text, turn_alphabet(self.tokenizer))
 
     def hear(self, line: str) -> tuple[str, list[str]]:
         """What is said, as the model can read it, and remarks for the user where that is something else."""
         line = " ".join(line.split())
         said, unknown = self.normalize(line)
         longest = self.longest()
-        remarks = [f"I don't know {' '.join(unknown)}"] if unknown else []
+        remarks = [unreadable(unknown)] if unknown else []
         if len(said) > longest:
             said = said[-longest:].strip()
             remarks.append(f"that is too long for me, so I read only the last {longest} characters")
@@ -109,6 +111,11 @@ class Conversation:
 
     def _tokens(self, text: str) -> list[int]:
         return self.tokenizer.encode(text).tolist()
+
+
+def unreadable(unknown: Sequence[str]) -> str:
+    """A remark about characters that the model doesn't know."""
+    return f"I don't know {shortened(' '.join(unknown))}"
 
 
 def right_answers(

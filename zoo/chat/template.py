@@ -54,8 +54,11 @@ def normalize(text: str, known: Set[str] = TURN_ALPHABET) -> tuple[str, list[str
 
     Returns the text, and the distinct characters that were left out.
     """
-    normal, unknown = [], []
+    normal: list[str] = []
+    unknown: dict[str, None] = {}
     for c in text:
+        if unicodedata.category(c) == "Cf" and c not in known:  # a soft hyphen, say, which nobody sees
+            continue
         candidates = (
             c,
             c.lower(),
@@ -65,9 +68,9 @@ def normalize(text: str, known: Set[str] = TURN_ALPHABET) -> tuple[str, list[str
         )
         near = " " if c.isspace() else next((near for near in candidates if near and set(near) <= known), "")
         normal.append(near)
-        if not near and c not in unknown:
-            unknown.append(c)
-    return " ".join("".join(normal).split()), unknown
+        if not near:
+            unknown[c] = None
+    return " ".join("".join(normal).split()), list(unknown)
 
 
 def words_of(text: str) -> str:
@@ -75,20 +78,39 @@ def words_of(text: str) -> str:
     return " ".join(re.sub(r"[\W_]+", " ", text.lower().replace("'", "")).split())
 
 
-def apply_chat_template(text: str) -> str:
+def apply_chat_template(text: str, known: Set[str] = TURN_ALPHABET) -> str:
     """The prompt for a chat model to answer a text: normalized, as the user's turn, with the bot's marker after it.
 
-    A text that begins with the user's marker is a prompt already, and is returned unchanged; so is an empty one.
+    A text that begins with the user's marker is a prompt already: only its blanks are put in order. An empty one stays empty.
     """
     if not text or text.startswith(USER):
-        return text
-    return f"{USER}{normalize(text)[0]}{END}{BOT}"
+        return in_order(text)
+    return f"{USER}{normalize(text, known)[0]}{END}{BOT}"
 
 
 def is_conversation(text: str) -> bool:
     """Tell if a text follows the chat template: every line that isn't empty begins with a role marker, and both occur."""
-    markers = {line[0] for line in text.split(END) if line}
-    return markers == {USER, BOT}
+    return _markers(text) == {USER, BOT}
+
+
+def in_order(text: str) -> str:
+    """A text whose lines all begin with role markers, without blanks but single ones within turns: as a turn is read while one
+    talks. Its last line may be one that goes on, so that a blank at its end stays. Any other text stays as it is."""
+    if not _markers(text) <= {USER, BOT}:
+        return text
+    *lines, last = text.split(END)
+    kept = " " if last[1:].strip() and last[-1].isspace() else ""
+    return END.join([*map(_one_turn, lines), _one_turn(last) + kept])
+
+
+def _markers(text: str) -> set[str]:
+    """The beginnings of a text's lines, but for those that are blank."""
+    return {line[0] for line in text.split(END) if line and not line.isspace()}
+
+
+def _one_turn(line: str) -> str:
+    """A turn without blanks but single ones within."""
+    return line[:1].strip() + " ".join(line[1:].split())
 
 
 def questions_in(text: str, count: int) -> list[Question]:

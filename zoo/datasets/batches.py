@@ -1,9 +1,10 @@
 """Batches of training examples: input tokens, and the tokens that follow as targets.
 
 A model that predicts one token after each window of tokens learns from a `WindowDataset`, one that predicts a token at every
-position from a `SequenceDataset`, or from a `StreamDataset` where it carries a hidden state on from batch to batch. All draw a
-batch from the seed and the step's number alone, so that a training run can be resumed at any step, and no state of a random
-generator needs saving.
+position from a `SequenceDataset`, from a `StreamDataset` where it carries a hidden state on from batch to batch, or from a
+`DocumentDataset` where each line of the text stands for itself. All draw a batch from the seed and the step's number alone, so
+that a training run can be resumed at any step, and no state of a random generator needs saving. What is shorter than the
+context is learned from, too.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from zoo.errors import DataError
 
 #: The target of a position that has none: it adds nothing to the loss.
 IGNORE_INDEX = -100
+#: In a window that begins with its document: no token.
+PADDING = -1
 
 #: Inputs and targets, int64.
 Batch = tuple[np.ndarray, np.ndarray]
@@ -29,6 +32,8 @@ class Dataset(Protocol):
     name: str
     #: The number of targets in an example, ignored ones included.
     targets_per_example: int
+    #: How many documents there is nothing to learn from.
+    left_out: int
 
     def __len__(self) -> int:
         """The number of examples in an epoch."""
@@ -46,29 +51,16 @@ class Dataset(Protocol):
         ...
 
 
-class WindowDataset:
-    """Every window of `context` consecutive tokens, with the token after it as its target.
+class _Examples:
+    """Examples that are drawn epoch by epoch, each once, in an order of its own.
 
     Args:
-        documents: token ids, an array (tokens,) for each document; no window reaches from one into the next.
-        context: the number of tokens in a window.
-        unit: the plural noun for tokens in errors.
-
-    Raises DataError, stating both lengths, when there isn't a single example.
+        inputs, targets: arrays whose rows are the examples.
+        in_order: how many of them are evaluated at a time.
     """
 
-    name = "examples"
-    targets_per_example = 1
-
-    def __init__(self, documents: Sequence[np.ndarray], context: int, unit: str) -> None:
-        long_enough = [tokens for tokens in documents if len(tokens) > context]
-        if not long_enough:
-            raise too_short(documents, context, unit)
-        views = [np.lib.stride_tricks.sliding_window_view(tokens, context)[:-1] for tokens in long_enough]
-        #: (examples, context)
-        self.inputs = np.concatenate(views)
-        #: (examples,)
-        self.targets = np.concatenate([tokens[context:] for tokens in long_enough])
+    def __init__(self, inputs: np.ndarray, targets: np.ndarray, in_order: int) -> None:
+        self.inputs, self.targets, self._at_a_time = inputs, targets, in_order
         # The order of the epoch that was asked for last, and its seed and number.
         self._order, self._epoch = np.arange(0), (-1, -1)
 
@@ -76,21 +68,90 @@ class WindowDataset:
         return len(self.targets)
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
-        """The next `size` examples of an epoch, at most all of it: inputs (size, context), targets (size,).
+        """The next `size` examples of an epoch, whose order is drawn from (seed, epoch).
 
-        Each epoch has an order of its own, drawn from (seed, epoch). Examples that don't fill a last batch are left out of it.
+        Examples that don't fill a last batch are left out of it; where there are fewer than `size`, they come several times.
         """
-        epoch, position = divmod(step, len(self.targets) // size)
+        epoch, position = divmod(step, max(len(self.targets) // size, 1))
         if (seed, epoch) != self._epoch:
             self._order = np.random.default_rng((seed, epoch)).permutation(len(self.targets))
             self._epoch = seed, epoch
         chosen = self._order[position * size : (position + 1) * size]
+        if len(chosen) < size:
+            chosen = np.resize(chosen, size)
         return self.inputs[chosen], self.targets[chosen]
 
     def in_order(self) -> Iterator[Batch]:
-        """All examples in the order of the text, 1,024 in a batch."""
-        for i in range(0, len(self.targets), 1024):
-            yield self.inputs[i : i + 1024], self.targets[i : i + 1024]
+        """All examples in the order of the text."""
+        for i in range(0, len(self.targets), self._at_a_time):
+            yield self.inputs[i : i + self._at_a_time], self.targets[i : i + self._at_a_time]
+
+
+class WindowDataset(_Examples):
+    """Every window of `context` consecutive tokens, with the token after it as its target.
+
+    A document of no more tokens than that has shorter windows, which begin with it: one before each token after its first.
+    Their inputs begin with PADDING, which no model sees (see `zoo.model.predict`).
+
+    Args:
+        documents: token ids, an array (tokens,) for each document; no window reaches from one into the next.
+        context: the number of tokens in a window.
+        unit: the plural noun for tokens in errors.
+        from_start: longer documents have those shorter windows, too: every token after the first is a target.
+
+    Raises DataError when there isn't a single example.
+    """
+
+    name = "examples"
+    targets_per_example = 1
+
+    def __init__(self, documents: Sequence[np.ndarray], context: int, unit: str, from_start: bool = False) -> None:
+        long_enough = [tokens for tokens in documents if len(tokens) > 1]
+        if not long_enough:
+            raise too_short(documents, unit)
+        #: How many documents there is nothing to learn from.
+        self.left_out = len(documents) - len(long_enough)
+        windows = [_windows(tokens, context, from_start) for tokens in long_enough]
+        # (examples, context) and (examples,)
+        inputs, targets = (np.concatenate(parts) for parts in zip(*windows, strict=True))
+        super().__init__(inputs, targets, 1024)
+
+
+def _windows(tokens: np.ndarray, context: int, from_start: bool) -> Batch:
+    """A document's windows and their targets."""
+    if len(tokens) > context and not from_start:
+        return np.lib.stride_tricks.sliding_window_view(tokens, context)[:-1], tokens[context:]
+    before = np.concatenate([np.full(context - 1, PADDING), tokens[:-1]])
+    return np.lib.stride_tricks.sliding_window_view(before, context), tokens[1:]
+
+
+class DocumentDataset(_Examples):
+    """Documents in sequences of at most `context` tokens, none of which reaches from one into the next; the target at each
+    position is the token after it. After the end of a shorter sequence there are tokens that mean nothing, whose targets are
+    IGNORE_INDEX: what comes before them can't see them.
+
+    Args:
+        documents: token ids, an array (tokens,) for each document.
+        context: the number of tokens in a sequence.
+        unit: the plural noun for tokens in errors.
+
+    Raises DataError when no document has two tokens.
+    """
+
+    name = "sequences"
+
+    def __init__(self, documents: Sequence[np.ndarray], context: int, unit: str) -> None:
+        long_enough = [tokens for tokens in documents if len(tokens) > 1]
+        if not long_enough:
+            raise too_short(documents, unit)
+        #: How many documents there is nothing to learn from.
+        self.left_out = len(documents) - len(long_enough)
+        self.targets_per_example = context = min(context, max(map(len, long_enough)) - 1)
+        parts = [tokens[i : i + context + 1] for tokens in long_enough for i in range(0, len(tokens) - 1, context)]
+        inputs, targets = np.zeros((len(parts), context), np.int64), np.full((len(parts), context), IGNORE_INDEX)
+        for part, seen, wanted in zip(parts, inputs, targets, strict=True):
+            seen[: len(part) - 1], wanted[: len(part) - 1] = part[:-1], part[1:]
+        super().__init__(inputs, targets, 16)
 
 
 class SequenceDataset:
@@ -98,19 +159,20 @@ class SequenceDataset:
 
     Args:
         documents: token ids, an array (tokens,) for each document; they are joined.
-        context: the number of tokens in a sequence.
+        context: the number of tokens in a sequence; a text that is no longer is one sequence.
         unit: the plural noun for tokens in errors.
 
-    Raises DataError, stating both lengths, when the text is no longer than the context.
+    Raises DataError when the text has fewer than two tokens.
     """
 
     name = "sequences"
+    left_out = 0
 
     def __init__(self, documents: Sequence[np.ndarray], context: int, unit: str) -> None:
         self.tokens = np.concatenate([*documents, np.zeros(0, np.int64)])
-        self.targets_per_example = context
-        if len(self.tokens) <= context:
-            raise too_short([self.tokens], context, unit)
+        if len(self.tokens) < 2:
+            raise too_short([self.tokens], unit)
+        self.targets_per_example = min(context, len(self.tokens) - 1)
 
     def __len__(self) -> int:
         return (len(self.tokens) - 1) // self.targets_per_example
@@ -141,7 +203,7 @@ class StreamDataset(SequenceDataset):
         context: the number of tokens in a sequence.
         unit: the plural noun for tokens in errors.
 
-    Raises DataError, stating both lengths, when the text is no longer than the context.
+    Raises DataError when the text has fewer than two tokens.
     """
 
     def steps_of_stream(self, size: int) -> int:
@@ -151,6 +213,10 @@ class StreamDataset(SequenceDataset):
     def begins(self, step: int, size: int) -> bool:
         """Tell if a step's sequences begin their streams: nothing comes before them."""
         return step % self.steps_of_stream(size) == 0
+
+    def read_before(self, step: int, size: int) -> int:
+        """Count the tokens of each stream that come before a step's."""
+        return step % self.steps_of_stream(size) * self.targets_per_example
 
     def batch(self, step: int, size: int, seed: int) -> Batch:
         """The next sequences of `size` streams: inputs and targets (size, context).
@@ -185,16 +251,9 @@ def valid_targets(targets: np.ndarray) -> np.ndarray:
     return targets[targets != IGNORE_INDEX]
 
 
-def too_short(documents: Sequence[np.ndarray], context: int, unit: str) -> DataError:
-    """The error for documents, arrays of token ids, of which none holds an example: `context` tokens and the next."""
+def too_short(documents: Sequence[np.ndarray], unit: str) -> DataError:
+    """The error for documents, arrays of token ids, of which none has two tokens."""
     longest = max(map(len, documents), default=0)
     where = "the text" if len(documents) <= 1 else "every line of the text"
-    advice = "give a longer text or a smaller --context" if longest > 1 else "give a longer text"
-    has = f"it holds no {unit} (0 {unit})" if longest == 0 else f"{longest} {unit if longest > 1 else unit[:-1]}"
-    if longest and len(documents) > 1:
-        has = f"the longest has {has}"
-    elif longest:
-        has = f"it has {has}"
-    return DataError(
-        f"{where} is too short: {has}, and one example takes {context + 1} (a context of {context} and the next); {advice}"
-    )
+    has = f"1 {unit.removesuffix('s')}" if longest else f"no {unit}"
+    return DataError(f"{where} is too short: it has {has}, and it takes two to learn which follows which; give a longer text")

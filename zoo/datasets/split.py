@@ -10,6 +10,8 @@ import numpy as np
 MIN_TOKENS_TO_SPLIT = 10_000
 #: The part of a longer text that is for training. The rest, its end, is for validation.
 TRAINING_FRACTION = 0.9
+#: Chooses which documents are held out where their order means something.
+SEED = 17
 
 
 def train_validation_split(documents: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -21,6 +23,16 @@ def train_validation_split(documents: Sequence[np.ndarray]) -> tuple[list[np.nda
     if total < MIN_TOKENS_TO_SPLIT:
         return list(documents), []
     return _split_at(documents, int(TRAINING_FRACTION * total))
+
+
+def random_split(documents: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Split documents at random, always in the same way, whatever their tokens: a tenth of them is for validation.
+
+    That is for a list that is sorted, whose end is unlike its beginning. Both parts come in random order.
+    """
+    order = np.random.default_rng(SEED).permutation(len(documents))
+    count = int(TRAINING_FRACTION * len(documents))
+    return [documents[i] for i in order[:count]], [documents[i] for i in order[count:]]
 
 
 def leading_fraction(documents: Sequence[np.ndarray], fraction: float) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from zoo.cli import Parser, add_data_folder, add_model, load, result, run, whole_number
+from zoo.cli import Parser, add_data_folder, add_model, load, result, run, typed, whole_number
 from zoo.datasets.corpus import use_data_folder
 from zoo.errors import UsageError
 
@@ -36,10 +36,11 @@ def main(arguments: list[str]) -> int:
     from zoo.language_model import untrained_model
 
     model = untrained_model(options.model) if options.untrained else load(options)
-    explanation = model.explain(options.text, options.next, options.step, options.untrained, data_dir=options.data_dir)
+    text, target = typed(options.text, model), None if options.next is None else typed(options.next, model)
+    explanation = model.explain(text, target, options.step, options.untrained, data_dir=options.data_dir)
     waits = options.step is None and not options.json and sys.stdin.isatty() and sys.stdout.isatty()
     for number, step in enumerate(explanation.steps(wants_colour(sys.stdout) and not options.json), 1):
-        result(options, step.text, step.figures)
+        result(options, step.text, step.figures, styled=True)
         if waits and number < len(explanation) and not wants_more():
             break
     return 0

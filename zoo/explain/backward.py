@@ -84,7 +84,8 @@ def again(view: View, learned: Model) -> Drawn:
         better = "hardly a change, as it was nearly sure before" if p > 0.5 else "hardly a change"
     lines = paragraph(f"The same text once more, with the changed parameters: {better}.")
     bars = show_bars([{"token": f"{target} before", "probability": p}, {"token": f"{target} after", "probability": q}])
-    lines += ["", *bars, "", f"  the loss: {number(trace.loss.item())} before, {number(second.loss.item())} after", ""]
+    losses = f"the loss: {number(trace.loss.item())} before, {number(second.loss.item())} after"
+    lines += ["", *bars, "", *paragraph(losses, indent="  "), ""]
     lines += paragraph("That was one example. Training is nothing else, again and again, with one example after the other.")
-    losses = {"loss_before": trace.loss.item(), "loss_after": second.loss.item()}
-    return lines, {"probability_before": p, "probability_after": q, **losses}
+    figures = {"loss_before": trace.loss.item(), "loss_after": second.loss.item()}
+    return lines, {"probability_before": p, "probability_after": q, **figures}

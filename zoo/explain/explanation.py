@@ -7,6 +7,7 @@ from functools import cache, partial
 from zoo.explain import backward, forward, layers
 from zoo.explain.parts import model_parts
 from zoo.explain.screen import Screen, View
+from zoo.tokenizers.bpe import BytePairTokenizer
 
 
 def explain(view: View, factor: float = 1.0) -> list[Screen]:
@@ -22,6 +23,8 @@ def explain(view: View, factor: float = 1.0) -> list[Screen]:
     embeds = bool(trace.token_tables)
     parts, head = model_parts(trace)
     screens = [Screen("From text to numbers", partial(forward.text, view))]
+    if isinstance(view.tokenizer, BytePairTokenizer):
+        screens.append(Screen("From a word to tokens", partial(forward.merges, view, view.tokenizer)))
     if embeds:
         screens.append(Screen("Embeddings", partial(forward.embeddings, view)))
     screens += [Screen(layers.title(view, part, parts), partial(layers.draw, view, part, parts)) for part in parts]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from zoo.columns import paragraph, table
+from zoo.columns import clip, columns, paragraph, table
 from zoo.explain.parts import Part
 from zoo.explain.screen import SHOWN, Drawn, View
 from zoo.explain.terminal import number
 from zoo.inference.generation import show_bars
+from zoo.tokenizers.bpe import BytePairTokenizer, split_words
+from zoo.tokenizers.tokenizer import decode_excerpt
+
+#: Of more merges of one word, the first and the last are shown.
+MERGES = 20
 
 
 def text(view: View) -> Drawn:
@@ -34,6 +39,24 @@ def text(view: View) -> Drawn:
             f"What really comes next is {target} (id {trace.target}), the target. The model isn't told: it has to predict it."
         )
     return lines, {"tokens": view.names, "ids": trace.tokens, "target": target, "target_id": trace.target}
+
+
+def merges(view: View, tokenizer: BytePairTokenizer) -> Drawn:
+    """How the last word became tokens, merge by merge."""
+    words = list(split_words(decode_excerpt(tokenizer, view.trace.given)))
+    word = next((word for word in reversed(words) if word.strip()), "".join(words[-1:]))
+    steps = [(number, list(map(view.name, ids))) for number, ids in tokenizer.merge_word(word)]
+    size, pieces = len(steps[0][1]), len(steps[-1][1])
+    lines = paragraph(
+        "The text is cut into words, each with the blank before it, and a word into its bytes. Then pairs of neighbours are "
+        "merged, as long as one of the learned merges fits: the earliest learned first, which was of the most frequent pair. "
+        f"So the {size} byte{'s'[: size != 1]} of the last word, {word!r}, become {pieces} {view.unit}{'s'[: pieces != 1]}:"
+    )
+    rows = [(f"{number:,}" if number else "", clip("  ".join(names), columns() - 9)) for number, names in steps]
+    if len(rows) > MERGES:
+        rows[MERGES // 2 : -MERGES // 2] = [("...", "")]
+    lines += ["", *table([("merge", "the word"), *rows], left=2)]
+    return lines, {"word": word, "merges": [{"merge": number, "tokens": names} for number, names in steps]}
 
 
 def embeddings(view: View) -> Drawn:
@@ -81,8 +104,7 @@ def logits(view: View, head: Part | None) -> Drawn:
             f"{len(order):,} at once{f': {head.path}' if head.path else ''}). The sums are"
         )
     lines = paragraph(
-        f"{made} scores, called logits: the higher, the better a {view.unit} seems to fit. The highest, the lowest, and the "
-        "target:"
+        f"{made} logits: the higher one is, the better its {view.unit} seems to fit. The highest, the lowest, and the target:"
     )
     chosen = sorted({*order[:5], trace.target, *order[-2:]}, key=order.index)
     rows = [(view.name(t), number(float(trace.logits.data[t])), "<- target" if t == trace.target else "") for t in chosen]

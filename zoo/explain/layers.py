@@ -161,7 +161,7 @@ def _attention(view: View, part: Part, first: bool) -> Drawn:
 def _module(view: View, part: Part) -> Drawn:
     """A feed-forward network, or any other module: what its class says it is, and what each of its parts gave."""
     about = (type(view.trace.modules[part.path]).__doc__ or "").strip().partition("\n\n")[0]
-    lines = paragraph(f"{part.path}, a {_class(view, part)}{f': {about}' if about else '.'}")
+    lines = paragraph(f"{part.path}, {_a_class(view, part)}{f': {about}' if about else '.'}")
     more, figures = _what_parts_gave(view, part)
     return [*lines, *more], figures
 
@@ -199,7 +199,7 @@ def _before_and_after(view: View, part: Part) -> Drawn:
             else "divided by their root mean square"
         )
         says = (
-            f"{f'{part.path}, a {_class(view, part)}' if part.path else 'A norm'}: the numbers of each position are {how}, "
+            f"{f'{part.path}, {_a_class(view, part)}' if part.path else 'A norm'}: the numbers of each position are {how}, "
             "then multiplied by what was learned, so that their size can't run away."
         )
     elif part.kind == "activation":
@@ -218,6 +218,14 @@ def _before_and_after(view: View, part: Part) -> Drawn:
 def _class(view: View, part: Part) -> str:
     """The name of the class of a part's module."""
     return type(view.trace.modules[part.path]).__name__
+
+
+def _a_class(view: View, part: Part) -> str:
+    """The name of the class of a part's module, with its article: a LayerNorm, an RMSNorm."""
+    name = _class(view, part)
+    # (Capitals one after another are read letter by letter, and "R" begins with a vowel.)
+    vowels = "AEFHILMNORSX" if name[:2].isupper() else "AEIOU"
+    return f"{'an' if name[0].upper() in vowels else 'a'} {name}"
 
 
 def _operations(part: Part, most: int = 3) -> str:

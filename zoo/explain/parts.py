@@ -13,7 +13,15 @@ from microtensor import Step, Tensor, nn
 from zoo.explain.recurrence import SHAPES, Cell, find_cells
 from zoo.explain.trace import Trace
 
-ACTIVATIONS = {"gelu": "GELU", "gelu_tanh": "GELU", "silu": "SiLU", "tanh": "tanh", "relu": "ReLU", "sigmoid": "sigmoid"}
+ACTIVATIONS = {
+    "gelu": "GELU",
+    "gelu_tanh": "GELU",
+    "silu": "SiLU",
+    "tanh": "tanh",
+    "relu": "ReLU",
+    "squared_relu": "squared ReLU",
+    "sigmoid": "sigmoid",
+}
 LAYERS: dict[type, str] = {nn.Linear: "linear", nn.TiedLinear: "linear", nn.LayerNorm: "norm", nn.RMSNorm: "norm"}
 
 
@@ -179,7 +187,7 @@ def _taken_apart(trace: Trace, steps: Sequence[Step], root: str) -> list[Part]:
     for part in _parts(trace, steps, root):
         attending = {trace.child(s, part.path) for s in part.steps if trace.attends(s)} - {""}
         whole = part.path and part.kind in ("attention", "feed-forward", "module")
-        makes_logits = part.output is trace.scores
+        makes_logits = part.output is trace.all_logits
         found += _taken_apart(trace, part.steps, part.path) if whole and (makes_logits or len(attending) > 1) else [part]
     return found
 

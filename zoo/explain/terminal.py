@@ -59,8 +59,10 @@ class Terminal:
 
 
 def number(value: float) -> str:
-    """A number in seven columns or so."""
-    return f"{value:.4f}" if 0.001 <= abs(value) < 10_000 or value == 0 else f"{value:.2e}"
+    """A number in eight columns at most."""
+    if value != 0 and not 0.001 <= abs(value) < 9999:
+        return f"{value:.1e}"
+    return f"{value:.4f}" if abs(value) < 99 else f"{value:.2f}"
 
 
 #: The keys that lead on, and those that end: q, Ctrl-C, and Ctrl-D, which is 0 if it was typed before it was asked for.

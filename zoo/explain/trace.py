@@ -12,10 +12,8 @@ import numpy as np
 import microtensor as mt
 from microtensor import Step, Tensor
 from microtensor.optim import clip_grad_norm
-from zoo.chat.template import apply_chat_template
-from zoo.inference.generation import encode_prompt
+from zoo.inference.decoder import check_logits
 from zoo.model import Model
-from zoo.tokenizers.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +41,15 @@ class Trace:
     def __init__(self, model: Model, tokens: Sequence[int], target: int | None = None) -> None:
         model.eval()
         self.model = model
-        self.tokens = list(tokens)[-model.recipe.context :]
+        #: All that came before, and as much of it as the model sees.
+        self.given = list(tokens)
+        self.tokens = self.given[-model.recipe.context :]
         #: What the model gave: (1, vocabulary), or (1, time, vocabulary) where it predicts after every token.
-        self.scores: Tensor = model(np.array([self.tokens]))
+        with np.errstate(all="ignore"):
+            self.all_logits: Tensor = model(np.array([self.tokens]))
         #: The logits of what comes next: (vocabulary,).
-        self.logits: Tensor = self.scores[0, -1] if self.scores.ndim == 3 else self.scores[0]
+        self.logits: Tensor = self.all_logits[0, -1] if self.all_logits.ndim == 3 else self.all_logits[0]
+        check_logits(self.logits.data)
         self.guessed = target is None
         self.target = int(self.logits.data.argmax()) if target is None else target
         #: -log p(target).
@@ -227,9 +229,3 @@ def what_follows(documents: Sequence[np.ndarray], tokens: Sequence[int]) -> int 
         if len(places):
             return int(document[places[0] + len(tokens)])
     return None
-
-
-def encode_text(model: Model, tokenizer: Tokenizer, text: str) -> list[int]:
-    """The tokens of a text, in the chat template where the model converses. Raises DataError for an empty text, and for a token
-    that isn't known."""
-    return encode_prompt(tokenizer, apply_chat_template(text) if model.chat else text)

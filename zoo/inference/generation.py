@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
 import numpy as np
 
+from zoo.chat.template import BOT, END, USER, apply_chat_template
 from zoo.columns import clip, columns, pad, width
-from zoo.errors import DataError
+from zoo.datasets.corpus import prepare
+from zoo.errors import DataError, quoted
 from zoo.inference.decoder import Decoder
 from zoo.inference.sampling import Sampling
 from zoo.model import Model
 from zoo.tokenizers.tokenizer import Tokenizer
 
+#: Of a token, so many columns are shown.
+LONGEST_NAME = 40
 
-def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
-    """A prompt's tokens, at least one. Raises DataError for an empty one, and for a token that isn't known."""
-    tokens: list[int] = tokenizer.encode(prompt).tolist()
+
+def encode_prompt(model: Model, tokenizer: Tokenizer, text: str) -> list[int]:
+    """The tokens of a text that is given to a model, at least one: prepared as what it learned from was; where it converses, in
+    the chat template; and where its text has documents between newlines, after one, so that it may be empty. Raises DataError
+    for an empty text elsewhere, and for a token that isn't known."""
+    prepared = prepare(text)
+    if model.chat:
+        prepared = apply_chat_template(prepared, turn_alphabet(tokenizer))
+    if model.boundary is not None and not prepared.startswith("\n"):
+        prepared = "\n" + prepared
+    tokens: list[int] = tokenizer.encode(prepared).tolist()
     if not tokens:
-        raise DataError(f"the prompt {prompt!r} holds no {tokenizer.unit}; give it at least one")
+        raise DataError(f"the prompt {quoted(text)} holds no {tokenizer.unit}; give it at least one")
     return tokens
+
+
+def turn_alphabet(tokenizer: Tokenizer) -> Set[str]:
+    """The characters that a turn can hold, for a model that converses."""
+    return set(tokenizer.vocabulary) - {USER, BOT, END}
 
 
 def generate(
@@ -67,9 +84,9 @@ def _overlap(text: str, stop: str) -> int:
     return next((n for n in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:n])), 0)
 
 
-def likeliest(model: Model, tokenizer: Tokenizer, text: str, count: int) -> list[dict[str, Any]]:
-    """The likeliest next tokens after a text, with their probabilities: [{"token": "a", "probability": 0.9}, ...]."""
-    logits = Decoder(model, fused=False).read(encode_prompt(tokenizer, text))
+def likeliest(model: Model, tokenizer: Tokenizer, tokens: Sequence[int], count: int) -> list[dict[str, Any]]:
+    """The likeliest next tokens after others, with their probabilities: [{"token": "a", "probability": 0.9}, ...]."""
+    logits = Decoder(model, fused=False).read(tokens)
     p = Sampling(1.0).probabilities(logits)
     best = np.argsort(-p, kind="stable")[:count]
     return [{"token": tokenizer.vocabulary[i], "probability": float(p[i])} for i in best]
@@ -88,11 +105,12 @@ def show_bars(predictions: list[dict[str, Any]], beside: int = 0) -> list[str]:
 
 
 def visible(token: str) -> str:
-    """A token as one can see it: blanks and the like as Python writes them, and what only joins another character by its
-    number."""
+    """A token as one can see it, and not too much of it: blanks, also around it, and the like as Python writes them, and what
+    only joins another character by its number."""
+    token = clip(token, LONGEST_NAME)
     if token and all(unicodedata.category(c) in ("Mn", "Me", "Cf") for c in token):
         return " ".join(f"U+{ord(c):04X}" for c in token)
-    return repr(token) if not token.strip() or not token.isprintable() else token
+    return repr(token) if token != token.strip() or not token.isprintable() else token
 
 
 def _bar(probability: float, width: int) -> str:

@@ -7,6 +7,8 @@ knows them by name, too. Importing a model runs its file.
 import os
 
 #: The lessons in the course's order. Others come after them, by name.
-LESSONS = ("char_meanpool", "word_meanpool", "word_ngram", "char_rnn", "char_gpt", "chat_gpt")
+LESSONS = (
+    "bigram", "char_meanpool", "word_meanpool", "word_ngram", "char_mlp", "char_rnn", "char_gpt", "modern_gpt", "chat_gpt",
+)  # fmt: skip
 
 __path__ += [folder for folder in os.environ.get("ZOO_MODELS", "").split(os.pathsep) if folder]

@@ -3,7 +3,7 @@
 **From last time.** The n-gram network had separate weights for each position, and the recurrent network one hidden state for
 all that it read. A transformer has one set of weights for all positions: every position asks the ones before it for what it
 needs, and what is asked for is learned. So it can look back 256 characters, and what it learns about a word holds wherever the
-word stands. (Chapters 10 and 11 of the course: attention by hand, and what the heads of this model have learned to look at.)
+word stands. (Chapters 11 and 12 of the course: attention by hand, and what the heads of this model have learned to look at.)
 
     tokens   (batch, time)               "First Citizen:"  ->  18 47 56 57 58 1 ...
     x        (batch, time, 192)          the token's embedding + the position's embedding
@@ -64,18 +64,16 @@ from microtensor import Tensor, nn
 from microtensor.optim import AdamW, Optimizer, warmup_cosine
 from zoo import recipe as recipes
 from zoo.cache import KVCache
-from zoo.datasets.corpus import Corpus
-from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.errors import UsageError
 from zoo.model import Description, Model
 from zoo.options import option
+from zoo.recipe import corpus_option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
     """The settings of char_gpt: AdamW, a warmup, then half a cosine."""
 
-    corpus: ClassVar[Corpus] = TinyShakespeare()
     loss_window: ClassVar[int | None] = 100
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {"layers": 4, "heads": 4, "width": 128, "context": 128},
@@ -85,6 +83,7 @@ class Recipe(recipes.Recipe):
         },
     }  # fmt: skip
 
+    corpus: str | None = corpus_option("shakespeare")
     context: int = option(256, "how many characters the model sees at most", at_least=1, at_most=2**16)
     layers: int = option(6, "how many blocks follow each other", at_least=1, at_most=1000)
     heads: int = option(6, "how many ways of looking back each block has; they share the width", at_least=1, at_most=1000)
@@ -118,9 +117,9 @@ class Recipe(recipes.Recipe):
         """A rise from 0, then half a cosine down to the last learning rate."""
         return warmup_cosine(min(self.warmup, steps), steps, self.min_learning_rate_ratio)
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
-        """Every `evaluate_every` steps, and the last."""
-        return {*range(self.evaluate_every, steps, self.evaluate_every), steps}
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
+        """Every `evaluate_every` steps, and after the last."""
+        return step % self.evaluate_every == 0 or step == steps
 
 
 def _nearest_heads(recipe: Recipe) -> int:

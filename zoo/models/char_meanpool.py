@@ -1,8 +1,8 @@
-"""Character mean-pool: the smallest model of all. Five characters in, a guess at the sixth out.
+"""Character mean-pool: the smallest model with embeddings. Five characters in, a guess at the sixth out.
 
 **The idea.** Text is a row of characters, and a model of text says which character comes next. This one knows 27 of them, the
 letters and the blank. Each has a list of 32 numbers, its *embedding*; the mean of the last five embeddings is the *context*;
-and the product of the context with a matrix gives a score, a *logit*, for each of the 27. Softmax turns scores into
+and the product of the context with a matrix gives a number, the *logit*, for each of the 27. Softmax turns logits into
 probabilities that add up to 1. (Chapters 1 to 9 of the course take this model apart, a command at a time.)
 
     tokens      (batch, 5)       "the c"  ->  20 8 5 0 3
@@ -31,8 +31,9 @@ own slice, and the matrix has other weights for each slice. "t on " and " on t" 
 from "the c" it writes "the cat sat on the m". That costs more numbers (5,184). The next model, `word_ngram`, is built on this.
 
 A prompt may be shorter than five characters. The mean is then of those there are; side by side, the first slices are missing.
-Text of your own: `--data my.txt`; each of its lines stands for itself, and its characters are the vocabulary. Other widths
-(16, 64), contexts (3, 10) and learning rates are options.
+Text of your own: `--data my.txt`; each of its lines stands for itself, and its characters are the vocabulary. A line of five
+characters or fewer is learned in the same way, each character from those before it. Other widths (16, 64), contexts (3, 10) and
+learning rates are options.
 """
 
 from __future__ import annotations
@@ -45,19 +46,18 @@ import numpy as np
 
 from microtensor import Tensor, embedding, nn
 from zoo import recipe as recipes
-from zoo.datasets.corpus import Corpus
 from zoo.model import Description, Model
 from zoo.options import option
-from zoo.recipe import Metrics
+from zoo.recipe import Metrics, corpus_option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe(recipes.Recipe):
     """The settings of char_meanpool: plain SGD, an example a step, a hundred times through the phrases."""
 
-    corpus = Corpus("phrases.txt", " abcdefghijklmnopqrstuvwxyz")
     document_per_line = True
 
+    corpus: str | None = corpus_option("phrases")
     context: int = option(5, "how many characters the model sees", at_least=1, at_most=2**16)
     width: int = option(32, "how many numbers stand for a character", at_least=1, at_most=2**14)
     pooling: str = option(

@@ -64,6 +64,10 @@ gradient ends where the step began, while the memory doesn't (Williams and Peng 
 zeros, at random places, to compare. The held-out text is read in the same way, and a checkpoint keeps the hidden states, so
 that a resumed run has the same bits.
 
+Where each line stands for itself, as in `--corpus names`, nothing is carried: every name begins with an empty hidden state and
+the newline before it, ends with the newline after it, and is padded to the length of the longest, where no loss is taken. No
+letter is predicted from another name. When it writes, the hidden state is emptied at each newline in the same way.
+
 **Learning** is as in `char_gpt`: AdamW, a warmup, half a cosine, clipping, and dropout of what goes from layer to layer and to
 the head (Zaremba et al. 2014, arXiv:1409.2329), never from step to step.
 
@@ -87,10 +91,9 @@ from microtensor.optim import AdamW, Optimizer, warmup_cosine
 from zoo import recipe as recipes
 from zoo.cache import StateCache
 from zoo.datasets.batches import Dataset, StreamDataset
-from zoo.datasets.corpus import Corpus
-from zoo.datasets.shakespeare import TinyShakespeare
 from zoo.model import Description, Model
 from zoo.options import option
+from zoo.recipe import corpus_option
 from zoo.tokenizers.tokenizer import Tokenizer
 
 CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
@@ -100,7 +103,6 @@ CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 class Recipe(recipes.Recipe):
     """The settings of char_rnn: AdamW, a warmup, then half a cosine; the hidden state is carried from batch to batch."""
 
-    corpus: ClassVar[Corpus] = TinyShakespeare()
     loss_window: ClassVar[int | None] = 100
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "small": {"layers": 1, "width": 128, "dropout": 0.0, "steps": 600},
@@ -109,6 +111,7 @@ class Recipe(recipes.Recipe):
         },
     }  # fmt: skip
 
+    corpus: str | None = corpus_option("shakespeare")
     cell: str = option("lstm", "what a step in time is", choices=("rnn", "gru", "lstm"))
     context: int = option(64, "how many characters back the gradient goes", at_least=1, at_most=2**16)
     layers: int = option(2, "how many layers follow each other", at_least=1, at_most=100)
@@ -127,10 +130,10 @@ class Recipe(recipes.Recipe):
     evaluate_every: int = option(250, "evaluate after every so many steps", at_least=1, at_most=10**12)
 
     def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
-        """Streams of a long text, through which the hidden state is carried."""
-        if self.carry == "yes" and len(documents) == 1:
-            return StreamDataset(documents, self.context, tokenizer.unit)
-        return super().dataset(documents, tokenizer, every_token)
+        """Streams of a text, through which the hidden state is carried; lines that are documents begin with an empty one."""
+        if self.carry == "no" or self.text.document_per_line:
+            return super().dataset(documents, tokenizer, every_token)
+        return StreamDataset(documents, self.context, tokenizer.unit)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
         """AdamW, with weight decay for matrices only."""

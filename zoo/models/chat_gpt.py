@@ -1,6 +1,6 @@
 """A GPT to talk with: the transformer of `char_gpt`, a quarter of its size, taught by conversations.
 
-**From last time.** (The course, chapter 12, talks with it.) char_gpt writes on and on, because that is what it has read. To
+**From last time.** (The course, chapter 13, talks with it.) char_gpt writes on and on, because that is what it has read. To
 make a chatbot of such a model nothing about it has to change, only what it reads:
 
     >Hello!
@@ -64,13 +64,14 @@ import numpy as np
 from microtensor import nn
 from microtensor.optim import warmup_cosine
 from zoo.chat.batches import ConversationDataset
-from zoo.chat.synthetic import CONTEXT, SyntheticConversations, held_out_questions, strangers_questions, synthetic_conversations
+from zoo.chat.synthetic import CONTEXT, held_out_questions, strangers_questions, synthetic_conversations
 from zoo.chat.template import Question, questions_in
 from zoo.datasets.batches import Dataset
-from zoo.datasets.corpus import Corpus
+from zoo.errors import UsageError
 from zoo.model import Description
 from zoo.models import char_gpt
 from zoo.options import option
+from zoo.recipe import corpus_option
 from zoo.tokenizers.tokenizer import Tokenizer
 
 
@@ -79,9 +80,9 @@ class Recipe(char_gpt.Recipe):
     """The settings of chat_gpt: as char_gpt's, with other numbers."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    corpus: ClassVar[Corpus] = SyntheticConversations()
     keep_best: ClassVar[bool] = False
 
+    corpus: str | None = corpus_option("conversations")
     context: int = option(CONTEXT, "how many characters the model sees at most", at_least=1, at_most=2**16)
     layers: int = option(3, "how many blocks follow each other", at_least=1, at_most=1000)
     heads: int = option(4, "how many ways of looking back each block has; they share the width", at_least=1, at_most=1000)
@@ -94,11 +95,20 @@ class Recipe(char_gpt.Recipe):
     pretraining: int = option(2000, "for how many steps the user's words are guessed, too", at_least=0, at_most=10**12)
     weight_decay: float = option(0.01, "how strongly matrices are drawn towards 0", at_least=0, at_most=1e6)
 
+    def fill_in(self) -> None:
+        """Refuse other tokens than characters."""
+        super().fill_in()
+        if self.tokenizer in ("word", "bpe"):
+            raise UsageError(
+                f"--tokenizer: chat_gpt needs char, not {self.tokenizer}, as typos and names are changed letter by letter; "
+                "char_gpt learns conversations in other tokens"
+            )
+
     def questions(self, text: str) -> dict[str, list[Question]]:
         """A thousand questions of what it learned from; and, of the zoo's own conversations, those that were held out, and some
         of a stranger's."""
         found = {"Questions of the text": questions_in(text, 1000)}
-        if not self.data:
+        if self.own_text:
             found["Questions in wordings that it never saw"] = held_out_questions()
             found["Questions in a stranger's words"] = strangers_questions()
         return found
@@ -106,8 +116,10 @@ class Recipe(char_gpt.Recipe):
     def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
         """Sequences of conversations, of which the bot's words are to be guessed. Where they are the zoo's own, and all of them
         are learned from, each round reads new ones, until the last quarter reads these again."""
+        if self.text.delimited:
+            return super().dataset(documents, tokenizer, every_token)
         dataset = ConversationDataset(documents, self.context, tokenizer, self.pretraining)
-        if self.data is None and self.data_fraction == 1:
+        if self.own_text and self.data_fraction == 1:
             rounds = self.total_steps(len(dataset)) * self.batch_size / len(dataset.original.sequence_starts)
             dataset.tokens_of_round = lambda number: (
                 tokenizer.encode(synthetic_conversations(number)) if number < 0.75 * rounds else None

@@ -2,7 +2,7 @@
 
 **The idea.** Give every word of the vocabulary a list of 32 numbers, its *embedding*. To guess the next word, take the
 embeddings of the last four words and average them: that is the *context*, 32 numbers again. Compare it with one column of 32
-numbers for every word (a matrix product), which gives a score, a *logit*, for each. Softmax turns scores into probabilities
+numbers for every word (a matrix product), which gives a number, the *logit*, for each. Softmax turns logits into probabilities
 p that add up to 1. (`python -m zoo.explain word_meanpool "see the lights"` shows each of these numbers; the course begins
 before them.)
 
@@ -44,7 +44,7 @@ import numpy as np
 from microtensor import Tensor, embedding_bag, nn, no_grad
 from zoo import recipe as recipes
 from zoo.datasets.batches import Dataset, WindowDataset
-from zoo.model import Description, Model
+from zoo.model import Description, Model, predict
 from zoo.options import option
 from zoo.recipe import Metrics
 from zoo.tokenizers.words import WordTokenizer
@@ -79,9 +79,9 @@ class Recipe(recipes.Recipe):
                 self.default("steps", math.ceil(EXAMPLES / self.batch_size))
             self.default("learning_rate", LEARNING_RATE * self.batch_size)
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
         """The first step too: it shows what the untrained model guesses, and the loss it starts from."""
-        return {1, *super().evaluation_steps(steps, epoch_steps)}
+        return step == 1 or super().evaluates_after(step, steps, epoch_steps)
 
     def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
         """An example, and what the model guessed."""
@@ -94,7 +94,7 @@ class Recipe(recipes.Recipe):
         assert isinstance(dataset, WindowDataset)
         inputs, targets = dataset.inputs[:SUMMARIZED], dataset.targets[:SUMMARIZED]
         with no_grad():
-            parts = [model(inputs[i : i + 256]).data.argmax(axis=1) for i in range(0, len(inputs), 256)]
+            parts = [predict(model, inputs[i : i + 256]).data.argmax(axis=1) for i in range(0, len(inputs), 256)]
         guesses = np.concatenate(parts)
         right: dict[tuple[int, ...], bool] = {}
         bags: dict[tuple[int, ...], set[int]] = {}

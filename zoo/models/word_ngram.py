@@ -10,7 +10,7 @@ all 96 inputs, bent by tanh, an S-shaped curve from -1 to 1. Without the bend, t
     tokens      (batch, 3)     the cat sat  ->  29 8 24
     embeddings  (batch, 96)    32 numbers from the first word's table, 32 from the second's, 32 from the third's
     hidden      (batch, 96)    tanh(embeddings @ weight + bias)
-    logits      (batch, 34)    hidden @ weight + bias: a score for each word
+    logits      (batch, 34)    hidden @ weight + bias: one for each word
 
 It learns from 20 sentences about cats, dogs and people, 34 distinct words. No example reaches from one sentence into the next.
 
@@ -53,10 +53,9 @@ import microtensor as mt
 from microtensor import Tensor, nn
 from microtensor.optim import piecewise
 from zoo import recipe as recipes
-from zoo.datasets.corpus import Corpus
 from zoo.model import Description, Model
 from zoo.options import option
-from zoo.recipe import Metrics
+from zoo.recipe import Metrics, corpus_option
 from zoo.tokenizers.words import WordTokenizer
 
 
@@ -64,10 +63,10 @@ from zoo.tokenizers.words import WordTokenizer
 class Recipe(recipes.Recipe):
     """The settings of word_ngram: SGD whose rate is lowered after a third and after two thirds of the way."""
 
-    corpus = Corpus("sentences.txt")
     tokenizer_class = WordTokenizer
     document_per_line = True
 
+    corpus: str | None = corpus_option("sentences")
     context: int = option(3, "how many words the model sees", at_least=1, at_most=2**12)
     width: int = option(32, "how many numbers stand for a word", at_least=1, at_most=2**14)
     batch_size: int = option(8, "how many examples are learned from at a time", at_least=1, at_most=10**9)
@@ -85,9 +84,9 @@ class Recipe(recipes.Recipe):
         """The whole rate for a third of the way, half of it for another, and a fifth for the last."""
         return piecewise([-(-steps // 3), -(-2 * steps // 3)], [1.0, 0.5, 0.2])
 
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
+    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
         """The first epoch too, which shows the loss it starts from."""
-        return {min(epoch_steps, steps), *super().evaluation_steps(steps, epoch_steps)}
+        return step == epoch_steps or super().evaluates_after(step, steps, epoch_steps)
 
     def report(self, at: Metrics) -> tuple[str, dict[str, Any]]:
         """The epoch's mean loss and the learning rate."""

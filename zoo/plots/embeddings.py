@@ -36,7 +36,7 @@ def flatten(table: np.ndarray, method: str, seed: int = 0) -> tuple[np.ndarray, 
         from sklearn.decomposition import PCA
         from sklearn.manifold import TSNE
     except ImportError:
-        raise UsageError("this map needs scikit-learn, which isn't installed: pip install 'microtensor[plot]'") from None
+        raise UsageError('this map needs scikit-learn, which isn\'t installed: pip install "microtensor[plot]"') from None
     if len(table) < 3 or table.shape[1] < 2:
         raise DataError(f"too small: a map needs three tokens and two numbers each, not {len(table)} and {table.shape[1]}")
     if method == "pca":

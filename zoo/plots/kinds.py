@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from zoo.errors import UsageError, did_you_mean
+from zoo.errors import UsageError, did_you_mean, quoted
 
 #: What can be drawn, and what that needs.
 PICTURES = {"losses": "RUN ...", "embeddings": "MODEL", "attention": "MODEL TEXT", "probabilities": "MODEL TEXT"}
@@ -17,7 +17,7 @@ METHODS, AXES, LOGS = ("pca", "tsne"), ("steps", "share", "seconds"), ("", "x", 
 def check_picture(what: str) -> str:
     """What a picture needs. Raises UsageError for one that can't be drawn."""
     if what not in PICTURES:
-        raise UsageError(f"can't draw {what!r}{did_you_mean(what, PICTURES)}; there are {', '.join(PICTURES)}")
+        raise UsageError(f"can't draw {quoted(what)}{did_you_mean(what, PICTURES)}; there are {', '.join(PICTURES)}")
     return PICTURES[what]
 
 
@@ -25,7 +25,7 @@ def picture_file(out: str | os.PathLike[str]) -> Path:
     """The file for a picture. Raises UsageError for another kind, and where there is no such folder."""
     file = Path(os.path.expanduser(out))
     if file.suffix.lower() not in (".png", ".svg"):
-        raise UsageError(f"--out: needs a name that ends in .png or .svg, not {str(file)!r}")
-    if not file.parent.is_dir():
+        raise UsageError(f"--out: needs a name that ends in .png or .svg, not {quoted(str(file))}")
+    if not os.path.isdir(file.parent):
         raise UsageError(f"--out: there is no folder {file.parent}")
     return file

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 from pathlib import Path
@@ -23,26 +22,19 @@ HALF_A_ROW = 44
 
 
 def read_metrics(run: str) -> list[dict[str, Any]]:
-    """The losses that a run kept. Raises DataError."""
+    """The losses that a run kept, at least one. Raises DataError."""
     checkpoint = find(run)
     checkpoint.read_config()  # refuses what is no run folder
-    if checkpoint.state is None:
+    if checkpoint.metrics is None:
         raise DataError(
             f"no losses: the weights that come with the zoo were kept without; train first: python -m zoo.train {run}"
         )
-    file = checkpoint.folder / "metrics.jsonl"
-    try:
-        found = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-        if not found:
-            raise DataError(f"no losses yet: {file} is empty; train further")
-        keys = ("step", "loss", "validation_loss", "seconds")
-        return [{key: float(m[key]) for key in keys if key in m or key in keys[:2]} for m in found]
-    except FileNotFoundError:
-        raise DataError(f"no losses: there is no {file}; train first: python -m zoo.train {run}") from None
-    except OSError as error:
-        raise DataError(f"can't be read: {file}: {error.strerror}") from None
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        raise DataError(f"damaged: {file}: {error}; train again") from None
+    metrics = checkpoint.read_metrics()
+    if metrics:
+        return metrics
+    if checkpoint.metrics.exists():
+        raise DataError(f"no losses yet: {checkpoint.metrics} is empty; train further")
+    raise DataError(f"no losses: there is no {checkpoint.metrics}; train first: python -m zoo.train {run}")
 
 
 def draw_losses(runs: list[tuple[str, list[dict[str, Any]]]], out: Path, axis: str = "steps", log: str = "") -> None:

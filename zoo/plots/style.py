@@ -11,6 +11,7 @@ from typing import Any
 from zoo.errors import UsageError
 from zoo.inference.generation import visible
 from zoo.plots.fonts import families, nameable
+from zoo.untrusted import shown
 
 #: Colours that colour-blind readers can tell apart (Okabe and Ito 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -37,15 +38,19 @@ def below(figure: Any, text: str) -> None:
     figure.text(0.1 / wide, 0.08 / high, "\n".join(lines), fontsize=9.5, color=QUIET, va="bottom", linespacing=1.35)
 
 
+def check_matplotlib() -> None:
+    """Raises UsageError, saying how to install it, when matplotlib isn't there."""
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError:
+        raise UsageError('drawing needs matplotlib, which isn\'t installed: pip install "microtensor[plot]"') from None
+
+
 @contextmanager
 def drawing(out: Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (8, 4.5)) -> Iterator[tuple[Any, Any]]:
-    """A figure of that size in inches, and its axes (an array of them if there are several); saved as `out` at the end.
-
-    Raises UsageError, saying how to install it, when matplotlib isn't there."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise UsageError("drawing needs matplotlib, which isn't installed: pip install 'microtensor[plot]'") from None
+    """A figure of that size in inches, and its axes (an array of them if there are several); saved as `out` at the end."""
+    check_matplotlib()
+    import matplotlib
     from matplotlib.figure import Figure
 
     # (Text as text, and no date: the same figures give the same file.)
@@ -69,6 +74,8 @@ def choose_fonts(figure: Any) -> None:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
+        text.set_text(shown(text.get_text()))
+        text.set_parse_math(False)  # ("$" is a letter like others)
         if not text.get_text().isascii():
             text.set_text(nameable(text.get_text()))
             text.set_fontfamily(families(text.get_text()))

@@ -8,8 +8,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from zoo.errors import DataError
+from zoo.errors import DataError, shortened
 from zoo.tokenizers.vocabulary import check_size, vocabulary_in
+
+#: A long text is converted piece by piece, of so many characters, so that Ctrl-C needn't wait for the end.
+PIECE = 2**20
 
 
 class CharTokenizer:
@@ -56,14 +59,19 @@ class CharTokenizer:
 
         Raises DataError naming the first unknown character.
         """
-        codes = _codes(text)
+        found = [self._encode(text, start) for start in range(0, len(text), PIECE)]
+        return found[0] if len(found) == 1 else np.concatenate([*found, np.zeros(0, np.int64)])
+
+    def _encode(self, text: str, start: int) -> np.ndarray:
+        """The ids of a piece of a text."""
+        codes = _codes(text[start : start + PIECE])
         ids = np.searchsorted(self._codes, codes)
         known = self._codes[ids] == codes
         if not known.all():
-            at = int(known.argmin())
+            at = start + int(known.argmin())
             raise DataError(
                 f"unknown character {_description(text[at])}, number {at + 1} of the text: the model has never seen it "
-                f"(it knows {len(self.vocabulary)} characters: {''.join(self.vocabulary)!r})"
+                f"(it knows {len(self.vocabulary)} characters: {shortened(''.join(self.vocabulary), 120)!r})"
             )
         return ids.astype(np.int64, copy=False)
 

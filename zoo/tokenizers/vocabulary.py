@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,6 @@ def vocabulary_in(data: Mapping[str, Any]) -> list[str]:
         if not isinstance(token, str) or not token:
             raise ValueError(f"the vocabulary has {reprlib.repr(token)} at {id}, where a token, a non-empty string, should be")
     if len(set(vocabulary)) < len(vocabulary):
-        twice = next(token for id, token in enumerate(vocabulary) if token in vocabulary[:id])
+        twice = Counter(vocabulary).most_common(1)[0][0]
         raise ValueError(f"the vocabulary has {reprlib.repr(twice)} more than once")
     return vocabulary

@@ -4,22 +4,51 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from zoo.errors import DataError, did_you_mean
+from zoo.errors import DataError, did_you_mean, quoted, shortened
 from zoo.tokenizers.vocabulary import check_size, vocabulary_in
+
+#: What typographers and telephones put in the place of an apostrophe and a hyphen.
+PLAIN = {"\u2019": "'", "\u02bc": "'", "\uff07": "'", "\u2010": "-", "\u2011": "-"}
+#: Characters that nobody sees part no words (a soft hyphen, say), but for a zero-width space. Joiners belong to their letters.
+ZERO_WIDTH_SPACE, JOINERS = "\u200b", "\u200c\u200d"
+#: A long text is split piece by piece, of about so many characters, so that Ctrl-C needn't wait for the end.
+PIECE = 2**20
+#: Where it may be cut: none of these is in a word.
+_END = re.compile(r"[\s.,;:!?。，、；：！？]")
 
 
 def split_words(text: str) -> list[str]:
     """Split a text into words in lower case: letters, their accents, and digits, with apostrophes and hyphens inside. All else
-    is dropped, and a typographic apostrophe is a plain one."""
-    text = unicodedata.normalize("NFC", text).lower().replace("\u2019", "'")
-    accents = "".join(c for c in set(text) if unicodedata.category(c).startswith("M"))  # what \w leaves out of many scripts
-    letter = rf"(?:[^\W_]|[{re.escape(accents)}])" if accents else r"[^\W_]"
-    return re.findall(rf"{letter}+(?:['-]{letter}+)*", text)
+    is dropped, and a typographic apostrophe or hyphen is a plain one."""
+    return [word for piece in pieces(text, PIECE) for word in _words(piece)]
+
+
+def pieces(text: str, size: int) -> Iterator[str]:
+    """A text in pieces of at least `size` characters, each but the last up to what is no part of a word."""
+    start = 0
+    while start < len(text):
+        found = _END.search(text, start + size)
+        end = found.end() if found else len(text)
+        yield text[start:end]
+        start = end
+
+
+def _words(text: str) -> list[str]:
+    """The words of a piece."""
+    text = unicodedata.normalize("NFC", text).lower()
+    letter = joined = r"[^\W_]"
+    if not text.isascii():
+        unseen = {c for c in set(text) if unicodedata.category(c) == "Cf"} - {ZERO_WIDTH_SPACE, *JOINERS}
+        text = text.translate({ord(c): plain for c, plain in {**PLAIN, **dict.fromkeys(unseen, "")}.items()})
+        accents = "".join(sorted(c for c in set(text) if unicodedata.category(c).startswith("M")))  # what \w leaves out
+        letter = rf"(?:[^\W_]|[{re.escape(accents)}])" if accents else letter
+        joined = rf"(?:{letter}|[{JOINERS}](?={letter}))" if set(JOINERS) & set(text) else letter
+    return re.findall(rf"{letter}{joined}*(?:['-]{letter}{joined}*)*", text)
 
 
 class WordTokenizer:
@@ -30,6 +59,8 @@ class WordTokenizer:
     """
 
     unit: ClassVar[str] = "words"
+    #: What of a text isn't in its tokens; a tokenizer that keeps everything has no such attribute.
+    dropped: ClassVar[str] = "capitals, punctuation and symbols"
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self.vocabulary = list(vocabulary)
@@ -65,8 +96,8 @@ class WordTokenizer:
         for word in words:
             if word not in self._ids:
                 raise DataError(
-                    f"unknown word {word!r}: the model has never seen it{did_you_mean(word, self.vocabulary)}"
-                    f" (it knows {len(self.vocabulary)} words, such as {', '.join(self.vocabulary[:3])})"
+                    f"unknown word {quoted(word)}: the model has never seen it{did_you_mean(word, self.vocabulary)}"
+                    f" (it knows {len(self.vocabulary)} words, such as {', '.join(map(shortened, self.vocabulary[:3]))})"
                 )
         return np.array([self._ids[word] for word in words], dtype=np.int64)
 

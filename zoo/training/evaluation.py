@@ -9,9 +9,9 @@ import numpy as np
 
 from microtensor import cross_entropy, no_grad
 from zoo.datasets.batches import IGNORE_INDEX, Dataset, StreamDataset, valid_targets
-from zoo.datasets.split import leading_fraction, train_validation_split
+from zoo.datasets.split import leading_fraction, random_split, train_validation_split
 from zoo.errors import DataError
-from zoo.model import Model
+from zoo.model import Model, predict
 from zoo.tokenizers.tokenizer import Tokenizer, count_bytes, count_characters
 
 
@@ -29,7 +29,8 @@ def evaluate(model: Model, examples: Dataset, watch: Callable[[int, float], None
             cache = model.new_cache() if isinstance(examples, StreamDataset) else None
             for inputs, targets in examples.in_order():
                 here = valid_targets(targets).size
-                total += here * float(cross_entropy(model(inputs, cache), targets, ignore_index=IGNORE_INDEX))
+                logits = predict(model, inputs) if cache is None else model(inputs, cache)
+                total += here * float(cross_entropy(logits, targets, ignore_index=IGNORE_INDEX))
                 count += here
                 watch(count, total / count)
     finally:
@@ -77,5 +78,5 @@ def make_dataset(model: Model, documents: list[np.ndarray], tokenizer: Tokenizer
 
 def parts(model: Model, documents: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """A text's tokens to learn from, as the recipe says how much of them, and those that are held out."""
-    training, held_out = train_validation_split(documents)
+    training, held_out = (random_split if model.recipe.text.delimited else train_validation_split)(documents)
     return leading_fraction(training, model.recipe.data_fraction), held_out

@@ -4,6 +4,7 @@ config.json          the model, its recipe, its tokenizer
 model.safetensors    the parameters: those that did best on the validation split, or the last (see `Trainer`)
 state.safetensors    the last parameters, the optimizer, the step, the latest losses: what resuming needs
 metrics.jsonl        the losses as they went, a JSON object a line
+manifest.json        the SHA-256 of each; it is replaced last, and with it all of them (see `zoo.training.manifest`)
 """
 
 from __future__ import annotations
@@ -11,20 +12,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from microtensor.serialize import save_safetensors, write_atomically
+from microtensor.files import read_file, sync_folder
+from microtensor.serialize import to_safetensors
 from zoo.errors import DataError
 from zoo.model import Model
 from zoo.tokenizers.tokenizer import Tokenizer
-from zoo.training.checkpoint import FORMAT, in_run_folder, read_tensors
-
-#: What a run folder holds.
-FILES = ("config.json", "metrics.jsonl", "state.safetensors", "model.safetensors")
+from zoo.training.checkpoint import FILES, FORMAT, in_run_folder, kept_text
+from zoo.training.manifest import MANIFEST
+from zoo.training.state import State, metrics_to_lines
 
 
 class RunFolder:
@@ -43,21 +43,32 @@ class RunFolder:
         self._replaces_earlier_run = False
 
     def open_for_writing(self, resuming: bool) -> None:
-        """Make sure, before training, that the run can be written here, and that no other training does. Raises DataError."""
+        """Make sure, before training, that the run can be written here, and that no other training does; and clean up after one
+        that was killed. Raises DataError."""
+        files = self.checkpoint.files
         try:
             if self.path.exists() and not self.path.is_dir():
                 raise DataError(f"can't write a run folder: {self.path} is a file; choose another folder with --out")
-            if self.path.is_dir() and any(self.path.iterdir()) and not (self.path / "config.json").is_file():
+            others = not files.exist() and self.path.is_dir() and not all(map(files.is_temporary, os.listdir(self.path)))
+            if others:
                 raise DataError(f"can't write a run folder: {self.path} holds other files; choose another folder with --out")
-            self._replaces_earlier_run = not resuming and (self.path / "config.json").is_file()
             self.path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.path):
                 pass
+            self._take_lock()
+            self._clean_up()
         except OSError as error:
+            self.close()
             raise DataError(
                 f"can't write a run folder: {self.path}: {error.strerror}; choose another folder with --out"
             ) from None
-        self._take_lock()
+        self._replaces_earlier_run = not resuming and files.exist()
+
+    def _clean_up(self) -> None:
+        """Finish or undo what a training that was killed had begun."""
+        with contextlib.suppress(ValueError):  # a manifest that is damaged tells nothing; a new run sets it aside
+            self.checkpoint.files.mend()
+        self._settle_earlier_run()
 
     def _take_lock(self) -> None:
         """Refuse a second training in the same folder. The system lets go of the lock when the process ends."""
@@ -69,11 +80,25 @@ class RunFolder:
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            os.close(self._lock)
-            self._lock = None
+            self.close()
             raise DataError(
                 f"another training is writing to {self.path}; wait for it, or choose another folder with --out"
             ) from None
+
+    def _follow(self) -> None:
+        """Write where the folder is now, if somebody has moved it meanwhile; and if it is gone, to a new one. (The lock is on
+        the folder, and what is written to is a path.)"""
+        if self._lock is None or _is(self.path, self._lock):
+            return
+        moved = Path(os.path.realpath(f"/proc/self/fd/{self._lock}"))
+        if not _is(moved, self._lock):
+            self.close()
+            moved = self._free_name() if self.path.exists() else self.path
+            moved.mkdir(parents=True)
+        self.path = moved
+        self.checkpoint = in_run_folder(moved, self.name)
+        if self._lock is None:
+            self._take_lock()
 
     def close(self) -> None:
         """Let another training write here: in a notebook, the process goes on."""
@@ -91,57 +116,95 @@ class RunFolder:
         model: Model,
         tokenizer: Tokenizer,
         text: str,
-        state: dict[str, np.ndarray],
+        state: State,
         metrics: list[dict[str, Any]],
         for_use: bool = True,
     ) -> Path | None:
-        """Write all of a run's files. `text` is the digest of the text it learns from, and `for_use` says whether the
-        parameters are those to keep in `model.safetensors`. Raises DataError when the disk refuses.
+        """Write all of a run's files at once: whatever happens meanwhile, there is what was there, or all of the new.
 
-        Each file is whole at any moment, and resuming needs `state.safetensors` alone of what changes: it holds the parameters
-        too. The parameters for use are written before it: a run that is killed in between does the steps again, which lead to
-        the same. An earlier run is moved aside before the first file is written; returns where to.
+        Args:
+            model, tokenizer, state, metrics: the run.
+            text: the digest of the text it learns from.
+            for_use: whether the parameters are those to keep in `model.safetensors`.
+
+        An earlier run is kept beside this one; returns where. Raises DataError when the disk refuses.
         """
+        recipe = model.recipe.to_dict()
+        if recipe["data"] is not None:
+            recipe["data"] = kept_text(recipe["data"], self.path)
         config = {
             "format": FORMAT,
             "model": self.name,
-            "recipe": model.recipe.to_dict(),
+            "recipe": recipe,
             "text": text,
             "chat": model.chat,
             "tokenizer": tokenizer.to_dict(),
         }
-        parameters = model.state_dict()
-        try:
-            moved = self._move_earlier_run() if self._replaces_earlier_run else None
+        contents = {
             # A path in the recipe may hold bytes that aren't text; they become escapes, which JSON reads back.
-            raw = json.dumps(config, ensure_ascii=False, indent=1).encode(errors="backslashreplace")
-            write_atomically(self.path / "config.json", raw)
-            write_atomically(self.path / "metrics.jsonl", "".join(json.dumps(m) + "\n" for m in metrics).encode())
-            if for_use:
-                save_safetensors(self.path / "model.safetensors", parameters, {"model": self.name})
-            everything = {**state, **{f"model.{name}": array for name, array in parameters.items()}}
-            save_safetensors(self.path / "state.safetensors", everything)
+            "config.json": json.dumps(config, ensure_ascii=False, indent=1).encode(errors="backslashreplace"),
+            "metrics.jsonl": metrics_to_lines(metrics),
+            "state.safetensors": to_safetensors(state.to_arrays()),
+        }
+        if for_use:
+            contents["model.safetensors"] = to_safetensors(state.model, {"model": self.name})
+        try:
+            self._follow()
+            if self._replaces_earlier_run:
+                self._set_earlier_run_aside()
+            self.checkpoint.files.write(contents)
+            moved = self._settle_earlier_run() if self._replaces_earlier_run else None
+            self._replaces_earlier_run = False
         except OSError as error:
+            with contextlib.suppress(OSError):
+                self._settle_earlier_run()
             raise DataError(f"can't save the run: {self.path}: {error.strerror}") from None
         return moved
 
-    def _move_earlier_run(self) -> Path:
-        """Move the files of an earlier run to a new folder beside this one."""
-        here = self.path.resolve()
-        aside = next(p for i in range(1, 10**6) if not (p := here.with_name(f"{here.name}-{i}")).exists())
-        aside.mkdir()
-        for name in FILES:
-            if (here / name).exists():
-                (here / name).rename(aside / name)
-        self._replaces_earlier_run = False
-        return Path(os.path.relpath(aside))
+    # An earlier run in the folder: it is set aside before the new one takes its place, and gets its name afterwards.
 
-    def load_state(self) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-        """Read what resuming needs: the state, and the metrics so far (none if they can't be read). Raises DataError."""
-        state = read_tensors(self.path, self.path / "state.safetensors")
-        try:
-            lines = (self.path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            metrics = [json.loads(line) for line in lines]
-        except (OSError, ValueError):
-            metrics = []
-        return state, [m for m in metrics if isinstance(m, dict)]
+    def _aside(self) -> Path:
+        """Where the files of an earlier run wait."""
+        here = self.path.resolve()
+        return here.with_name(f".{here.name}.earlier")
+
+    def _set_earlier_run_aside(self) -> None:
+        """Give the files of the earlier run a second name, in a hidden folder beside this one."""
+        aside = self._aside()
+        aside.mkdir()
+        for name in (MANIFEST, *FILES):  # (by the manifest, which comes first, one sees if it has been replaced since)
+            if (self.path / name).is_file():
+                try:
+                    os.link(self.path / name, aside / name)
+                except OSError:  # a file system without
+                    shutil.copy2(self.path / name, aside / name)
+        sync_folder(aside)
+
+    def _settle_earlier_run(self) -> Path | None:
+        """Name the folder of an earlier run that has been replaced, and return it; remove it where the earlier run is still
+        there, as a training was killed before it could replace it."""
+        aside = self._aside()
+        if not aside.is_dir():
+            return None
+        manifests = [folder / MANIFEST for folder in (self.path, aside)]
+        replaced, earlier = (read_file(file, 2**20) if file.is_file() else None for file in manifests)
+        if replaced == earlier or not os.listdir(aside):
+            shutil.rmtree(aside)
+            return None
+        name = self._free_name()
+        os.rename(aside, name)
+        sync_folder(name.parent)
+        return Path(os.path.relpath(name))
+
+    def _free_name(self) -> Path:
+        """A folder beside this one that isn't there yet."""
+        here = self.path.resolve()
+        return next(p for i in range(1, 10**6) if not (p := here.with_name(f"{here.name}-{i}")).exists())
+
+
+def _is(path: Path, handle: int) -> bool:
+    """Tell if a path still names what was opened."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(handle))
+    except OSError:
+        return False

@@ -11,6 +11,9 @@ import numpy as np
 #: The cores that this process may use, where the system tells.
 CORES: frozenset[int] = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
 
+#: The most threads that can be asked for: each takes memory of its own.
+MOST_THREADS = 1024
+
 #: Products of fewer multiplications than this are left to NumPy: they end before ours would have begun. (Not more: from
 #: about here on, OpenBLAS uses threads of its own, which go on spinning when they are done and keep the cores from
 #: everything else.)
@@ -30,13 +33,20 @@ _FLOATS = frozenset({np.dtype(np.float32), np.dtype(np.float64)})
 _chosen = SimpleNamespace(threads=0, numpy_matmul=None)
 
 
+class SettingError(ValueError):
+    """A setting in the environment can't be meant, or what is asked for can't be done with it."""
+
+    #: It says all there is to say: the shapes of an op's inputs have no part in it.
+    explained = True
+
+
 def _read_environment() -> None:
     """Take from the environment what wasn't chosen by a call."""
     threads, matmul = os.environ.get("MICROTENSOR_NUM_THREADS", ""), os.environ.get("MICROTENSOR_MATMUL", "")
-    if threads and not (threads.isdecimal() and int(threads) > 0):
-        raise ValueError(f"MICROTENSOR_NUM_THREADS is {threads!r}; it must be a number of threads, 1 or more")
+    if threads and not (threads.isdecimal() and len(threads) < 10 and 0 < int(threads) <= MOST_THREADS):
+        raise SettingError(f"MICROTENSOR_NUM_THREADS is {threads!r}; it must be a number of threads, 1 to {MOST_THREADS}")
     if matmul not in ("", "numpy"):
-        raise ValueError(f"MICROTENSOR_MATMUL is {matmul!r}; it must be 'numpy', or unset for our own")
+        raise SettingError(f"MICROTENSOR_MATMUL is {matmul!r}; it must be 'numpy', or unset for our own")
     _chosen.threads = _chosen.threads or (int(threads) if threads else len(CORES) or os.cpu_count() or 1)
     if _chosen.numpy_matmul is None:
         _chosen.numpy_matmul = matmul == "numpy"
@@ -53,12 +63,16 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Compute with `n` threads from now on; with 1, in the caller's own thread alone. Raises ValueError below 1.
+    """Compute with `n` threads from now on; with 1, in the caller's own thread alone.
+
+    Raises ValueError below 1 and above 1,024.
 
     Results are the same bits with any number. NumPy's own threads, if it has some, aren't counted.
     """
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"set_num_threads: the number of threads must be an integer of at least 1, not {n!r}")
+    if n > MOST_THREADS:
+        raise ValueError(f"set_num_threads: the number of threads can be {MOST_THREADS} at most")
     _chosen.threads = n
 
 

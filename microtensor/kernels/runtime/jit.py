@@ -1,150 +1,99 @@
-"""The one decorator that compiles a kernel, and the cache that keeps the machine code between runs.
-
-numba's own cache looks only at the file a function stands in: edit a helper in another file, and the old machine code
-runs on. Ours is a folder whose name is a digest of every file in this package, of numba's version and settings, and of the
-CPU. Whatever changes, the name changes, and old code is never found. The folder lies in the user's cache directory
-(`NUMBA_CACHE_DIR`, `XDG_CACHE_HOME` or `~/.cache`), never in a shared one, because cached code is loaded with pickle. When
-nothing can be written there, or a file in it is damaged, the kernel is compiled afresh and the program goes on.
-"""
+"""The one decorator that compiles a kernel, and refuses what it can't be compiled for. (`cache` keeps code between runs.)"""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import inspect
-import os
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import llvmlite
 import numba
 import numpy as np
-from llvmlite import binding as llvm
+import numpy.ma  # numba would import it at the first call, under a lock that a fork can't take
+from llvmlite.binding import ffi
 from numba import extending
-from numba.core import caching
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.errors import NumbaError
+from numba.core.registry import CPUDispatcher
 
-numba_config: Any = numba.config
+from microtensor.kernels.runtime import fork
+from microtensor.kernels.runtime.cache import cache_of, numba_config
+from microtensor.kernels.runtime.config import SettingError
+from microtensor.kernels.runtime.door import FLOATS, shown
 
-#: Makes an operation of LLVM's usable in kernels.
-intrinsic: Any = extending.intrinsic
+
+def intrinsic(function: Callable[..., Any]) -> Any:
+    """Make an operation of LLVM's usable in kernels. With NUMBA_DISABLE_JIT there is none: a call raises SettingError."""
+    if not numba_config.DISABLE_JIT:
+        return extending.intrinsic(function)
+
+    def refuse(*args: Any) -> Any:
+        raise SettingError("NUMBA_DISABLE_JIT is set, but some kernels can't run without being compiled; unset it")
+
+    return refuse
 
 
-def kernel(function: Callable[..., Any] | None = None, *, sums: bool = False) -> Any:
+#: Held while numba compiles or loads a kernel, and while LLVM does anything.
+fork.locks += [global_compiler_lock, *filter(None, [getattr(ffi.lib, "_lock", None)])]
+
+
+class _Inner(CPUDispatcher):
+    """A kernel that other kernels call, and that Python can't: what it takes for granted, they have seen to."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(f"{self.py_func.__name__} is for other kernels to call")
+
+
+def kernel(function: Callable[..., Any] | None = None, *, sums: bool = False, inner: bool = False, mixed: bool = False) -> Any:
     """Compile a function of arrays when it is first called with each combination of dtypes.
 
     Division follows NumPy (x / 0 is inf), and multiplications and additions may be fused; nothing else about floating
-    point is relaxed, so NaN and infinity behave. With `sums`, the terms of a sum may also be added in another order, several
-    at a time. The interpreter lock is released while a kernel runs.
+    point is relaxed, so NaN and infinity behave. The interpreter lock is released while a kernel runs.
 
-    A call from Python raises ValueError for an array that isn't contiguous: numba would compile all again for it, to be slower.
+    Args:
+        function: the kernel. It is called with plain arrays and numbers.
+        sums: the terms of a sum may also be added in another order, several at a time.
+        inner: other kernels call it, and Python can't.
+        mixed: its arrays of floats may be of several types.
+
+    A call from Python raises ValueError for an array that isn't contiguous (numba would compile all again for it, to be slower)
+    or that isn't of the type of the others, and TypeError for what the kernel can't be compiled for. That costs nothing later:
+    other arrays are another type to numba.
     """
     if function is None:
-        return functools.partial(kernel, sums=sums)
+        return functools.partial(kernel, sums=sums, inner=inner, mixed=mixed)
     relaxed = {"contract", "reassoc"} if sums else {"contract"}
     compiled: Any = numba.njit(error_model="numpy", fastmath=relaxed, nogil=True)(function)
     if numba_config.DISABLE_JIT:
         return compiled
-    if cache_folder() is not None:
-        compiled._cache = _Cache(function)
+    cache = cache_of(function)
+    if cache is not None:
+        compiled._cache = cache
+    if inner:
+        compiled.__class__ = _Inner
+        return compiled
     compile_for = compiled._compile_for_args
+    name, parameters = function.__name__, list(inspect.signature(function).parameters)
 
-    def compile_contiguous(*args: Any) -> Any:
+    def compile_checked(*args: Any) -> Any:
         """Compile for the arguments of a call from Python, the first of their types."""
-        for name, x in zip(inspect.signature(function).parameters, args, strict=False):
-            if isinstance(x, np.ndarray) and not x.flags.c_contiguous:
-                raise ValueError(
-                    f"{function.__name__}: {name}, of shape {x.shape}, isn't contiguous; give np.asarray({name}, order='C')"
-                )
-        return compile_for(*args)
+        _check(name, {p: x for p, x in zip(parameters, args, strict=False) if isinstance(x, np.ndarray)}, mixed)
+        try:
+            return compile_for(*args)
+        except NumbaError as error:
+            raise TypeError(f"{name}: can't take {', '.join(shown(x) for x in args)}") from error
 
-    compiled._compile_for_args = compile_contiguous  # numba asks for it by this name
+    compiled._compile_for_args = compile_checked  # numba asks for it by this name
     return compiled
 
 
-@functools.cache
-def cache_folder() -> Path | None:
-    """The folder in which compiled kernels are kept, made if need be; None when it can't be written."""
-    digest = hashlib.sha256()
-    package = Path(__file__).parent.parent
-    for file in sorted(package.rglob("*.py")):
-        digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
-    compiler = (
-        numba.__version__,
-        llvmlite.__version__,
-        numba_config.CPU_NAME or llvm.get_host_cpu_name(),
-        numba_config.CPU_FEATURES or llvm.get_host_cpu_features().flatten(),
-        numba_config.OPT,
-        numba_config.BOUNDSCHECK,
-        numba_config.DEBUGINFO_DEFAULT,
-    )
-    digest.update(repr(compiler).encode())
-    home = os.environ.get("NUMBA_CACHE_DIR") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "microtensor"
-    )
-    folder = Path(home) / f"kernels-{digest.hexdigest()[:20]}"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        return None
-
-
-class _Locator:
-    """Tells numba's cache where a kernel's files are, and what they must match: the folder's name says all of that."""
-
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self._name = function.__module__ + "." + function.__qualname__
-
-    def ensure_cache_path(self) -> None:
-        """The folder was made and tried by `cache_folder`."""
-
-    def get_cache_path(self) -> str:
-        """The folder of this version of the kernels on this machine."""
-        return str(cache_folder())
-
-    def get_source_stamp(self) -> str:
-        """The stamp that must be unchanged for cached code to be used."""
-        return cache_folder().name  # type: ignore[union-attr]
-
-    def get_disambiguator(self) -> str:
-        """Letters that tell this kernel's files from another's."""
-        return hashlib.sha256(self._name.encode()).hexdigest()[:8]
-
-    @classmethod
-    def from_function(cls, function: Callable[..., Any], path: str) -> _Locator:
-        """numba's way to make one."""
-        return cls(function)
-
-
-class _CacheFiles(caching.CompileResultCacheImpl):
-    """numba's cache files, in our folder."""
-
-    _locator_classes = [_Locator]  # type: ignore[list-item]  # noqa: RUF012
-
-
-class _Cache(caching.FunctionCache):
-    """numba's function cache, which must never stop a program: a file that can't be used counts as absent."""
-
-    _impl_class = _CacheFiles
-
-    def load_overload(self, signature: Any, context: Any) -> Any:
-        try:
-            return super().load_overload(signature, context)
-        except Exception:  # a damaged file can raise anything while it is unpickled
-            return None
-
-    def save_overload(self, signature: Any, data: Any) -> None:
-        try:
-            super().save_overload(signature, data)
-        except Exception:
-            self._discard()
-
-    def _discard(self) -> None:
-        """Drop this kernel's index, so that a damaged one is not kept for ever."""
-        try:
-            os.unlink(self._cache_file._index_path)
-        except OSError:
-            pass
+def _check(kernel: str, arrays: dict[str, np.ndarray], mixed: bool) -> None:
+    """Raises ValueError for arrays with gaps, of floats that kernels don't compute with, or of different ones."""
+    first = next((x.dtype for x in arrays.values() if x.dtype.kind == "f"), None)
+    for name, x in arrays.items():
+        if not x.flags.c_contiguous:
+            raise ValueError(f"{kernel}: {name}, of shape {x.shape}, isn't contiguous; give np.asarray({name}, order='C')")
+        if not x.dtype.isnative or not x.flags.aligned or x.dtype.kind not in "fiub":
+            raise ValueError(f"{kernel}: {name} must be plain numbers in this machine's order, not {shown(x)}")
+        if x.dtype.kind == "f" and (x.dtype not in FLOATS or (x.dtype != first and not mixed)):
+            raise ValueError(f"{kernel}: {name} must be {first if first in FLOATS else FLOATS[0]}, not {shown(x)}")

@@ -172,7 +172,7 @@ def prefetch(typing: Any, address: Any) -> Any:
     return types.void(types.intp), generate
 
 
-@kernel
+@kernel(inner=True)
 def prefetch_range(address, length):
     """Ask for the memory from an address on, so many bytes."""
     for at in range(0, length, 64):
@@ -207,7 +207,7 @@ def _pointer(typing: Any, address: Any, like: Any) -> Any:
     return signature, generate
 
 
-@kernel
+@kernel(inner=True)
 def at_address(address, size, like):
     """The `size` numbers that lie at an address, as a flat array of the type of `like`."""
     return numba.carray(_pointer(address, like), (size,))

@@ -26,7 +26,7 @@ import numpy as np
 
 from microtensor.kernels.runtime.allocator import keep_freed_memory
 from microtensor.kernels.runtime.config import CORES, get_num_threads
-from microtensor.kernels.runtime.jit import intrinsic, kernel
+from microtensor.kernels.runtime.jit import intrinsic, kernel, numba_config
 
 #: Work of fewer elementary operations than this (some 20 microseconds) isn't shared; a part has ten times as many, or more.
 PART = 100_000
@@ -157,16 +157,19 @@ except (AttributeError, OSError, TypeError):
 def share(work: Callable[[int], object], n: int) -> None:
     """Call work(0), ..., work(n - 1), each once, and return when all are done. An error in one is raised here."""
     count = min(n, get_num_threads())
-    if count <= 1 or not _pool.busy.acquire(blocking=False):
+    if count <= 1 or numba_config.DISABLE_JIT or not _pool.busy.acquire(blocking=False):  # (a thread waits in compiled code)
         for i in range(n):
             work(i)
         return
     try:
-        while len(_workers) < count - 1:
-            _workers.append(_Worker())
+        try:
+            while len(_workers) < count - 1:
+                _workers.append(_Worker())
+        except RuntimeError:  # the system allows no more threads: those that there are do the work
+            count = len(_workers) + 1
         helpers = _workers[: count - 1]
         core = _core()
-        if helpers[-1].avoids != core and count <= len(CORES):
+        if helpers and helpers[-1].avoids != core and count <= len(CORES):
             for worker in _workers:
                 worker.avoid(core)
         take = itertools.count().__next__

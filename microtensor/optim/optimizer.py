@@ -1,14 +1,4 @@
-"""Optimizers, which use gradients to change parameters; clipping; and schedules for the learning rate.
-
-optimizer = AdamW(model.parameters(), lr=1e-3)
-schedule = warmup_cosine(warmup=100, steps=5000)
-for step in range(5000):
-    loss = ...
-    loss.backward()
-    clip_grad_norm(model.parameters(), 1.0)
-    optimizer.step(schedule(step))
-    optimizer.zero_grad()
-"""
+"""The base of optimizers, SGD and Adam; clipping; and schedules for the learning rate."""
 
 from __future__ import annotations
 
@@ -21,6 +11,9 @@ import numpy as np
 from microtensor import hints, kernels
 from microtensor.recording import LEAF, clock
 from microtensor.tensor import Tensor
+
+#: The highest count that a saved state may hold; more can't have been counted.
+MOST_UPDATES = 2**53
 
 
 class Optimizer:
@@ -39,6 +32,8 @@ class Optimizer:
 
     #: The names of the arrays that are kept for a parameter, in its state.
     state_names: frozenset[str] = frozenset()
+    #: Which of them are counts, int64 of shape (); the others have the parameter's shape and dtype.
+    count_names: frozenset[str] = frozenset({"updates"})
 
     def __init__(self, parameters: Iterable[Any], options: Mapping[str, Any]) -> None:
         if "lr" not in options:
@@ -94,6 +89,14 @@ class Optimizer:
         """
         raise TypeError(f"{type(self).__name__} doesn't define update")
 
+    def new_state(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+        """The arrays that are kept for a parameter, as they are before its first step: what `load_state_dict` compares with.
+
+        A subclass whose arrays all have a name in `state_names`, and numbers of the parameter's shape or one number, needn't
+        define it; here it is None.
+        """
+        return None
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for p in self.state:
@@ -104,20 +107,38 @@ class Optimizer:
         return {f"{i}.{name}": a.copy() for i, state in enumerate(self.state.values()) for name, a in state.items()}
 
     def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
-        """Take up a saved state. Raises ValueError when it belongs to other parameters."""
+        """Take up a saved state.
+
+        Raises ValueError, and changes nothing, when it isn't one that `state_dict` could have given here: arrays by other
+        names, of other shapes or types, only some of a parameter's, or a negative count.
+        """
         restored: list[dict[str, np.ndarray]] = [{} for _ in self.state]
         parameters = list(self.state)
+        group_of = {p: group for group in self.groups for p in group["params"]}
+        fresh = [self.new_state(p, group_of[p]) for p in parameters]
+        names = [self.state_names if arrays is None else arrays.keys() for arrays in fresh]
+        places = {f"{i}.{name}": (i, name) for i, kept in enumerate(names) for name in kept}
         for key, array in state.items():
-            number, _, name = key.partition(".")
-            ours = number.isdecimal() and int(number) < len(parameters) and name in self.state_names
-            if not ours or array.shape not in ((), parameters[int(number)].shape):
-                raise ValueError(f"the optimizer state {key!r} of shape {array.shape} doesn't belong to these parameters")
-            restored[int(number)][name] = np.array(array)
-        for i, arrays in enumerate(restored):
-            if arrays and len(arrays) < len(self.state_names):
+            shape = getattr(array, "shape", "unknown")
+            if key not in places:
+                raise ValueError(f"the optimizer state {key!r} of shape {shape} doesn't belong to these parameters")
+            i, name = places[key]
+            like = fresh[i]
+            if not isinstance(array, np.ndarray):
+                raise ValueError(f"the optimizer state {key!r} must be an array, not {type(array).__name__}")
+            if like is None and (shape not in ((), parameters[i].shape) or array.dtype.kind not in "fiu"):
+                raise ValueError(f"the optimizer state {key!r} of {array.dtype} {shape} doesn't belong to these parameters")
+            if like is not None and (shape != like[name].shape or array.dtype != like[name].dtype):
                 raise ValueError(
-                    f"the optimizer state of parameter {i} lacks {', '.join(sorted(self.state_names - arrays.keys()))}"
+                    f"the optimizer state {key!r} doesn't belong to these parameters: "
+                    f"it should be {like[name].dtype} {like[name].shape}, but is {array.dtype} {shape}"
                 )
+            if array.dtype.kind in "iu" and ((array < 0) | (array > MOST_UPDATES)).any():
+                raise ValueError(f"the optimizer state {key!r} is a count, and can't be {array.flat[0]}")
+            restored[i][name] = np.array(array, order="C")
+        for i, arrays in enumerate(restored):
+            if arrays and len(arrays) < len(names[i]):
+                raise ValueError(f"the optimizer state of parameter {i} lacks {', '.join(sorted(names[i] - arrays.keys()))}")
         self.state = dict(zip(parameters, restored, strict=True))
 
     def __dir__(self) -> list[str]:
@@ -127,15 +148,22 @@ class Optimizer:
 hints.explain_missing(Optimizer)
 
 
+def _belongs(array: np.ndarray, parameter: Tensor, count: bool) -> bool:
+    """Tell if an optimizer can have kept an array for a parameter: one of its shape and dtype, or a count of updates."""
+    if count:
+        return array.shape == () and array.dtype == np.int64 and array.item() >= 0
+    return array.shape == parameter.shape and array.dtype == parameter.dtype
+
+
 def _check_option(optimizer: str, name: str, value: Any) -> None:
     """Refuse hyper-parameters that can't be meant."""
-    if name in ("params", "nesterov"):
+    if name in ("params", "nesterov", "algorithm"):
         return
     if name == "betas" and len(value) != 2:
         raise ValueError(f"{optimizer}: betas must be two numbers, not {value}")
     for number in value if isinstance(value, tuple | list) else (value,):
         below_one = name in ("beta", "betas", "momentum")
-        if not (math.isfinite(number) and number >= 0 and (number < 1 or not below_one)):
+        if not (0 <= number < math.inf and (number < 1 or not below_one)):
             raise ValueError(f"{optimizer}: {name} must be {'from 0 to below 1' if below_one else 'at least 0'}, not {number}")
 
 
@@ -164,6 +192,10 @@ class SGD(Optimizer):
             gradient = p._gradient if plain else self._direction(p, group)
             kernels.optimizers.sgd(p._array.reshape(-1), gradient.reshape(-1), lr)  # type: ignore[union-attr]
 
+    def new_state(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """A velocity of 0, where there is momentum."""
+        return {"momentum": np.zeros_like(p._array)} if group["momentum"] else {}
+
     def _direction(self, p: Tensor, group: Mapping[str, Any]) -> np.ndarray:
         """The gradient with weight decay and momentum."""
         gradient: Any = p._gradient
@@ -171,8 +203,8 @@ class SGD(Optimizer):
             gradient = gradient + group["weight_decay"] * p._array
         if group["momentum"]:
             state = self.state[p]
-            if "momentum" not in state:
-                state["momentum"] = np.zeros_like(p._array)
+            if not state:
+                state.update(self.new_state(p, group))
             velocity = state["momentum"]
             velocity *= group["momentum"]
             velocity += gradient
@@ -208,31 +240,50 @@ class Adam(Optimizer):
 
     def update(self, parameters: list[Tensor], lr: float, group: Mapping[str, Any]) -> None:
         """Do what the class says, in place."""
-        beta1, beta2 = group["betas"]
-        decay = group["weight_decay"]
-        shrink = 1 - lr * decay if self.decoupled else 1.0
-        for dtype in {p.dtype for p in parameters}:
-            arrays, gradients, means, squares, factors = [], [], [], [], []
-            for p in parameters:
-                if p.dtype != dtype:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["mean"], state["square"] = np.zeros_like(p._array), np.zeros_like(p._array)
-                    state["updates"] = np.zeros((), np.int64)
-                state["updates"] += 1
-                updates = int(state["updates"])
-                # The running means start at 0; what that lacks is corrected.
-                rate, correction = lr / (1 - beta1**updates), 1 / math.sqrt(1 - beta2**updates)
-                gradient: Any = p._gradient
-                if decay and not self.decoupled:
-                    gradient = gradient + decay * p._array
-                arrays.append(p._array)
-                gradients.append(np.asarray(gradient, order="C"))
-                means.append(state["mean"])
-                squares.append(state["square"])
-                factors.append((1 - beta1, 1 - beta2, shrink, rate, correction, group["eps"]))
-            kernels.optimizers.adamw(arrays, gradients, means, squares, factors)
+        adam_update(self.state, parameters, lr, group, self.decoupled)
+
+    def new_state(self, p: Tensor, group: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Running means of 0, and no update yet."""
+        return adam_state(p)
+
+
+def adam_state(p: Tensor) -> dict[str, np.ndarray]:
+    """The arrays that Adam keeps for a parameter, before its first step."""
+    return {"mean": np.zeros_like(p._array), "square": np.zeros_like(p._array), "updates": np.zeros((), np.int64)}
+
+
+def adam_update(
+    states: Mapping[Tensor, dict[str, np.ndarray]],
+    parameters: Sequence[Tensor],
+    lr: float,
+    group: Mapping[str, Any],
+    decoupled: bool,
+) -> None:
+    """Change parameters as Adam does, or AdamW where the weight decay is decoupled; `states` are kept for each."""
+    beta1, beta2 = group["betas"]
+    decay = group["weight_decay"]
+    shrink = 1 - lr * decay if decoupled else 1.0
+    for dtype in {p.dtype for p in parameters}:
+        arrays, gradients, means, squares, factors = [], [], [], [], []
+        for p in parameters:
+            if p.dtype != dtype:
+                continue
+            state = states[p]
+            if not state:
+                state.update(adam_state(p))
+            state["updates"] += 1
+            updates = int(state["updates"])
+            # The running means start at 0; what that lacks is corrected.
+            rate, correction = lr / (1 - beta1**updates), 1 / math.sqrt(1 - beta2**updates)
+            gradient: Any = p._gradient
+            if decay and not decoupled:
+                gradient = gradient + decay * p._array
+            arrays.append(p._array)
+            gradients.append(np.asarray(gradient, order="C"))
+            means.append(state["mean"])
+            squares.append(state["square"])
+            factors.append((1 - beta1, 1 - beta2, shrink, rate, correction, group["eps"]))
+        kernels.optimizers.adamw(arrays, gradients, means, squares, factors)
 
 
 class AdamW(Adam):
@@ -308,5 +359,9 @@ def warmup_cosine(warmup: int, steps: int, final: float = 0.0) -> Schedule:
     return factor
 
 
-def __getattr__(name: str) -> Any:
-    raise hints.missing(__name__, name)
+def linear_decay(steps: int, fraction: float = 1.0) -> Schedule:
+    """1 at first; over the last `fraction` of the steps a fall to 0 in a straight line, and 0 after."""
+    if steps < 1 or not 0 <= fraction <= 1:
+        raise ValueError(f"linear_decay: needs steps of at least 1 and a fraction from 0 to 1, not {steps} and {fraction}")
+    falling = max(fraction * steps, 1)
+    return lambda step: min(1.0, max(steps - step, 0) / falling)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -47,22 +48,32 @@ class Progress:
             self._bar = TerminalBar(total, done, tokens, unit, figure)
 
     def __enter__(self) -> Progress:
-        if self._bar is not None:
-            self._bar.start()
+        self._draw(lambda bar: bar.start())
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._bar is not None:
-            self._bar.stop()
+        self._draw(lambda bar: bar.stop())
 
-    def update(self, step: int, value: float, force: bool = False) -> None:
-        """Say which step is done; the picture changes ten times a second at most, in a notebook four times."""
+    def update(self, step: int, value: float | str, force: bool = False) -> None:
+        """Say which step is done, and the figure; the picture changes ten times a second at most, in a notebook four times."""
         if self._bar is None:
             return
         now = time.monotonic()
         if now >= self._next or force:
             self._next = now + self._pause
-            self._bar.show(step, f"{value:.4f}")
+            self._draw(
+                lambda bar: bar.show(
+                    step, value if isinstance(value, str) else f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+                )
+            )
+
+    def _draw(self, how: Callable[[Bar], None]) -> None:
+        """Do something to the bar, if there is one. That the terminal was closed is no reason to stop."""
+        try:
+            if self._bar is not None:
+                how(self._bar)
+        except OSError:
+            self._bar = None
 
 
 class TerminalBar:
@@ -122,12 +133,14 @@ class NotebookBar:
         """Make its place in the output."""
         from IPython.display import display
 
-        self._started = time.monotonic()
         self._place = display(self, display_id=True)
 
     def show(self, step: int, value: str) -> None:
         """Draw the bar anew, in its place."""
-        self.step, self.value, self.seconds = step, value, time.monotonic() - self._started
+        now = time.monotonic()
+        if self.value == "?":  # until now kernels were compiled, which says nothing about the speed
+            self.begun, self._started = step, now
+        self.step, self.value, self.seconds = step, value, now - self._started
         self._place.update(self)
 
     def stop(self) -> None:
