@@ -64,7 +64,7 @@ def _tile_width(columns, width):
 
 
 @kernel
-def pack(b, b_row, b_col, depth, columns, panels):
+def _pack(b, b_row, b_col, depth, columns, panels):
     """Copy b (depth, columns), at an address and with strides in numbers, to panels: for each 2 vectors of columns, for each
     row, that row's numbers; zeros where the last panel is wider than b."""
     size = panels.itemsize
@@ -140,7 +140,7 @@ def _multiply(
         for block in range(blocks):
             k0 = block * deep
             steps = min(deep, depth - k0)
-            pack(b + (k0 * b_row + j0 * b_col) * size, b_row, b_col, steps, j1 - j0, panels)
+            _pack(b + (k0 * b_row + j0 * b_col) * size, b_row, b_col, steps, j1 - j0, panels)
             for i in range(row, last_row, ROWS):
                 rows = min(ROWS, last_row - i)
                 left = a + (i * a_row + k0 * a_col) * size
@@ -280,6 +280,23 @@ def readable(x: np.ndarray) -> tuple[np.ndarray, list[int]]:
         if stride < 0 or stride % size:
             return readable(x.copy())  # (ascontiguousarray keeps odd strides of axes of length 1)
     return x, [stride // size for stride in x.strides]
+
+
+def packed(b: np.ndarray) -> np.ndarray:
+    """A matrix (depth, columns) in panels for `tile`, flat, and zeros where the last of them is wider."""
+    if not isinstance(b, np.ndarray) or b.ndim != 2 or not b.size:
+        raise ValueError(f"packed: needs a matrix (depth, columns), not {door.shown(b)}")
+    door.fits("packed", b.dtype, b=(b, b.shape))
+    depth, columns = b.shape
+    lanes = 2 * VECTOR_BYTES // b.itemsize
+    wide = -(-columns // lanes) * lanes
+    if wide > columns:
+        b, narrow = np.zeros((depth, wide), b.dtype), b
+        b[:, :columns] = narrow
+    b, strides = readable(b)
+    panels = np.empty(depth * wide, b.dtype)
+    _pack(b.ctypes.data, *strides, depth, wide, panels)
+    return panels
 
 
 def _single(a: Any, b: Any, bias: Any, kind: int, c: Any, activated: Any, add: bool) -> None:

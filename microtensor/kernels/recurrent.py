@@ -17,11 +17,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from microtensor.kernels.arithmetic import accumulate, product
+from microtensor.kernels.arithmetic import accumulate
 from microtensor.kernels.linear import bias_backward
-from microtensor.kernels.math import constant, sigmoid, tanh
-from microtensor.kernels.matmul import matmul, pack, readable
-from microtensor.kernels.runtime import config, threads
+from microtensor.kernels.matmul import matmul, packed
+from microtensor.kernels.recurrent_cells import (
+    copy,
+    gru,
+    gru_backward,
+    lstm,
+    lstm_backward,
+    part,
+    rnn,
+    rnn_backward,
+)
+from microtensor.kernels.runtime import config, door, threads
 from microtensor.kernels.runtime.jit import kernel
 from microtensor.kernels.runtime.simd import ROWS, VECTOR_BYTES, at_address, make_tile, tile
 
@@ -46,12 +55,6 @@ class Kept(NamedTuple):
     gates: np.ndarray
     #: LSTM: the memory after each step. GRU: what the reset gate multiplies. (batch, time, hidden); otherwise no numbers.
     inner: np.ndarray
-
-
-@kernel
-def _at(x, at, size):
-    """x[at : at + size] of a flat array, in less code: a compiled slice looks for negative places, and counts references."""
-    return at_address(x.ctypes.data + at * x.itemsize, size, x)
 
 
 @kernel
@@ -80,59 +83,6 @@ def _product(x, x_row, rows, depth, panels, bias, out):
                 i += FEW_ROWS
 
 
-# What is done to a row of numbers. Each loop writes one array and reads a few, so that LLVM can make sure that they lie apart.
-
-
-@kernel
-def _copy(x, out):
-    for j in range(x.size):
-        out[j] = x[j]
-
-
-@kernel
-def _sigmoid_of_sum(x, out):
-    for j in range(x.size):
-        out[j] = sigmoid(out[j] + x[j])
-
-
-@kernel
-def _tanh_of_sum(x, out):
-    for j in range(x.size):
-        out[j] = tanh(out[j] + x[j])
-
-
-@kernel
-def _relu_of_sum(x, out):
-    for j in range(x.size):
-        total = out[j] + x[j]
-        out[j] = total if not total <= constant(total, 0.0) else constant(total, 0.0)
-
-
-@kernel
-def _tanh_of_gated_sum(x, gate, out):
-    for j in range(x.size):
-        out[j] = tanh(out[j] + gate[j] * x[j])
-
-
-@kernel
-def _mixture(fraction, x, y, out):
-    """(1 - fraction) * x + fraction * y."""
-    for j in range(x.size):
-        out[j] = x[j] + fraction[j] * (y[j] - x[j])
-
-
-@kernel
-def _sum_of_products(a, x, b, y, out):
-    for j in range(x.size):
-        out[j] = a[j] * x[j] + b[j] * y[j]
-
-
-@kernel
-def _gated_tanh(gate, x, out):
-    for j in range(x.size):
-        out[j] = gate[j] * tanh(x[j])
-
-
 @kernel
 def _forward(kind, gates, inner, h, c, panels, bias, hidden, first, last):
     """Sequences first to last of a batch. `gates` holds the input's part (batch, time, gates * width) and becomes the activated
@@ -144,132 +94,20 @@ def _forward(kind, gates, inner, h, c, panels, bias, hidden, first, last):
     state = np.zeros(room * row, h.dtype)
     parts = np.empty(room * bias.size, h.dtype)
     for i in range(rows):
-        _copy(_at(h, (first + i) * width, width), _at(state, i * row, width))
+        copy(part(h, (first + i) * width, width), part(state, i * row, width))
     for t in range(time):
         _product(state, row, rows, width, panels, bias, parts)
         for i in range(rows):
             gate, out, n = _row(gates, first + i, t), _row(hidden, first + i, t), width
-            part, before = _at(parts, i * bias.size, gate.size), _at(state, i * row, n)
+            fed_back, before = part(parts, i * bias.size, gate.size), part(state, i * row, n)
             if kind == LSTM:
-                old = _row(inner, first + i, t - 1) if t > 0 else _at(c, (first + i) * n, n)
-                memory = _row(inner, first + i, t)
-                _sigmoid_of_sum(_at(part, 0, 2 * n), _at(gate, 0, 2 * n))
-                _tanh_of_sum(_at(part, 2 * n, n), _at(gate, 2 * n, n))
-                _sigmoid_of_sum(_at(part, 3 * n, n), _at(gate, 3 * n, n))
-                _sum_of_products(_at(gate, n, n), old, _at(gate, 0, n), _at(gate, 2 * n, n), memory)
-                _gated_tanh(_at(gate, 3 * n, n), memory, out)
+                old = _row(inner, first + i, t - 1) if t > 0 else part(c, (first + i) * n, n)
+                lstm(gate, fed_back, old, _row(inner, first + i, t), out)
             elif kind == GRU:
-                _sigmoid_of_sum(_at(part, 0, 2 * n), _at(gate, 0, 2 * n))
-                _copy(_at(part, 2 * n, n), _row(inner, first + i, t))
-                _tanh_of_gated_sum(_at(part, 2 * n, n), _at(gate, 0, n), _at(gate, 2 * n, n))
-                _mixture(_at(gate, n, n), _at(gate, 2 * n, n), before, out)
+                gru(gate, fed_back, before, _row(inner, first + i, t), out)
             else:
-                if kind == RNN_TANH:
-                    _tanh_of_sum(part, gate)
-                else:
-                    _relu_of_sum(part, gate)
-                _copy(gate, out)
-            _copy(out, before)
-
-
-# The same backward: g is the gradient of what a row became.
-
-
-@kernel
-def _tanh_backward(g, y, out):
-    """Through y = tanh(x)."""
-    for j in range(g.size):
-        out[j] = g[j] * (constant(y[j], 1.0) - y[j] * y[j])
-
-
-@kernel
-def _relu_backward(g, y, out):
-    for j in range(g.size):
-        out[j] = g[j] if y[j] > constant(y[j], 0.0) else constant(y[j], 0.0)
-
-
-@kernel
-def _times_sigmoid_backward(g, x, y, out):
-    """Through x * y, for y = a sigmoid, to what that is of."""
-    for j in range(g.size):
-        out[j] = g[j] * x[j] * y[j] * (constant(y[j], 1.0) - y[j])
-
-
-@kernel
-def _times_tanh_backward(g, x, y, out):
-    """Through x * y, for y = a tanh, to what that is of."""
-    for j in range(g.size):
-        out[j] = g[j] * x[j] * (constant(y[j], 1.0) - y[j] * y[j])
-
-
-@kernel
-def _gated_tanh_backward(g, gate, squashed, out):
-    """Through gate * tanh(x) to x: added to out."""
-    for j in range(g.size):
-        out[j] += g[j] * gate[j] * (constant(g[j], 1.0) - squashed[j] * squashed[j])
-
-
-@kernel
-def _tanh(x, out):
-    for j in range(x.size):
-        out[j] = tanh(x[j])
-
-
-@kernel
-def _times(x, out):
-    for j in range(x.size):
-        out[j] *= x[j]
-
-
-@kernel
-def _times_rest(g, fraction, out):
-    """(1 - fraction) * g."""
-    for j in range(g.size):
-        out[j] = g[j] - fraction[j] * g[j]
-
-
-@kernel
-def _times_difference(g, x, y, out):
-    """(x - y) * g."""
-    for j in range(g.size):
-        out[j] = g[j] * (x[j] - y[j])
-
-
-@kernel
-def _sigmoid_backward(g, y, out):
-    for j in range(g.size):
-        out[j] = g[j] * y[j] * (constant(y[j], 1.0) - y[j])
-
-
-@kernel
-def _lstm_backward(g, gate, old, memory, squashed, d_memory, out):
-    """A step of an LSTM: from g, the gradient of its hidden state, and d_memory, that of its memory, to what came into the
-    gates, `out`. d_memory becomes the gradient of the memory before the step."""
-    n = g.size
-    i, f, new, o = _at(gate, 0, n), _at(gate, n, n), _at(gate, 2 * n, n), _at(gate, 3 * n, n)
-    _tanh(memory, squashed)
-    _times_sigmoid_backward(g, squashed, o, _at(out, 3 * n, n))
-    _gated_tanh_backward(g, o, squashed, d_memory)
-    _times_sigmoid_backward(d_memory, new, i, _at(out, 0, n))
-    _times_sigmoid_backward(d_memory, old, f, _at(out, n, n))
-    _times_tanh_backward(d_memory, i, new, _at(out, 2 * n, n))
-    _times(f, d_memory)
-
-
-@kernel
-def _gru_backward(g, gate, old, reset, work, direct, out):
-    """A step of a GRU: from g to what came into the gates, `out`; `work` is what went through the reset gate, which multiplied
-    `reset`. `direct` becomes the gradient that the hidden state before gets past the gates."""
-    n = g.size
-    r, z, new = _at(gate, 0, n), _at(gate, n, n), _at(gate, 2 * n, n)
-    d_new, d_z = _at(out, 2 * n, n), _at(out, n, n)
-    _times_rest(g, z, work)
-    _tanh_backward(work, new, d_new)
-    _times_difference(g, old, new, work)
-    _sigmoid_backward(work, z, d_z)
-    _times_sigmoid_backward(d_new, reset, r, _at(out, 0, n))
-    product(d_new, r, work)
-    product(g, z, direct)
+                rnn(gate, fed_back, kind == RNN_RELU, out)
+            copy(out, before)
 
 
 @kernel
@@ -288,31 +126,28 @@ def _backward(kind, gates, inner, h, c, hidden, g, panels, bias, d_gates, d_rese
     for t in range(time - 1, -1, -1):
         for i in range(rows):
             b = first + i
-            gate, d_part, d_before = _row(gates, b, t), _at(d_parts, i * row, wide), _at(d_c, b * n, n)
-            d = _at(d_state, i * bias.size, n)
+            gate, d_part, d_before = _row(gates, b, t), part(d_parts, i * row, wide), part(d_c, b * n, n)
+            d = part(d_state, i * bias.size, n)
             accumulate(_row(g, b, t), d)
             if kind == LSTM:
-                old = _row(inner, b, t - 1) if t > 0 else _at(c, b * n, n)
-                _lstm_backward(d, gate, old, _row(inner, b, t), work, d_before, d_part)
-                _copy(d_part, _row(d_gates, b, t))
+                old = _row(inner, b, t - 1) if t > 0 else part(c, b * n, n)
+                lstm_backward(d, gate, old, _row(inner, b, t), work, d_before, d_part)
+                copy(d_part, _row(d_gates, b, t))
             elif kind == GRU:
                 accumulate(d_before, d)
-                old = _row(hidden, b, t - 1) if t > 0 else _at(h, b * n, n)
-                _gru_backward(d, gate, old, _row(inner, b, t), work, d_before, d_part)
-                _copy(d_part, _row(d_gates, b, t))
-                _copy(work, _row(d_reset, b, t))
-                _copy(work, _at(d_part, 2 * n, n))
+                old = _row(hidden, b, t - 1) if t > 0 else part(h, b * n, n)
+                gru_backward(d, gate, old, _row(inner, b, t), work, d_before, d_part)
+                copy(d_part, _row(d_gates, b, t))
+                copy(work, _row(d_reset, b, t))
+                copy(work, part(d_part, 2 * n, n))
             else:
-                if kind == RNN_TANH:
-                    _tanh_backward(d, gate, d_part)
-                else:
-                    _relu_backward(d, gate, d_part)
-                _copy(d_part, _row(d_gates, b, t))
+                rnn_backward(d, gate, kind == RNN_RELU, d_part)
+                copy(d_part, _row(d_gates, b, t))
         _product(d_parts, row, rows, wide, panels, bias, d_state)
     for i in range(rows):
-        _copy(_at(d_state, i * bias.size, n), _at(d_h, (first + i) * n, n))
+        copy(part(d_state, i * bias.size, n), part(d_h, (first + i) * n, n))
         if kind == GRU:
-            accumulate(_at(d_c, (first + i) * n, n), _at(d_h, (first + i) * n, n))
+            accumulate(part(d_c, (first + i) * n, n), part(d_h, (first + i) * n, n))
 
 
 def recurrent(
@@ -336,8 +171,7 @@ def recurrent(
     After an LSTM's hidden states comes one more row, its last memory: (batch, time + 1, hidden). Raises ValueError for shapes
     and dtypes that don't fit together, before anything is read.
     """
-    kind = KINDS[name]
-    _check(GATES[kind], x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
+    kind = _check("recurrent", name, x, h, c, weight_ih, weight_hh, bias_ih, bias_hh)
     x, h, weight_hh = (np.asarray(a, order="C") for a in (x, h, weight_hh))
     (batch, time), width = x.shape[:2], h.shape[1]
     gates = x.copy() if weight_ih is None else matmul(x, np.asarray(weight_ih, order="C"), bias_ih)
@@ -366,9 +200,18 @@ def recurrent_backward(
     """Compute the gradients of x, h, c, weight_ih, weight_hh, bias_ih and bias_hh from g, that of `hidden`.
 
     `hidden` and `kept` are what `recurrent` gave, and `biased` says which biases there are; what isn't there has no gradient.
+    Raises ValueError for what doesn't fit together.
     """
-    kind = KINDS[name]
-    x, h, weight_hh, g = (np.asarray(a, order="C") for a in (x, h, weight_hh, g))
+    kind = _check("recurrent_backward", name, x, h, c, weight_ih, weight_hh)
+    steps, wide = x.shape[:2], weight_hh.shape[1]
+    inside = (*steps, h.shape[1]) if kind in (GRU, LSTM) else (len(x), 0, h.shape[1])
+    states = (len(x), steps[1] + (kind == LSTM), h.shape[1])
+    door.fits(
+        "recurrent_backward", x.dtype, hidden=(hidden, states), g=(g, states), gates=(kept.gates, (*steps, wide)),
+        inner=(kept.inner, inside),
+    )  # fmt: skip
+    kept = Kept(*(np.asarray(a, order="C") for a in kept))
+    x, h, weight_hh, hidden, g = (np.asarray(a, order="C") for a in (x, h, weight_hh, hidden, g))
     (batch, time), width = x.shape[:2], h.shape[1]
     d_c = g[:, -1].copy() if kind == LSTM else np.zeros_like(h)
     d_h, d_gates = np.empty_like(h), np.empty_like(kept.gates)
@@ -400,36 +243,36 @@ def recurrent_backward(
     )  # fmt: skip
 
 
-def _check(gates: int, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any, bias_hh: Any) -> None:
-    """Raises ValueError for what would let the kernel read or write beside an array."""
-    (batch, time, inputs), width = x.shape, h.shape[-1]
-    wide = gates * width
-    wanted = (batch, width), (batch, width), (inputs, wide), (width, wide), (wide,), (wide,)
-    if weight_ih is None and (inputs != wide or bias_ih is not None):
-        raise ValueError(f"recurrent: without weight_ih, x must be (batch, time, {wide}) with its bias added, not {x.shape}")
-    given = h, c, weight_ih, weight_hh, bias_ih, bias_hh
-    if any(a is not None and (a.shape != shape or a.dtype != x.dtype) for a, shape in zip(given, wanted, strict=True)):
-        shapes = ", ".join("None" if a is None else f"{a.dtype} {a.shape}" for a in (x, *given))
-        raise ValueError(f"recurrent: x, h, c, weights and biases don't fit together: {shapes}")
-    if time < 1:
-        raise ValueError("recurrent: needs at least one step")
+def _check(
+    kernel: str, name: str, x: Any, h: Any, c: Any, weight_ih: Any, weight_hh: Any, bias_ih: Any = None, bias_hh: Any = None
+) -> int:
+    """The kind of a network. Raises ValueError for an unknown one, and for arrays that don't fit together."""
+    if name not in KINDS:
+        raise ValueError(f"{kernel}: the kind is one of {', '.join(KINDS)}, not {name!r}")
+    if not isinstance(x, np.ndarray) or x.ndim != 3 or not x.shape[1]:
+        raise ValueError(f"{kernel}: x must be (batch, time, inputs) with at least one step, not {door.shown(x)}")
+    if not isinstance(h, np.ndarray) or h.ndim != 2 or not h.shape[1]:
+        raise ValueError(f"{kernel}: h must be (batch, hidden), not {door.shown(h)}")
+    kind = KINDS[name]
+    width, wide = h.shape[1], GATES[kind] * h.shape[1]
+    if (c is None) == (kind == LSTM):
+        raise ValueError(f"{kernel}: {name} has {'a' if c is None else 'no'} memory c")
+    if weight_hh is None or (weight_ih is None and bias_ih is not None):
+        raise ValueError(f"{kernel}: weight_hh is needed, and weight_ih where there is bias_ih")
+    door.fits(
+        kernel, x.dtype, x=(x, (*x.shape[:2], wide) if weight_ih is None else x.shape), h=(h, (x.shape[0], width)),
+        c=(c, (x.shape[0], width)), weight_ih=(weight_ih, (x.shape[2], wide)), weight_hh=(weight_hh, (width, wide)),
+        bias_ih=(bias_ih, (wide,)), bias_hh=(bias_hh, (wide,)),
+    )  # fmt: skip
+    return kind
 
 
 def _panels(weight: np.ndarray, bias: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """A weight (depth, columns) in whole panels, flat, and its bias (zeros, if None), which is as long as they are wide."""
-    depth, columns = weight.shape
-    lanes = 2 * VECTOR_BYTES // weight.itemsize
-    wide = -(-columns // lanes) * lanes
-    row = np.zeros(wide, weight.dtype)
+    """A weight (depth, columns) in panels for `tile`, and its bias (zeros, if None), which is as long as they are wide."""
+    panels = packed(weight)
+    row = np.zeros(panels.size // len(weight), weight.dtype)
     if bias is not None:
-        row[:columns] = bias
-    if wide > columns:
-        padded = np.zeros((depth, wide), weight.dtype)
-        padded[:, :columns] = weight
-        weight = padded
-    weight, strides = readable(weight)
-    panels = np.empty(depth * wide, weight.dtype)
-    pack(weight.ctypes.data, *strides, depth, wide, panels)
+        row[: bias.size] = bias
     return panels, row
 
 

@@ -279,7 +279,10 @@ def test_what_layers_refuse():
 def test_kernels_check_what_they_trust():
     arrays = [x.astype(np.float32) for x in drawn("lstm", 2, 3, 4, 5)]
     for i, wrong in ((1, np.zeros((3, 5), np.float32)), (4, np.zeros((5, 19), np.float32)), (5, np.zeros(20))):
-        with pytest.raises(ValueError, match="fit together"):
+        with pytest.raises(
+            ValueError,
+            match=f"recurrent: {('h', 'c')[i - 1] if i < 3 else ('weight_ih', 'weight_hh', 'bias_ih')[i - 3]} must be",
+        ):
             kernels.recurrent.recurrent("lstm", *arrays[:i], wrong, *arrays[i + 1 :])
     with pytest.raises(ValueError, match="one step"):
         kernels.recurrent.recurrent("lstm", arrays[0][:, :0], *arrays[1:])
