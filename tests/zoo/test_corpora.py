@@ -23,6 +23,7 @@ FIRST_HELD_OUT = [949, 429, 132, 772, 801, 300, 995, 205]
 MODELS = {
     "char_mlp": {"hidden": 8, "steps": 20},
     "char_meanpool": {"width": 4, "steps": 20, "batch_size": 64},
+    "char_rnn": {"layers": 1, "width": 8, "steps": 2, "batch_size": 4, "dropout": 0.0},
     "char_gpt": {"layers": 1, "heads": 2, "width": 8, "steps": 2, "batch_size": 4, "dropout": 0.0},
     "chat_gpt": {"layers": 1, "heads": 2, "width": 8, "steps": 2, "batch_size": 4},
 }
@@ -134,14 +135,17 @@ def test_a_recipe_of_the_old_kind_is_told_how(tmp_path, python):
 # Writing
 
 
+WRITERS = ("char_mlp", "char_rnn", "char_gpt")
+
+
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
     """Models that have learned from names, a little."""
     folder = tmp_path_factory.mktemp("names")
-    return {name: zoo.train_model(name, corpus="names", out=folder / name, **MODELS[name]) for name in ("char_mlp", "char_gpt")}
+    return {name: zoo.train_model(name, corpus="names", out=folder / name, **MODELS[name]) for name in WRITERS}
 
 
-@pytest.mark.parametrize("name", ["char_mlp", "char_gpt"])
+@pytest.mark.parametrize("name", WRITERS)
 def test_what_comes_before_a_document_has_no_say(learned, name):
     model, tokenizer = learned[name].model, learned[name].tokenizer
     long, short = tokenizer.encode("\nemma\nol"), tokenizer.encode("\nol")
@@ -156,7 +160,7 @@ def test_what_comes_before_a_document_has_no_say(learned, name):
     assert str(learned[name].predict("em")) != str(learned[name].predict("xem"))
 
 
-@pytest.mark.parametrize("name", ["char_mlp", "char_gpt"])
+@pytest.mark.parametrize("name", WRITERS)
 def test_documents_that_are_written_are_marked(learned, name):
     model = learned[name]
     text = model.generate("em", tokens=300)

@@ -49,8 +49,9 @@ What stood 32 characters back is worth nothing to the simple network's learning;
 hundreds. This is how it was found:
 
     import numpy as np, microtensor as mt, zoo
-    model, tokenizer = zoo.load_model("runs/char_rnn")
-    text = tokenizer.encode(model.recipe.read_text())[1_003_854:]
+    run = zoo.load_model("runs/char_rnn")
+    model = run.model
+    text = run.tokenizer.encode(model.recipe.read_text())[1_003_854:]
     tokens = text[1500 * np.arange(64)[:, None] + np.arange(65)]
     x = mt.Tensor(model.token_embedding(tokens[:, :-1]).data, requires_grad=True)
     y, _ = model.layers[0](x)
@@ -75,7 +76,8 @@ the head (Zaremba et al. 2014, arXiv:1409.2329), never from step to step.
 list of numbers. The next model, `char_gpt`, keeps every position and looks at those that it needs.
 
 **Try.** `--cell rnn` and `--cell gru`; `--preset karpathy` has the sizes of the program that made this model known (char-rnn,
-2015), and `--preset small` takes a minute; `--data my.txt` for a text of yours.
+2015), and `--preset small` takes a minute; `--corpus names` makes up names; `--data my.txt` for a
+text of yours.
 """
 
 from __future__ import annotations
