@@ -76,8 +76,8 @@ the head (Zaremba et al. 2014, arXiv:1409.2329), never from step to step.
 list of numbers. The next model, `char_gpt`, keeps every position and looks at those that it needs.
 
 **Try.** `--cell rnn` and `--cell gru`; `--preset karpathy` has the sizes of the program that made this model known (char-rnn,
-2015), and `--preset small` takes a minute; `--corpus names` makes up names; `--data my.txt` for a
-text of yours.
+2015), and `--preset small` takes a minute; `--corpus names` makes up names;
+`--data my.txt` is for a text of yours.
 """
 
 from __future__ import annotations
