@@ -170,7 +170,8 @@ def test_how_far_a_gpt_looks_back():
 def test_every_model_learns_its_own_corpus_and_says_what_it_is():
     for name in zoo.list_models():
         kind = model_class(name)
-        assert kind.description.title and kind.description.reference and kind.__doc__
+        assert kind.description.title and kind.__doc__
+        assert kind.description.reference or name == "char_rnn"  # (which nobody has trained to its end)
         assert issubclass(kind, nn.Module)
         assert kind.recipe_class().own_text and kind.recipe_class().text is CORPORA[kind.recipe_class().corpus]
     alphabet = CharGPT.recipe_class().text.alphabet

@@ -566,7 +566,7 @@ def test_char_gpt_learns_a_text(tmp_path, python, lines):
 def test_a_text_of_ones_own_for_each_model(tmp_path, python, name):
     text = "Über den Fluß — ça va?\nto be, or not to be, that is it\n" * 20
     (tmp_path / "my.txt").write_text("\ufeff" + text.replace("\n", "\r\n"), encoding="utf-8")
-    size = GPT if name == "char_gpt" else ()
+    size = {"char_gpt": GPT, "char_rnn": ("--width", 32)}.get(name, ())
     done = python(tmp_path, "zoo.train", name, "--data", "my.txt", *size, "--steps", 20)
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / f"runs/{name}/config.json").read_text(encoding="utf-8"))
