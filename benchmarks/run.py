@@ -22,7 +22,9 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 from measure import Row  # noqa: E402 (the lines above make it importable from anywhere)
 
-FAMILIES = ["matmul", "network", "gpt_step", "gpt_losses", "gpt_generation", "state_space_step", "word_step", "start"]
+FAMILIES = [
+    "matmul", "network", "gpt_step", "gpt_losses", "gpt_generation", "recurrent", "state_space_step", "word_step", "start",
+]  # fmt: skip
 
 
 def processor() -> str:

@@ -106,6 +106,7 @@ from microtensor.ops.losses import binary_cross_entropy, binary_cross_entropy_wi
 from microtensor.ops.matmul import dot, matmul
 from microtensor.ops.normalization import layer_norm, rms_norm
 from microtensor.ops.products import cumprod
+from microtensor.ops.recurrent import gru, lstm, rnn
 from microtensor.ops.reduction import argmax, cumsum, logsumexp, max, min, prod
 from microtensor.ops.rotary import rotary
 from microtensor.ops.rounding import (

@@ -11,9 +11,6 @@ _IN_PLACE = "write `t = t * 2` for a new Tensor, or, within mt.no_grad(), `t *= 
 _DTYPE = "write t.astype(np.float32), or whichever dtype it should be"
 _FUNCTIONS = "the functions are in microtensor itself: mt.relu(x), mt.softmax(x, axis=-1), mt.cross_entropy(logits, target)"
 _SEEDS = "chance comes from a generator that is passed on: rng=np.random.default_rng(0)"
-_STEP_LOOP = (
-    "loop over the steps with a cell: `for x in inputs: h = cell(x, h)`, where cell is nn.RNNCell, nn.LSTMCell or nn.GRUCell"
-)
 _LIST = "a plain list or dict will do: the modules in `self.blocks = [...]` are found"
 _SCHEDULE = "pass a factor to each step: schedule = optim.warmup_cosine(100, 5000); optimizer.step(schedule(i))"
 TENSOR = "write mt.Tensor(data), or mt.Tensor(data, requires_grad=True)"
@@ -119,7 +116,6 @@ _TABLE: dict[str, dict[str, str]] = {
         "BCELoss": "write mt.binary_cross_entropy(probability, target)",
         "BCEWithLogitsLoss": "write mt.binary_cross_entropy_with_logits(logits, target)",
         "ModuleList ModuleDict ParameterList ParameterDict": _LIST,
-        "RNN LSTM GRU": _STEP_LOOP,
         "MultiheadAttention": "write mt.multi_head_attention(x, heads) between two nn.Linear layers",
         "Softmax LogSoftmax Softplus": "it has nothing to learn: write mt.softmax(x, axis=-1), or the like",
         "Flatten": "write x.flatten(1), or lambda x: x.flatten(1) in a Sequential",

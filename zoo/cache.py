@@ -48,6 +48,14 @@ class TokenCache(Cache):
         return self.tokens
 
 
+class StateCache(Cache):
+    """The hidden states of a recurrent network, arrays by name: as large as ever, however long the text was."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.states: dict[str, np.ndarray] = {}
+
+
 class KVCache(Cache):
     """Keys and values of all positions so far, for each layer of attention: `cache.layers[i].extend(key, value)`.
 

@@ -72,9 +72,15 @@ class Model(nn.Module):
             return _call(self, tokens)
         tokens = np.asarray(tokens)
         with no_grad():
-            if isinstance(cache, TokenCache):
-                return _call(self, cache.extend(tokens))
-            logits = _call(self, tokens, cache)
+            return _call(self, cache.extend(tokens)) if isinstance(cache, TokenCache) else self.go_on(tokens, cache)
+
+    def go_on(self, tokens: np.ndarray, cache: Cache) -> Tensor:
+        """Compute the logits for tokens after those that the cache has seen, as a call does, but with recording.
+
+        The gradient goes back to the first of these tokens and no further, as a cache holds plain arrays: truncated
+        backpropagation.
+        """
+        logits = _call(self, tokens, cache)
         cache.length += tokens.shape[1]
         return logits
 

@@ -282,6 +282,23 @@ def readable(x: np.ndarray) -> tuple[np.ndarray, list[int]]:
     return x, [stride // size for stride in x.strides]
 
 
+def packed(b: np.ndarray) -> np.ndarray:
+    """A matrix (depth, columns) in panels for `tile`, flat, and zeros where the last of them is wider."""
+    if not isinstance(b, np.ndarray) or b.ndim != 2 or not b.size:
+        raise ValueError(f"packed: needs a matrix (depth, columns), not {door.shown(b)}")
+    door.fits("packed", b.dtype, b=(b, b.shape))
+    depth, columns = b.shape
+    lanes = 2 * VECTOR_BYTES // b.itemsize
+    wide = -(-columns // lanes) * lanes
+    if wide > columns:
+        b, narrow = np.zeros((depth, wide), b.dtype), b
+        b[:, :columns] = narrow
+    b, strides = readable(b)
+    panels = np.empty(depth * wide, b.dtype)
+    _pack(b.ctypes.data, *strides, depth, wide, panels)
+    return panels
+
+
 def _single(a: Any, b: Any, bias: Any, kind: int, c: Any, activated: Any, add: bool) -> None:
     """One product of two matrices, its columns or rows divided among the threads."""
     (a, (a_row, a_col)), (b, (b_row, b_col)) = readable(a), readable(b)

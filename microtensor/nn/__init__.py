@@ -7,7 +7,7 @@ from microtensor.nn.activations import GELU, ReLU, Sigmoid, SiLU, Tanh
 from microtensor.nn.convolution import CausalConv1d, Conv1d
 from microtensor.nn.layers import Dropout, Embedding, LayerNorm, Linear, RMSNorm, TiedLinear, drawn_from, normal
 from microtensor.nn.module import Module, Parameter
-from microtensor.nn.recurrent import GRUCell, LSTMCell, RNNCell
+from microtensor.nn.recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNCell
 from microtensor.nn.sequential import Sequential
 
 

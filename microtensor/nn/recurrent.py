@@ -1,7 +1,9 @@
-"""Cells of recurrent networks: one step in time, from an input and the hidden state to the next hidden state.
+"""Recurrent networks: cells, which go one step in time, and layers of them over whole sequences.
 
-A network is a loop over its steps: `for x in inputs: h = cell(x, h)`. The formulas, the names of the parameters and the order
-of the gates are PyTorch's. Its weights are these, transposed: here `x @ weight` reads as it is written.
+A cell goes from an input and the hidden state to the next hidden state, and a network is a loop over its steps: `for x in
+inputs: h = cell(x, h)`. `RNN`, `GRU` and `LSTM` do the whole loop at once, in compiled code, by the parameters of the cells
+that they hold. The formulas, the names of the parameters and the order of the gates are PyTorch's. Its weights are these,
+transposed: here `x @ weight` reads as it is written.
 """
 
 from __future__ import annotations
@@ -11,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from microtensor.nn.layers import normal
+from microtensor.nn.layers import Dropout, normal
 from microtensor.nn.module import Module
 from microtensor.ops.activations import relu, sigmoid, tanh
+from microtensor.ops.embedding import embedding
 from microtensor.ops.linear import linear
-from microtensor.ops.shape import split
+from microtensor.ops.recurrent import gru, lstm, rnn
+from microtensor.ops.shape import split, stack
 from microtensor.tensor import Tensor
 
 
@@ -131,3 +135,134 @@ class GRUCell(_Cell):
         r, z = sigmoid(input_r + hidden_r), sigmoid(input_z + hidden_z)
         n = tanh(input_n + r * hidden_n)
         return (1 - z) * n + z * h
+
+
+class _Layers(Module):
+    """Layers of cells over whole sequences: each reads the hidden states of the one before.
+
+    Args:
+        inputs, hidden: the widths of x and of the hidden state.
+        layers: how many follow each other.
+        bias: whether there are any; they start at 0.
+        dropout: the fraction of the hidden states dropped between layers while training.
+        rng: draws the weights, with standard deviation 1 / sqrt(rows), and what is dropped.
+    """
+
+    #: The cell, and the names of its states.
+    cell: type[_Cell]
+    state_names: tuple[str, ...] = ("h",)
+
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        layers: int = 1,
+        bias: bool = True,
+        dropout: float = 0.0,
+        rng: np.random.Generator | None = None,
+        **options: Any,
+    ) -> None:
+        if layers < 1:
+            raise ValueError(f"{type(self).__name__}: needs at least one layer, not {layers}")
+        widths = [inputs] + [hidden] * (layers - 1)
+        self.hidden = hidden
+        self.cells = [self.cell(width, hidden, bias, rng, **options) for width in widths]
+        self.dropout = Dropout(dropout, rng)
+
+    def forward(self, x: Any, state: Any = None, table: Any = None) -> tuple[Tensor, Any]:
+        """x (..., time, inputs) and the state before the first step, to the last layer's hidden states (..., time, hidden)
+        and the state after the last step.
+
+        With a table (rows, inputs), x is whole numbers (..., time), the rows that are the inputs. Where there are fewer rows
+        than steps, each row is multiplied by the weight once, and not once for each step that it is the input of.
+
+        A state is an array (layers, ..., hidden), for an LSTM a pair of them, h and c; zeros unless given. Raises ValueError
+        for shapes that don't fit, and TypeError for what is no state.
+        """
+        states = (state,) if len(self.state_names) == 1 else state
+        if state is None:
+            states = ([None] * len(self.cells),) * len(self.state_names)
+        elif not isinstance(states, tuple | list) or len(states) != len(self.state_names):
+            raise TypeError(f"{type(self).__name__}: the state is a pair, ({', '.join(self.state_names)}), as it is returned")
+        elif any(len(each) != len(self.cells) for each in states):
+            lengths = ", ".join(str(len(each)) for each in states)
+            raise ValueError(
+                f"{type(self).__name__}: a state must be (layers, ..., hidden) for {len(self.cells)} layers, not {lengths}"
+            )
+        last = []
+        for i, cell in enumerate(self.cells):
+            weight: Tensor | None = cell.weight_ih
+            bias = cell.bias_ih
+            if i > 0:
+                x = self.dropout(x)
+            elif table is not None and np.size(x) > len(table):
+                x, weight, bias = embedding(x, linear(table, weight, bias)), None, None
+            elif table is not None:
+                x = embedding(x, table)
+            x, *after = self.sequence(cell, x, weight, bias, *(each[i] for each in states))
+            last.append(after)
+        joined = tuple(each[0][None] if len(each) == 1 else stack(each) for each in zip(*last, strict=True))
+        return x, joined if len(joined) > 1 else joined[0]
+
+    def sequence(self, cell: Any, x: Any, weight_ih: Any, bias_ih: Any, *states: Any) -> tuple[Any, ...]:
+        """A layer's hidden states, and its states after the last step."""
+        raise NotImplementedError
+
+
+class RNN(_Layers):
+    """Layers of a simple recurrent network (Elman 1990) over whole sequences: see `RNNCell`.
+
+    Args:
+        inputs, hidden: the widths of x and of the hidden state.
+        layers: how many follow each other; each reads the hidden states of the one before.
+        bias: whether there are any; they start at 0.
+        dropout: the fraction of the hidden states dropped between layers while training.
+        rng: draws the weights, with standard deviation 1 / sqrt(rows), and what is dropped.
+        nonlinearity: "tanh" or "relu".
+    """
+
+    cell = RNNCell
+
+    def sequence(self, cell: RNNCell, x: Any, weight_ih: Any, bias_ih: Any, h: Any) -> tuple[Any, ...]:
+        """A layer's hidden states, and the last of them."""
+        y = rnn(x, h, weight_ih, cell.weight_hh, bias_ih, cell.bias_hh, nonlinearity=cell.nonlinearity)
+        return y, y[..., -1, :]
+
+
+class GRU(_Layers):
+    """Layers of gated recurrent units (Cho et al. 2014) over whole sequences: see `GRUCell`.
+
+    Args:
+        inputs, hidden: the widths of x and of the hidden state.
+        layers: how many follow each other; each reads the hidden states of the one before.
+        bias: whether there are any; they start at 0.
+        dropout: the fraction of the hidden states dropped between layers while training.
+        rng: draws the weights, with standard deviation 1 / sqrt(rows), and what is dropped.
+    """
+
+    cell = GRUCell
+
+    def sequence(self, cell: GRUCell, x: Any, weight_ih: Any, bias_ih: Any, h: Any) -> tuple[Any, ...]:
+        """A layer's hidden states, and the last of them."""
+        y = gru(x, h, weight_ih, cell.weight_hh, bias_ih, cell.bias_hh)
+        return y, y[..., -1, :]
+
+
+class LSTM(_Layers):
+    """Layers of long short-term memory (Hochreiter and Schmidhuber 1997) over whole sequences: see `LSTMCell`.
+
+    Args:
+        inputs, hidden: the widths of x, and of the hidden state and the memory.
+        layers: how many follow each other; each reads the hidden states of the one before.
+        bias: whether there are any; they start at 0.
+        dropout: the fraction of the hidden states dropped between layers while training.
+        rng: draws the weights, with standard deviation 1 / sqrt(rows), and what is dropped.
+    """
+
+    cell = LSTMCell
+    state_names = ("h", "c")
+
+    def sequence(self, cell: LSTMCell, x: Any, weight_ih: Any, bias_ih: Any, h: Any, c: Any) -> tuple[Any, ...]:
+        """A layer's hidden states, and its last hidden state and memory."""
+        y, c = lstm(x, h, c, weight_ih, cell.weight_hh, bias_ih, cell.bias_hh)
+        return y, y[..., -1, :], c

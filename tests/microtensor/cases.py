@@ -56,6 +56,7 @@ from drawing import (
     turned,
     two_axes,
     uneven_pieces,
+    unrolled,
     vectors,
     wider,
     with_zeros,
@@ -259,6 +260,38 @@ class Case:
         self.call_reference = self.call_reference or self.reference
 
 
+def rnn(x, h, weight_ih, weight_hh, bias_ih=0.0, bias_hh=0.0):
+    states = []
+    for t in range(x.shape[-2]):
+        h = np.tanh(x[..., t, :] @ weight_ih + bias_ih + h @ weight_hh + bias_hh)
+        states.append(h)
+    return np.stack(states, axis=-2)
+
+
+def gru(x, h, weight_ih, weight_hh, bias_ih=0.0, bias_hh=0.0):
+    states = []
+    for t in range(x.shape[-2]):
+        a, b = np.split(x[..., t, :] @ weight_ih + bias_ih, 3, axis=-1), np.split(h @ weight_hh + bias_hh, 3, axis=-1)
+        r, z = logistic(a[0] + b[0]), logistic(a[1] + b[1])
+        h = (1 - z) * np.tanh(a[2] + r * b[2]) + z * h
+        states.append(h)
+    return np.stack(states, axis=-2)
+
+
+def lstm(x, h, c, weight_ih, weight_hh, bias_ih=0.0, bias_hh=0.0):
+    states = []
+    for t in range(x.shape[-2]):
+        i, f, g, o = np.split(x[..., t, :] @ weight_ih + bias_ih + h @ weight_hh + bias_hh, 4, axis=-1)
+        c = logistic(f) * c + logistic(i) * np.tanh(g)
+        h = logistic(o) * np.tanh(c)
+        states.append(h)
+    return np.stack(states, axis=-2), c
+
+
+def logistic(x):
+    return 1 / (1 + np.exp(-x))
+
+
 def with_list(f):
     return lambda *xs, **options: f(list(xs), **options)
 
@@ -444,4 +477,7 @@ CASES = [
     Case("merge_heads", one(min_dims=3, max_dims=4, min_side=1), lambda x: np.concatenate(np.moveaxis(x, -3, 0), axis=-1)),
     Case("multi_head_attention", packed(), multi_head_attention),
     Case("rotary", rotated(), rotary, float32_tolerance=1e-3),
+    Case("rnn", unrolled(1, 1), rnn),
+    Case("gru", unrolled(3, 1), gru),
+    Case("lstm", unrolled(4, 2), None, joined_flat(mt.lstm), joined_flat(lstm)),
 ]  # fmt: skip

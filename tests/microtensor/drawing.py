@@ -264,6 +264,16 @@ def projected(draw, activations=(None,)):
 
 
 @st.composite
+def unrolled(draw, gates, states):
+    """A sequence of inputs, first states, and the parameters of a recurrent network with so many gates."""
+    lead, time = draw(shapes(max_dims=2)), draw(st.integers(1, 4))
+    inputs, hidden = draw(st.integers(0, 3)), draw(st.integers(1, 3))
+    parts = [(*lead, time, inputs), *[(*lead, hidden)] * states, (inputs, gates * hidden), (hidden, gates * hidden)]
+    parts += [(gates * hidden,)] * draw(st.integers(0, 2))
+    return distinct(np.random.default_rng(draw(SEEDS)), parts), {}
+
+
+@st.composite
 def compared(draw, low=-2.0, high=2.0):
     """Two arrays of one shape, the second from 0 to 1, and how their loss is reduced."""
     shape = draw(shapes())

@@ -40,6 +40,9 @@ HAVE_THRESHOLDS = (
     "causal_conv1d",
     "gated_tanh",
     "selective_scan",
+    "rnn",
+    "gru",
+    "lstm",
 )
 LARGE = [dataclasses.replace(case, large=True) for case in CASES if case.name in HAVE_THRESHOLDS]
 every_op = pytest.mark.parametrize("case", CASES + LARGE, ids=lambda case: case.name + " as if large" * case.large)

@@ -59,6 +59,16 @@ def attention_backward(q, k, v, g, logs, dq, dk, dv):
     return kernels.attention.attention_backward(q, k, v, g, logs, True, 0.5, (dq, dk, dv))
 
 
+def recurrent_backward(x, h, c, weight_ih, weight_hh, hidden, gates, inner, g):
+    kept = kernels.recurrent.Kept(gates, inner)
+    return kernels.recurrent.recurrent_backward("lstm", x, h, c, weight_ih, weight_hh, (True, True), hidden, kept, g)
+
+
+def gru_backward(x, h, weight_hh, hidden, gates, inner, g):
+    kept = kernels.recurrent.Kept(gates, inner)
+    return kernels.recurrent.recurrent_backward("gru", x, h, None, None, weight_hh, (False, True), hidden, kept, g)
+
+
 def adamw(p, g, m, s, p2, g2, m2, s2, factors):
     return kernels.optimizers.adamw([p, p2], [g, g2], [m, m2], [s, s2], factors)
 
@@ -102,6 +112,7 @@ def doors(rng):
         "linear.bias_backward": (k.linear.bias_backward, [f(4, 5), f(4, 5)], False),
         "matmul.matmul": (k.matmul.matmul, [f(128, 128), f(128, 128), f(128), "gelu"], False),
         "matmul.matmul, add_to": (lambda a, b, c: k.matmul.matmul(a, b, add_to=c), [f(128, 128)] * 3, False),
+        "matmul.packed": (k.matmul.packed, [f(5, 7)], False),
         "normalization.norm": (lambda x, w, b: k.normalization.norm(x, w, b, True, 1e-5), [f(4, 5), f(5), f(5)], False),
         "normalization.norm_backward": (
             lambda x, w, b, m, n, g: k.normalization.norm_backward(x, w, b, True, m, n, g),
@@ -118,6 +129,26 @@ def doors(rng):
         ),
         "optimizers.norm_of_all": (lambda *arrays: k.optimizers.norm_of_all(arrays), [f(7), f(2, 3)], False),
         "optimizers.scaled": (lambda *arrays: k.optimizers.scaled(arrays, 0.5), [f(7), f(2, 3)], False),
+        "recurrent.recurrent": (
+            lambda *arrays: k.recurrent.recurrent("lstm", *arrays),
+            [f(5, 3, 4), f(5, 6), f(5, 6), f(4, 24), f(6, 24), f(24), f(24)],
+            False,
+        ),
+        "recurrent.recurrent, gru": (
+            lambda x, h, w, b: k.recurrent.recurrent("gru", x, h, None, None, w, None, b),
+            [f(5, 3, 18), f(5, 6), f(6, 18), f(18)],
+            False,
+        ),
+        "recurrent.recurrent_backward": (
+            recurrent_backward,
+            [f(5, 3, 4), f(5, 6), f(5, 6), f(4, 24), f(6, 24), f(5, 4, 6), f(5, 3, 24), f(5, 3, 6), f(5, 4, 6)],
+            False,
+        ),
+        "recurrent.recurrent_backward, gru": (
+            gru_backward,
+            [f(5, 3, 18), f(5, 6), f(6, 18), f(5, 3, 6), f(5, 3, 18), f(5, 3, 6), f(5, 3, 6)],
+            False,
+        ),
         "residual_blocks.residual_blocks": (
             residual_blocks,
             [blocks.numbers, blocks.stages, f(2, 4), keys, values, 1],

@@ -189,7 +189,7 @@ STATE = {"step": 3, "best": 1.0, "best_step": 2, "recent_losses": [1.0], "model"
     [{"step": -1}, {"step": MOST_STEPS + 1}, {"best": float("nan")}, {"best": -float("inf")}, {"best_step": 4}, {"best_step": -1},
      {"recent_losses": [float("nan")]}, {"recent_losses": [1.0] * 10_001}, {"model": {"a": np.array([np.nan])}},
      {"optimizer": {"0.mean": np.array([np.inf])}}, {"optimizer": {"0.updates": np.array(-1)}},
-     {"optimizer": {"0.updates": np.array(4)}}],
+     {"optimizer": {"0.updates": np.array(4)}}, {"carried": {"0.h": np.array([np.nan])}}],
 )  # fmt: skip
 def test_no_state_is_like_this(change):
     arrays = State(**STATE).to_arrays()

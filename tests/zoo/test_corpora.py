@@ -23,6 +23,7 @@ FIRST_HELD_OUT = [949, 429, 132, 772, 801, 300, 995, 205]
 MODELS = {
     "char_mlp": {"hidden": 8, "steps": 20},
     "char_meanpool": {"width": 4, "steps": 20, "batch_size": 64},
+    "char_rnn": {"layers": 1, "width": 8, "steps": 2, "batch_size": 4, "dropout": 0.0},
     "char_gpt": {"layers": 1, "heads": 2, "width": 8, "steps": 2, "batch_size": 4, "dropout": 0.0},
     "wavenet": {"cycles": 1, "doublings": 3, "width": 8, "skip_width": 8, "steps": 2, "batch_size": 4},
     "mamba": {"layers": 1, "width": 8, "states": 4, "steps": 2, "batch_size": 4},
@@ -137,7 +138,7 @@ def test_a_recipe_of_the_old_kind_is_told_how(tmp_path, python):
 
 
 #: Those that are trained, to write: each keeps something else of what it has read.
-KEEPERS = ("char_mlp", "wavenet", "char_gpt", "mamba")
+KEEPERS = ("char_mlp", "char_rnn", "wavenet", "char_gpt", "mamba")
 
 
 @pytest.fixture(scope="module")

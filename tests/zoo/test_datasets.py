@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microtensor import cross_entropy
-from zoo.datasets.batches import IGNORE_INDEX, DocumentDataset, SequenceDataset, WindowDataset, valid_targets
+from zoo.datasets.batches import IGNORE_INDEX, DocumentDataset, SequenceDataset, StreamDataset, WindowDataset, valid_targets
 from zoo.datasets.corpora import CORPORA
 from zoo.datasets.corpus import Corpus, prepare, read_text
 from zoo.datasets.shakespeare import TinyShakespeare
@@ -117,6 +117,34 @@ def test_sequences_have_a_target_at_every_position(length, context, size, step):
     np.testing.assert_array_equal(wanted, tokens[1:])
 
 
+@given(st.integers(2, 90), st.integers(1, 9), st.integers(1, 5), st.integers(0, 40))
+def test_streams_go_on_where_they_stopped(length, context, size, step):
+    tokens = np.arange(length) * 3
+    streams = StreamDataset([tokens[:1], tokens[1:]], context, "characters")
+    context = min(context, length - 1)
+    (inputs, targets), (after, _) = streams.batch(step, size, 0), streams.batch(step + 1, size, 0)
+    assert inputs.shape == targets.shape == (size, context)
+    np.testing.assert_array_equal(targets, inputs + 3)
+    if not streams.begins(step + 1, size):
+        np.testing.assert_array_equal(after[:, 0], targets[:, -1])
+    # From one beginning to the next no target comes twice, where the text is long enough.
+    first = next(s for s in range(step, -1, -1) if streams.begins(s, size))
+    epoch = range(first, next(s for s in range(step + 1, step + 1 + length) if streams.begins(s, size)))
+    seen = np.concatenate([streams.batch(s, size, 0)[1].reshape(-1) for s in epoch])
+    if len(streams) >= size:
+        assert len(set(seen.tolist())) == len(seen) == len(epoch) * size * context > length - 1 - size * context
+    batches = list(streams.in_order())
+    seen, wanted = (np.concatenate([part[i] for part in batches], axis=1).reshape(-1) for i in (0, 1))
+    counts = wanted != IGNORE_INDEX
+    np.testing.assert_array_equal(wanted[counts], tokens[1:])
+    np.testing.assert_array_equal(seen[counts], tokens[:-1])
+
+
+def test_streams_begin_elsewhere_each_time():
+    streams = StreamDataset([np.arange(107)], 10, "characters")
+    assert len({int(streams.batch(5 * epoch, 2, 0)[0][0, 0]) for epoch in range(30)}) == 7
+
+
 def test_every_place_can_be_drawn():
     sequences = SequenceDataset([np.arange(12)], 4, "characters")
     starts = {int(sequences.batch(step, 8, 0)[0][i, 0]) for step in range(40) for i in range(8)}
@@ -142,7 +170,7 @@ def test_a_leading_fraction():
     assert len(leading_fraction(lines, 0.31)) == 3 and leading_fraction([], 0.5) == []
 
 
-@pytest.mark.parametrize("kind", [WindowDataset, SequenceDataset, DocumentDataset])
+@pytest.mark.parametrize("kind", [WindowDataset, SequenceDataset, StreamDataset, DocumentDataset])
 def test_a_batch_depends_on_seed_and_step_alone(kind):
     make = lambda: kind([np.arange(100)], 4, "words")  # noqa: E731
     used = make()

@@ -136,10 +136,30 @@ def test_tokens_come_one_by_one():
     assert len(list(itertools.islice(tokens, 40))) == 40
 
 
+@pytest.mark.parametrize("cell", ["rnn", "gru", "lstm"])
+def test_a_hidden_state_is_all_that_reading_on_needs(cell):
+    model = zoo.create_model("char_rnn", cell=cell, width=8, context=4)
+    tokens = np.random.default_rng(0).integers(0, 65, 40)
+    decoder, seen = Decoder(model), []
+    original = type(model).forward
+    model.forward = lambda tokens, cache=None: seen.append(tokens.shape[1]) or original(model, tokens, cache)
+    for at, token in enumerate(tokens):
+        logits = decoder.read([token])
+        if at == 9:
+            other = decoder.copy()
+    assert seen == [1] * 40 and {a.shape for a in decoder.cache.states.values()} == {(1, 1, 8)}
+    np.testing.assert_allclose(logits, model(tokens[None]).data[0, -1], atol=1e-5)
+    np.testing.assert_allclose(other.read(tokens[10:]), logits, atol=1e-5)
+
+
 # Beams
 
 
-@pytest.mark.parametrize("model", [gpt(8), zoo.create_model("word_ngram")], ids=["char_gpt", "word_ngram"])
+@pytest.mark.parametrize(
+    "model",
+    [gpt(8), zoo.create_model("word_ngram"), zoo.create_model("char_rnn", width=8)],
+    ids=["char_gpt", "word_ngram", "char_rnn"],
+)
 def test_one_beam_is_greedy(model):
     greedy = list(generate(Decoder(model), [1, 2, 3], 12, Sampling(0.0), np.random.default_rng(0)))
     assert list(beam_search(Decoder(model), [1, 2, 3], 12, 1)) == greedy

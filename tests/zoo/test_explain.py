@@ -234,6 +234,23 @@ def test_a_recurrent_cell_has_a_screen_of_its_own(unseen, python):
     assert alone["Cell: cell"]["kind"] == "module"
 
 
+@pytest.mark.parametrize("cell, kind", [("rnn", "RNN"), ("gru", "GRU"), ("lstm", "LSTM")])
+def test_a_recurrent_layer_shows_its_hidden_states(tmp_path, python, cell, kind):
+    (tmp_path / "t.txt").write_text("ab" * 400)  # fewer characters than positions: their rows are multiplied first
+    settings = ("--data", "t.txt", "--width", 6, "--layers", 2, "--batch-size", 4, "--steps", 3, "--cell", cell)
+    assert python(tmp_path, "zoo.train", "char_rnn", *settings).returncode == 0
+    screens = explained(python, tmp_path, "char_rnn", "abababab")
+    names = ["Recurrent cell: layers.0", "Recurrent cell: layers.1"]
+    assert list(screens)[1:5] == ["Embeddings", *names, "Logits"]
+    model = zoo.load_model(str(tmp_path / "runs" / "char_rnn")).model
+    x = model.token_embedding(np.array([screens["From text to numbers"]["ids"]]))
+    np.testing.assert_allclose([row for _, row in screens["Embeddings"]["embeddings"]], x.data[0], atol=1e-6)
+    for name, layer in zip(names, model.layers, strict=True):
+        assert type(layer).__name__ == kind
+        x, _ = layer(x)
+        np.testing.assert_allclose(screens[name]["hidden_states"], x.data[0], atol=1e-5)
+
+
 def test_a_gpt_with_norms_and_attention_of_its_own(unseen, python):
     folder, env = unseen
     screens = explained(python, folder, "rotary_gpt", "the sea of", **env)

@@ -20,6 +20,7 @@ SMALL = {
     "char_meanpool": [{"width": 3, "context": 2}, {"width": 3, "context": 2, "pooling": "concat"}],
     "word_ngram": [{"width": 2, "context": 3, "hidden": 4}, {"width": 2, "context": 3, "hidden": 4, "pooling": "mean"}],
     "char_mlp": [{"width": 2, "context": 3, "hidden": 4}],
+    "char_rnn": [{"width": 3, "context": 3, "layers": 2, "cell": cell} for cell in ("rnn", "gru", "lstm")],
     "wavenet": [{"cycles": 1, "doublings": 2, "width": 3, "skip_width": 4, "context": 4}],
     "mamba": [
         {"layers": 1, "width": 3, "states": 2, "context": 3, "kernel_size": 2},
@@ -62,6 +63,11 @@ def test_the_whole_model_has_the_right_gradients(name, settings):
     for fast in (False, True):
         assert mt.gradcheck(loss, values, fast=fast)
     assert mt.gradgradcheck(loss, values, fast=True)
+
+
+def test_an_lstm_begins_by_remembering():
+    for layer in zoo.create_model("char_rnn", width=8).layers:
+        assert layer.cells[0].bias_ih.tolist() == [0] * 8 + [1] * 8 + [0] * 16
 
 
 def test_a_mean_cannot_tell_orders_apart():
@@ -170,7 +176,7 @@ def test_every_model_learns_its_own_corpus_and_says_what_it_is():
     for name in zoo.list_models():
         kind = model_class(name)
         assert kind.description.title and kind.__doc__
-        assert kind.description.reference or name in {"wavenet", "mamba"}  # (whose own recipes nobody has measured yet)
+        assert kind.description.reference
         assert issubclass(kind, nn.Module)
         assert kind.recipe_class().own_text and kind.recipe_class().text is CORPORA[kind.recipe_class().corpus]
     alphabet = CharGPT.recipe_class().text.alphabet

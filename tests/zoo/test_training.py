@@ -14,11 +14,13 @@ import pytest
 from commands import ROOT, one_line_error
 
 from microtensor import cross_entropy
-from microtensor.serialize import load_safetensors
+from microtensor.serialize import load_safetensors, save_safetensors
 from zoo.chat.synthetic import synthetic_conversations
-from zoo.errors import DataError
+from zoo.datasets.batches import DocumentDataset, StreamDataset
+from zoo.errors import DataError, UsageError
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
+from zoo.training.carried import CarriedStates
 from zoo.training.checkpoint import find
 from zoo.training.evaluation import evaluate, split
 from zoo.training.prepare import make_trainer
@@ -30,6 +32,8 @@ LINES = "\n".join(" ".join(RNG.choice(["the", "sea", "is", "wide", "and", "so", 
 SMALL = {
     "char_gpt": {"width": 8, "heads": 2, "layers": 1, "context": 8, "batch_size": 4, "steps": 9, "dropout": 0.2,
                  "evaluate_every": 3, "warmup": 2},
+    "char_rnn": {"width": 8, "layers": 2, "context": 8, "batch_size": 4, "steps": 9, "dropout": 0.2, "evaluate_every": 3,
+                 "warmup": 2},
     "word_ngram": {"width": 4, "hidden": 8, "dropout": 0.3, "epochs": None, "steps": 9},
     "char_meanpool": {"width": 4, "epochs": None, "steps": 9},
     "word_meanpool": {"width": 4, "steps": 9, "batch_size": 3},
@@ -266,6 +270,124 @@ def test_parts_of_a_batch_add_up_to_the_batch(tmp_path):
         assert abs(whole.loss - other.loss) < 1e-4
 
 
+def test_streams_begin_again_and_resuming_goes_on_in_them(tmp_path):
+    """A text of 3 steps: hidden states are carried from step to step, and begin afresh at steps 3 and 6."""
+    text = LINES[: 4 * 3 * 8 + 5]
+    straight = trainer(tmp_path / "straight", "char_rnn", text, grad_accumulation=2)
+    seen, logits = [], straight.carried.logits
+    straight.carried.logits = lambda inputs, part: seen.append(straight.carried.caches[part].length) or logits(inputs, part)
+    run(straight)
+    assert seen == [0, 0, 8, 8, 16, 16] * 3
+    assert [cache.states["layers.1.h"].shape for cache in straight.carried.caches] == [(1, 2, 8), (1, 2, 8)]
+    assert not any(name.startswith("carried") for name in everything(tmp_path / "straight"))
+    for step in (2, 3, 4):
+        folder = tmp_path / str(step)
+        first = trainer(folder, "char_rnn", text, grad_accumulation=2)
+        stop_after(first, step)
+        with pytest.raises(Interrupted):
+            run(first)
+        second = trainer(folder, "char_rnn", text, grad_accumulation=2)
+        second.resume()
+        assert [cache.length for cache in second.carried.caches] == ([] if step == 3 else [8 * (step % 3)] * 2)
+        run(trainer(folder, "char_rnn", text, grad_accumulation=2), resuming=True)
+        same(everything(folder), everything(tmp_path / "straight"))
+
+
+def test_a_hidden_state_that_doesnt_fit_is_damage(tmp_path):
+    first = trainer(tmp_path / "run", "char_rnn")
+    stop_after(first, 2)
+    with pytest.raises(Interrupted):
+        run(first)
+    file = tmp_path / "run" / "state.safetensors"
+    state = load_safetensors(file)
+    (tmp_path / "run" / "manifest.json").unlink()
+    name = "carried.0.layers.0.h"
+    h, others = state[name], {n: a for n, a in state.items() if n != name}
+    none = {n: a for n, a in state.items() if not n.startswith("carried.")}
+    wrongs = [
+        ({**others, name: h.reshape((4, 1, 8))}, r"carried\.0\.layers\.0\.h should be float32 \(1, 4, 8\), but is"),
+        ({**others, name: h.astype(np.float64)}, r"carried\.0\.layers\.0\.h should be float32"),
+        ({**others, name: np.full_like(h, np.nan)}, r"carried\.0\.layers\.0\.h holds NaN"),
+        ({**others, "carried.1.layers.0.h": h}, r"it has no carried\.0\.layers\.0\.h"),
+        ({**others, name: h[:, :3].copy()}, "it carries 120 numbers from step to step, not 128"),
+        ({**state, "carried.0.x": h}, "it carries 160 numbers"),
+        ({**state, "carried.0.x": h[:0]}, r"it has a carried\.0\.x"),
+        (others, "it carries 96 numbers"),
+    ]
+    for changed, what in wrongs:
+        save_safetensors(file, changed)
+        with pytest.raises(DataError, match=f"damaged: .*{what}"):
+            trainer(tmp_path / "run", "char_rnn").resume()
+        with pytest.raises(DataError, match=f"damaged: .*{what}"):
+            find(str(tmp_path / "run")).verify()
+    save_safetensors(file, none)
+    with pytest.raises(DataError, match="it carries 0 numbers"):
+        trainer(tmp_path / "run", "char_rnn").resume()
+    save_safetensors(file, state)
+    with pytest.raises(DataError, match=r"it has a carried\.0\..*, and nothing is carried into step 3"):
+        trainer(tmp_path / "run", "char_rnn", carry="no").resume()
+
+
+def test_many_streams_through_a_small_network_can_be_resumed(tmp_path):
+    """The hidden states are many times the parameters."""
+    settings = {"width": 2, "layers": 1, "batch_size": 3000, "steps": 3, "context": 2}
+    text = LINES * 20
+    run(trainer(tmp_path / "straight", "char_rnn", text, **settings))
+    stop_after(first := trainer(tmp_path / "run", "char_rnn", text, **settings), 2)
+    with pytest.raises(Interrupted):
+        run(first)
+    assert sum(a.size for a in first.carried.caches[0].states.values()) > 50 * first.model.num_parameters()
+    find(str(tmp_path / "run")).verify()
+    run(trainer(tmp_path / "run", "char_rnn", text, **settings), resuming=True)
+    same(everything(tmp_path / "run"), everything(tmp_path / "straight"))
+
+
+def test_learning_from_streams_is_reading_on(tmp_path):
+    """The loss of a step is that of its characters after all that came before them in the stream."""
+    made = trainer(tmp_path / "run", "char_rnn", learning_rate=1e-30, dropout=0.0, steps=5)
+    run(made)
+    inputs, targets = (
+        np.concatenate(each, axis=1) for each in zip(*(made.dataset.batch(i, 4, 0) for i in range(5)), strict=True)
+    )
+    losses = cross_entropy(made.model.eval()(inputs), targets, reduction="none").data
+    np.testing.assert_allclose(made.losses, losses.reshape((4, 5, 8)).mean(axis=(0, 2)), rtol=1e-4)
+    apart = cross_entropy(made.model(inputs[:, -8:]), targets[:, -8:])
+    assert abs(float(apart) - made.losses[-1]) > 1e-4
+
+
+def test_validation_carries_the_state_too(tmp_path):
+    made = trainer(tmp_path / "run", "char_rnn")
+    held_out = made.documents[0][int(0.9 * len(made.documents[0])) :]
+    batches = list(made.validation.in_order())
+    wanted = np.concatenate([targets for _, targets in batches], axis=1).reshape(-1)
+    np.testing.assert_array_equal(wanted[wanted >= 0], held_out[1:])
+    inputs = np.concatenate([inputs for inputs, _ in batches], axis=1)
+    losses = cross_entropy(made.model.eval()(inputs), wanted.reshape(inputs.shape), reduction="none").data
+    assert abs(evaluate(made.model, made.validation) - losses.sum() / (len(held_out) - 1)) < 1e-5
+
+
+def test_only_a_model_with_hidden_states_learns_from_streams(tmp_path):
+    made = trainer(tmp_path / "run")
+    with pytest.raises(UsageError, match="StateCache"):
+        CarriedStates(made.model, StreamDataset(made.documents, 8, "characters"))
+
+
+def test_names_begin_with_an_empty_hidden_state(tmp_path):
+    """No name has a say in the next: the loss is that of each name alone, and nothing is carried."""
+    made = trainer(tmp_path / "run", "char_rnn", data=None, corpus="names", text="emma\nava\n" * 40, dropout=0.0)
+    inputs, targets = made.dataset.batch(0, 4, 0)
+    newline = made.model.boundary
+    assert (
+        isinstance(made.dataset, DocumentDataset)
+        and (inputs[:, 0] == newline).all()
+        and (inputs[:, 1:5] != newline).all(1).any()
+    )
+    ends = [list(row[row >= 0]).index(newline) for row in targets]
+    assert all((row[row >= 0][-1] == newline) and end in (3, 4) for row, end in zip(targets, ends, strict=True))
+    run(made)
+    assert not made.carried.caches and not any(name.startswith("carried") for name in everything(tmp_path / "run"))
+
+
 def test_nan_stops_before_anything_is_changed(tmp_path):
     made = trainer(tmp_path / "run", steps=50, checkpoint_every=1)
     good = {}
@@ -444,7 +566,7 @@ def test_char_gpt_learns_a_text(tmp_path, python, lines):
 def test_a_text_of_ones_own_for_each_model(tmp_path, python, name):
     text = "Über den Fluß — ça va?\nto be, or not to be, that is it\n" * 20
     (tmp_path / "my.txt").write_text("\ufeff" + text.replace("\n", "\r\n"), encoding="utf-8")
-    size = GPT if name == "char_gpt" else ()
+    size = {"char_gpt": GPT, "char_rnn": ("--width", 32)}.get(name, ())
     done = python(tmp_path, "zoo.train", name, "--data", "my.txt", *size, "--steps", 20)
     assert done.returncode == 0, done.stderr
     config = json.loads((tmp_path / f"runs/{name}/config.json").read_text(encoding="utf-8"))

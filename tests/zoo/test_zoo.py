@@ -12,7 +12,8 @@ from zoo.registry import model_class
 
 SIZES = {
     "bigram": 729, "char_meanpool": 1_728, "word_meanpool": 16_128, "word_ngram": 15_874, "char_mlp": 11_897,
-    "wavenet": 667_745, "char_gpt": 2_731_200, "modern_gpt": 2_679_168, "chat_gpt": 626_560, "mamba": 474_880,
+    "char_rnn": 1_086_017, "wavenet": 667_745, "char_gpt": 2_731_200, "modern_gpt": 2_679_168, "chat_gpt": 626_560,
+    "mamba": 474_880,
 }  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """Batches of training examples: input tokens, and the tokens that follow as targets.
 
 A model that predicts one token after each window of tokens learns from a `WindowDataset`, one that predicts a token at every
-position from a `SequenceDataset`, or from a `DocumentDataset` where each line of the text stands for itself. All draw a batch
-from the seed and the step's number alone, so that a training run can be resumed at any step, and no state of a random generator
-needs saving. What is shorter than the context is learned from, too.
+position from a `SequenceDataset`, from a `StreamDataset` where it carries a hidden state on from batch to batch, or from a
+`DocumentDataset` where each line of the text stands for itself. All draw a batch from the seed and the step's number alone, so
+that a training run can be resumed at any step, and no state of a random generator needs saving. What is shorter than the
+context is learned from, too.
 """
 
 from __future__ import annotations
@@ -191,6 +192,58 @@ class SequenceDataset:
             yield inputs[i : i + 16], targets[i : i + 16]
         if whole + 1 < len(self.tokens):
             yield self.tokens[None, whole:-1], self.tokens[None, whole + 1 :]
+
+
+class StreamDataset(SequenceDataset):
+    """Sequences that continue each other, for a model that carries its hidden state on: the text is cut into as many streams as
+    a batch has sequences, and each step goes on in each stream where the step before it stopped.
+
+    Args:
+        documents: token ids, an array (tokens,) for each document; they are joined.
+        context: the number of tokens in a sequence.
+        unit: the plural noun for tokens in errors.
+
+    Raises DataError when the text has fewer than two tokens.
+    """
+
+    def steps_of_stream(self, size: int) -> int:
+        """The number of steps from the beginning of the streams to their ends, for `size` of them."""
+        return max(len(self) // size, 1)
+
+    def begins(self, step: int, size: int) -> bool:
+        """Tell if a step's sequences begin their streams: nothing comes before them."""
+        return step % self.steps_of_stream(size) == 0
+
+    def read_before(self, step: int, size: int) -> int:
+        """Count the tokens of each stream that come before a step's."""
+        return step % self.steps_of_stream(size) * self.targets_per_example
+
+    def batch(self, step: int, size: int, seed: int) -> Batch:
+        """The next sequences of `size` streams: inputs and targets (size, context).
+
+        Streams lie one after the other in the text; where it is too short for that, they overlap. After their last step they
+        begin again, all shifted by a number of tokens that is drawn from (seed, epoch).
+        """
+        context, targets = self.targets_per_example, len(self.tokens) - 1
+        epoch, position = divmod(step, self.steps_of_stream(size))
+        length = self.steps_of_stream(size) * context
+        span = min(size * length, targets)
+        first = np.random.default_rng((seed, epoch, 3)).integers(0, targets - span + 1) + position * context
+        starts = first + np.arange(size) * (span - length) // max(size - 1, 1)
+        sequences = self.tokens[starts[:, None] + np.arange(context + 1)]
+        return sequences[:, :-1], sequences[:, 1:]
+
+    def in_order(self) -> Iterator[Batch]:
+        """The whole text as 16 streams, or fewer where it is short: each batch goes on where the one before it stopped."""
+        context, targets = self.targets_per_example, len(self.tokens) - 1
+        size = min(16, len(self))
+        length = -(-targets // size)
+        # The last streams may be shorter: what is missing has no target.
+        missing = size * length - targets
+        inputs = np.concatenate([self.tokens[:-1], np.zeros(missing, np.int64)]).reshape((size, length))
+        wanted = np.concatenate([self.tokens[1:], np.full(missing, IGNORE_INDEX)]).reshape((size, length))
+        for i in range(0, length, context):
+            yield inputs[:, i : i + context], wanted[:, i : i + context]
 
 
 def valid_targets(targets: np.ndarray) -> np.ndarray:

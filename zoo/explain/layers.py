@@ -54,7 +54,7 @@ def draw(view: View, part: Part, parts: list[Part]) -> Drawn:
         lines, figures = _linear(view, part)
     elif part.kind in ("mean", "side by side"):
         lines, figures = _pooling(view, part)
-    elif part.cell is not None:
+    elif part.kind == "recurrent cell":
         lines, figures = _recurrent_cell(view, part)
     elif part.kind == "attention":
         lines, figures = _attention(view, part, first=part is next(p for p in parts if p.kind == "attention"))
@@ -114,8 +114,7 @@ def _linear(view: View, part: Part) -> Drawn:
 
 def _recurrent_cell(view: View, part: Part) -> Drawn:
     """The hidden state of a recurrent cell after each position, and in numbers after the last."""
-    assert part.cell is not None
-    states = [state.data.reshape(-1) for state in part.cell.states]
+    states = part.states
     last = states[-1].tolist()
     lines = paragraph(
         f"A recurrent cell{f', {part.path},' if part.path else ''} is used once for each position, {len(states)} times here, "

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
 
+import numpy as np
+
 from microtensor import Step, Tensor, nn
 from zoo.explain.recurrence import SHAPES, Cell, find_cells
 from zoo.explain.trace import Trace
@@ -33,7 +35,7 @@ class Part:
         kind: "mean", "side by side", "linear", "activation", "norm", "attention", "feed-forward", "residual sum" or "recurrent
             cell"; "module" for another module, and "ops" for a piece of a forward that is none of these.
         steps: what was recorded.
-        cell: the recurrent cell, where it is one.
+        cell: the recurrent cell, where it is one whose loop was recorded step by step.
     """
 
     path: str
@@ -51,6 +53,15 @@ class Part:
         """The first Tensor that is read and wasn't computed here; None where only numbers and arrays are read."""
         made = {id(step.output) for step in self.steps}
         return next((x for step in self.steps for x in step.inputs if isinstance(x, Tensor) and id(x) not in made), None)
+
+    @property
+    def states(self) -> list[np.ndarray]:
+        """A recurrent cell's hidden states after each position, each one row of numbers."""
+        if self.cell is not None:
+            return [state.data.reshape(-1) for state in self.cell.states]
+        step = next(step for step in self.steps if step.op == "recurrent")
+        rows = step.output.data.reshape((-1, step.output.shape[-1]))
+        return list(rows[:-1] if step.options["kind"] == "lstm" else rows)  # (an LSTM's memory comes last)
 
     @property
     def activation(self) -> str:
@@ -152,6 +163,8 @@ def _step_kind(trace: Trace, step: Step) -> str:
     embedded = {id(s.output) for s in trace.embeddings}
     if trace.attends(step):
         return "attention"
+    if step.op == "recurrent":
+        return "recurrent cell"
     if step.op == "embedding_bag" or (step.op == "mean" and step.options["axis"] in (1, -2) and tensors[0].ndim == 3):
         return "mean"
     if step.op in ("concatenate", "reshape") and step.output.ndim == 2 and embedded.issuperset(map(id, tensors)):

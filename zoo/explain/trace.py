@@ -130,6 +130,7 @@ class Trace:
                 index, table = step.options["key"], step.inputs[0]
             else:
                 continue
+            table = self._rows_of(table)
             if np.asarray(index).dtype.kind not in "iu" or not any(table is p for p in self.model.parameters()):
                 continue
             indices = np.asarray(index).reshape(-1).tolist()
@@ -141,6 +142,11 @@ class Trace:
             elif of_tokens:
                 found.append(Lookup(step, table, indices, False))
         return found
+
+    def _rows_of(self, table: Tensor) -> Tensor:
+        """The table that a table was computed from row by row: the model's own, whose rows were multiplied by a weight."""
+        step = self.steps[self.position(table)]
+        return step.inputs[0] if self.position(table) >= 0 and step.op in ("linear", "matmul") else table
 
     @property
     def token_tables(self) -> list[Tensor]:

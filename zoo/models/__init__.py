@@ -8,7 +8,7 @@ import os
 
 #: The lessons in the course's order. Others come after them, by name.
 LESSONS = (
-    "bigram", "char_meanpool", "word_meanpool", "word_ngram", "char_mlp", "wavenet", "char_gpt", "modern_gpt",
+    "bigram", "char_meanpool", "word_meanpool", "word_ngram", "char_mlp", "char_rnn", "wavenet", "char_gpt", "modern_gpt",
     "chat_gpt", "mamba",
 )  # fmt: skip
 

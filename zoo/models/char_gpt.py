@@ -1,9 +1,9 @@
 """A GPT: a decoder-only transformer, built as GPT-2 is (Radford et al. 2019), that learns to write Shakespeare, by letters.
 
-**From last time.** The n-gram network had separate weights for each position. A transformer has one set for all: every
-position asks the ones before it for what it needs, and what is asked for is learned. So it can look back 256 characters, and
-what it learns about a word holds wherever the word stands. (Chapters 11 and 12 of the course: attention by hand, and what
-the heads of this model have learned to look at.)
+**From last time.** The networks with a window had weights for each position, and the recurrent network one hidden state for all
+that it read. A transformer has one set of weights for all positions: every position asks the ones before it for what it
+needs, and what is asked for is learned. So it can look back 256 characters, and what it learns about a word holds wherever the
+word stands. (Chapters 11 and 12 of the course: attention by hand, and what the heads of this model have learned to look at.)
 
     tokens   (batch, time)               "First Citizen:"  ->  18 47 56 57 58 1 ...
     x        (batch, time, 192)          the token's embedding + the position's embedding

@@ -49,8 +49,9 @@ numbers.
 out or is new. With `--prompt mar` the first begins so.
 
 **What is missing.** A context that is twice as long needs twice the weights, and what the hidden layer has learned of a pair of
-letters in one place it doesn't know in another. The next model, `char_gpt`, looks back 256 characters with one set of
-weights. (The paper also had weights that led from the embeddings straight to the logits. They are left out here.)
+letters in one place it doesn't know in another. The next models have one set of weights for all positions: `char_rnn` reads
+on and keeps a hidden state, `char_gpt` looks back 256 characters. (The paper also had weights that led from the embeddings
+straight to the logits. They are left out here.)
 """
 
 from __future__ import annotations

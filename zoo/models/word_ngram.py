@@ -31,8 +31,8 @@ single one can be relied upon (Srivastava et al. 2014). With so little text to l
 does.
 
 **What is missing.** Three words are little. A wider window means more tables and a larger matrix, and what was learned about a
-word in one position says nothing about it in another. The next model, `char_gpt`, looks back 256 positions with one set of
-weights.
+word in one position says nothing about it in another. Later models have one set of weights for all positions: `char_rnn` reads
+on and keeps a hidden state, `char_gpt` looks back at 256 positions.
 
 **It doesn't know where a sentence ends.** There is no sign for that in its vocabulary, so after the last word of a sentence it
 goes on from contexts that it never saw, and babbles: "the girl ran to the park tea the park".

@@ -26,6 +26,7 @@ from zoo.options import RENAMED as RENAMED_FIELDS
 from zoo.recipe import Recipe, make_recipe
 from zoo.registry import build_model, list_models, model_class
 from zoo.tokenizers.tokenizer import Tokenizer
+from zoo.training.carried import carried_numbers, fitting
 from zoo.training.manifest import MANIFEST, Files
 from zoo.training.state import LONGEST_WINDOW, State, metrics_from_lines, within
 from zoo.untrusted import from_json
@@ -148,7 +149,7 @@ class Checkpoint:
             blank: Any = _Blank(count_numbers(opened, file))
             with self._of_this_model(file):
                 made[:] = [build_model(self.name, recipe, len(tokenizer.vocabulary), blank)]
-                _check_count(blank.numbers, made[0].num_parameters())
+                _check_count(blank.numbers, most_numbers(made[0]))
 
         parameters = self.read_tensors(file, make)
         if last:
@@ -198,13 +199,11 @@ class Checkpoint:
         except ValueError as error:
             raise DataError(f"damaged: {self.metrics}: {error}; train again") from None
 
-    def read_state(self, parameters: int) -> State:
-        """The state that training resumes from, for a model of so many parameters. Raises DataError."""
+    def read_state(self, at_most: int) -> State:
+        """The state that training resumes from, of at most so many numbers. Raises DataError."""
         file = self.folder / FILES[2]
         try:
-            return State.from_arrays(
-                self.read_tensors(file, lambda opened: _check_count(count_numbers(opened, file), parameters))
-            )
+            return State.from_arrays(self.read_tensors(file, lambda opened: _check_count(count_numbers(opened, file), at_most)))
         except ValueError as error:
             raise DataError(f"damaged: {file}: {error}; train again") from None
 
@@ -217,10 +216,12 @@ class Checkpoint:
         model, _ = self.load()
         if self.state is not None:
             self.load(last=True)
-            state, metrics = self.read_state(model.num_parameters()), self.read_metrics()
+            state, metrics = self.read_state(most_numbers(model)), self.read_metrics()
             try:
                 optimizer = model.recipe.optimizer(model)
                 optimizer.load_state_dict(state.optimizer)
+                if state.carried:
+                    fitting(model, state.carried)
             except ValueError as error:
                 raise DataError(f"damaged: {self.state}: {error}; train again") from None
             if metrics and metrics[-1]["step"] > state.step:
@@ -275,9 +276,14 @@ class _Blank:
         return np.zeros(shape, dtype)
 
 
-def _check_count(numbers: int, parameters: int) -> None:
-    """Raises ValueError for more numbers than a run keeps of a model with so many parameters."""
-    if numbers > NUMBERS_FOR_ONE * parameters + LONGEST_WINDOW + 10:
+def most_numbers(model: Model) -> int:
+    """How many numbers a run keeps of a model at most."""
+    return NUMBERS_FOR_ONE * model.num_parameters() + carried_numbers(model) + LONGEST_WINDOW + 10
+
+
+def _check_count(numbers: int, at_most: int) -> None:
+    """Raises ValueError for more numbers than a run keeps of the model."""
+    if numbers > at_most:
         raise ValueError(f"it holds {numbers:,} numbers, far more than the recipe's model has")
 
 

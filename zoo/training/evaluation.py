@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from microtensor import cross_entropy, no_grad
-from zoo.datasets.batches import IGNORE_INDEX, Dataset, valid_targets
+from zoo.datasets.batches import IGNORE_INDEX, Dataset, StreamDataset, valid_targets
 from zoo.datasets.split import leading_fraction, random_split, train_validation_split
 from zoo.errors import DataError
 from zoo.model import Model, predict
@@ -18,17 +18,19 @@ from zoo.tokenizers.tokenizer import Tokenizer, count_bytes, count_characters
 def evaluate(model: Model, examples: Dataset, watch: Callable[[int, float], None] = lambda done, loss: None) -> float:
     """The mean loss in nats over every token of a text, without dropout; NaN where there are none.
 
-    It draws no random numbers, so that how often one evaluates changes nothing. `watch` is told how many tokens are done, and
-    their mean loss.
+    Where batches continue each other, the hidden state is carried on. It draws no random numbers, so that how often one
+    evaluates changes nothing. `watch` is told how many tokens are done, and their mean loss.
     """
     training = model.training
     model.eval()
     total, count = 0.0, 0
     try:
         with no_grad():
+            cache = model.new_cache() if isinstance(examples, StreamDataset) else None
             for inputs, targets in examples.in_order():
                 here = valid_targets(targets).size
-                total += here * float(cross_entropy(predict(model, inputs), targets, ignore_index=IGNORE_INDEX))
+                logits = predict(model, inputs) if cache is None else model(inputs, cache)
+                total += here * float(cross_entropy(logits, targets, ignore_index=IGNORE_INDEX))
                 count += here
                 watch(count, total / count)
     finally:

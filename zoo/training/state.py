@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class State:
         best_step: when that was reached; 0 before.
         recent_losses: of the last steps.
         model, optimizer: their arrays by name.
+        carried: the hidden states that the next step goes on from, by name, where there are any.
     """
 
     step: int
@@ -41,6 +42,7 @@ class State:
     recent_losses: list[float]
     model: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray]
+    carried: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.step <= MOST_STEPS:
@@ -49,7 +51,7 @@ class State:
             raise ValueError(f"the best loss is {self.best} after step {self.best_step} of {self.step}, which can't be")
         if len(self.recent_losses) > LONGEST_WINDOW or not np.isfinite(self.recent_losses).all():
             raise ValueError("the losses of the last steps can't be these")
-        for kind, arrays in (("model", self.model), ("optimizer", self.optimizer)):
+        for kind, arrays in (("model", self.model), ("optimizer", self.optimizer), ("carried", self.carried)):
             for name, array in arrays.items():
                 if not np.isfinite(array).all():
                     raise ValueError(f"{kind}.{name} holds NaN or infinity")
@@ -66,6 +68,7 @@ class State:
             "recent_losses": np.array(self.recent_losses, np.float64),
             **{f"optimizer.{name}": array for name, array in self.optimizer.items()},
             **{f"model.{name}": array for name, array in self.model.items()},
+            **{f"carried.{name}": array for name, array in self.carried.items()},
         }
 
     @classmethod
@@ -78,7 +81,8 @@ class State:
             if arrays[name].dtype.kind not in kind or arrays[name].ndim != dimensions:
                 raise ValueError(f"its {name} is {arrays[name].dtype} of shape {arrays[name].shape}")
         step, best, best_step, losses = (arrays[name].tolist() for name in kinds)
-        return cls(step, best, best_step, losses, within(arrays, "model."), within(arrays, "optimizer."))
+        model, optimizer, carried = (within(arrays, kind) for kind in ("model.", "optimizer.", "carried."))
+        return cls(step, best, best_step, losses, model, optimizer, carried)
 
 
 def within(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

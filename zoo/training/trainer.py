@@ -23,8 +23,9 @@ from zoo.model import Model, predict
 from zoo.progress import Progress
 from zoo.recipe import Metrics
 from zoo.tokenizers.tokenizer import Tokenizer
+from zoo.training.carried import CarriedStates
 from zoo.training.check import check_model
-from zoo.training.checkpoint import text_digest
+from zoo.training.checkpoint import most_numbers, text_digest
 from zoo.training.evaluation import bits_per_character_and_byte, evaluate, split
 from zoo.training.run_folder import RunFolder
 from zoo.training.state import LONGEST_WINDOW, State
@@ -95,6 +96,8 @@ class Trainer:
             raise UsageError(
                 f"--batch-size: {self.recipe.batch_size} is more than the {len(self.dataset)} examples of the text"
             )
+        #: What the next step goes on from, where the text is learned from in streams.
+        self.carried = CarriedStates(model, self.dataset)
         self.epoch_steps = max(len(self.dataset) // self.recipe.batch_size, 1)
         self.steps = self.recipe.total_steps(len(self.dataset))
         self.parameters = model.parameters()
@@ -129,12 +132,13 @@ class Trainer:
                 f"another text: the run in {self.folder.path} learned from a text that has changed since; start afresh"
             )
         checkpoint = self.folder.checkpoint
-        state = checkpoint.read_state(self.model.num_parameters())
+        state = checkpoint.read_state(most_numbers(self.model))
         self.step, self.best, self.best_step = state.step, state.best, state.best_step
         self.losses.extend(state.recent_losses)
         try:
             self.model.load_state_dict(state.model)
             self.optimizer.load_state_dict(state.optimizer)
+            self.carried.load_state_dict(state.step, state.carried)
         except ValueError as error:
             raise DataError(f"damaged: {checkpoint.state}: {error}; train again") from None
         self.metrics = [m for m in checkpoint.read_metrics() if m["step"] <= self.step]
@@ -151,7 +155,8 @@ class Trainer:
             return
         model, optimizer = self.model.state_dict(), self.optimizer.state_dict()
         try:
-            state = State(self.step, self.best, self.best_step, list(self.losses), model, optimizer)
+            carried = self.carried.state_dict(self.step)
+            state = State(self.step, self.best, self.best_step, list(self.losses), model, optimizer, carried)
         except ValueError as error:
             raise self._diverged(f"{error} after step {self.step}") from None
         self._signals.saving = True
@@ -266,15 +271,16 @@ class Trainer:
 
     def _one_step(self) -> _Step:
         """Change the parameters once."""
-        model, recipe = self.model, self.recipe
+        recipe = self.recipe
         if self._dropout:
             # What is dropped depends on the seed and the step alone, so that nothing of it needs saving.
             self._dropout_rng.bit_generator.state = np.random.default_rng((recipe.seed, self.step, 2)).bit_generator.state
         self._signals.at_once = True  # (a text may be long in the making, and its order in the drawing)
         inputs, targets = self.dataset.batch(self.step, recipe.batch_size, recipe.seed)
         self._signals.at_once = False
+        self.carried.start(self.step)
         if recipe.grad_accumulation == 1:
-            logits = predict(model, inputs)
+            logits = self.carried.logits(inputs, 0)
             loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX)
             value = float(loss)
             if math.isfinite(value):
@@ -282,8 +288,8 @@ class Trainer:
         else:  # the gradients of the parts add up to the batch's
             value, whole = 0.0, max(valid_targets(targets).size, 1)
             parts = zip(_parts(inputs, recipe.grad_accumulation), _parts(targets, recipe.grad_accumulation), strict=True)
-            for inputs, targets in parts:
-                logits = predict(model, inputs)
+            for part, (inputs, targets) in enumerate(parts):
+                logits = self.carried.logits(inputs, part)
                 loss = cross_entropy(logits, targets, ignore_index=IGNORE_INDEX) * (valid_targets(targets).size / whole)
                 value += float(loss)
                 if not math.isfinite(value):
