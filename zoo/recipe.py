@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from microtensor import nn
+from microtensor import Tensor, nn
 from microtensor.optim import SGD, AdamW, Optimizer, constant, warmup_cosine
 from zoo.datasets.batches import Dataset, DocumentDataset, SequenceDataset, WindowDataset
 from zoo.datasets.corpora import CORPORA
@@ -196,13 +196,16 @@ class AdamWRecipe(Recipe):
     evaluate_every: int = option(200, "evaluate after every so many steps", at_least=1, at_most=10**12)
 
     def optimizer(self, model: nn.Module) -> Optimizer:
-        """AdamW, with weight decay for the weights of layers only: a bias or a gain near 0 is no simpler than another."""
-        layers = (nn.Linear, nn.Embedding, nn.CausalConv1d)
-        weights = [module.weight for _, module in model.named_modules() if isinstance(module, layers)]
-        decayed = {id(weight) for weight in weights}
-        others = [p for p in model.parameters() if id(p) not in decayed]
-        groups = [{"params": weights, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        """AdamW, with weight decay for those parameters that it makes sense for."""
+        named = list(model.named_parameters())
+        decayed = [p for name, p in named if self.decays(name, p)]
+        others = [p for name, p in named if not self.decays(name, p)]
+        groups = [{"params": decayed, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
         return AdamW(groups, lr=self.learning_rate, betas=(0.9, self.beta2))
+
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Tell if a parameter is drawn towards 0: a matrix is, but a bias or a gain near 0 is no simpler than another."""
+        return parameter.ndim >= 2
 
     def schedule(self, steps: int) -> Callable[[int], float]:
         """A rise from 0, then half a cosine down to the last learning rate."""

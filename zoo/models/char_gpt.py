@@ -53,7 +53,7 @@ of yours, whose characters become the vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -61,7 +61,6 @@ import numpy as np
 
 import microtensor as mt
 from microtensor import Tensor, nn
-from microtensor.optim import AdamW, Optimizer, warmup_cosine
 from zoo import recipe as recipes
 from zoo.cache import KVCache
 from zoo.errors import UsageError
@@ -71,7 +70,7 @@ from zoo.recipe import corpus_option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(recipes.Recipe):
+class Recipe(recipes.AdamWRecipe):
     """The settings of char_gpt: AdamW, a warmup, then half a cosine."""
 
     loss_window: ClassVar[int | None] = 100
@@ -89,37 +88,14 @@ class Recipe(recipes.Recipe):
     heads: int = option(6, "how many ways of looking back each block has; they share the width", at_least=1, at_most=1000)
     width: int = option(192, "how many numbers stand for a character", at_least=1, at_most=2**14)
     dropout: float = option(0.2, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
-    batch_size: int = option(16, "how many sequences a step learns from", at_least=1, at_most=10**9)
     steps: int | None = option(6000, "how many times the parameters are changed", at_least=1, at_most=10**12)
     learning_rate: float = option(2e-3, "the highest learning rate", above=0, at_most=1e30)
-    min_learning_rate_ratio: float = option(0.02, "the last learning rate, over the highest", at_least=0, at_most=1)
-    warmup: int = option(100, "over how many steps the learning rate rises", at_least=0, at_most=10**12)
-    weight_decay: float = option(0.1, "how strongly matrices are drawn towards 0", at_least=0, at_most=1e6)
-    beta2: float = option(0.99, "how slowly AdamW's mean of the squared gradients forgets", at_least=0, below=1)
-    grad_clip: float | None = option(
-        1.0, "the greatest norm of the gradient: a longer one is scaled down", above=0, at_most=1e30
-    )
     evaluate_every: int = option(250, "evaluate after every so many steps", at_least=1, at_most=10**12)
 
     def fill_in(self) -> None:
         """Refuse heads that don't share the width evenly."""
         if isinstance(self.width, int) and isinstance(self.heads, int) and self.heads > 0 and self.width % self.heads:
             raise UsageError(f"--heads: {self.heads} heads don't divide a width of {self.width}; {_nearest_heads(self)} would")
-
-    def optimizer(self, model: nn.Module) -> Optimizer:
-        """AdamW, with weight decay for matrices only: a bias or a gain near 0 is no simpler than another."""
-        matrices = [p for p in model.parameters() if p.ndim == 2]
-        others = [p for p in model.parameters() if p.ndim != 2]
-        groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return AdamW(groups, lr=self.learning_rate, betas=(0.9, self.beta2))
-
-    def schedule(self, steps: int) -> Callable[[int], float]:
-        """A rise from 0, then half a cosine down to the last learning rate."""
-        return warmup_cosine(min(self.warmup, steps), steps, self.min_learning_rate_ratio)
-
-    def evaluates_after(self, step: int, steps: int, epoch_steps: int) -> bool:
-        """Every `evaluate_every` steps, and after the last."""
-        return step % self.evaluate_every == 0 or step == steps
 
 
 def _nearest_heads(recipe: Recipe) -> int:

@@ -83,14 +83,13 @@ those that it needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from microtensor import Tensor, nn
-from microtensor.optim import AdamW, Optimizer, warmup_cosine
 from zoo import recipe as recipes
 from zoo.cache import StateCache
 from zoo.datasets.batches import Dataset, StreamDataset
@@ -103,7 +102,7 @@ CELLS = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(recipes.Recipe):
+class Recipe(recipes.AdamWRecipe):
     """The settings of char_rnn: AdamW, a warmup, then half a cosine; the hidden state is carried from batch to batch."""
 
     loss_window: ClassVar[int | None] = 100
@@ -123,13 +122,6 @@ class Recipe(recipes.Recipe):
     carry: str = option("yes", "whether a batch goes on from the hidden state of the one before", choices=("yes", "no"))
     batch_size: int = option(32, "how many sequences a step learns from", at_least=1, at_most=10**9)
     steps: int | None = option(3000, "how many times the parameters are changed", at_least=1, at_most=10**12)
-    learning_rate: float = option(3e-3, "the highest learning rate", above=0, at_most=1e30)
-    min_learning_rate_ratio: float = option(0.02, "the last learning rate, over the highest", at_least=0, at_most=1)
-    warmup: int = option(100, "over how many steps the learning rate rises", at_least=0, at_most=10**12)
-    weight_decay: float = option(0.1, "how strongly matrices are drawn towards 0", at_least=0, at_most=1e6)
-    grad_clip: float | None = option(
-        1.0, "the greatest norm of the gradient: a longer one is scaled down", above=0, at_most=1e30
-    )
     evaluate_every: int = option(250, "evaluate after every so many steps", at_least=1, at_most=10**12)
 
     def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:
@@ -137,21 +129,6 @@ class Recipe(recipes.Recipe):
         if self.carry == "no" or self.text.document_per_line:
             return super().dataset(documents, tokenizer, every_token)
         return StreamDataset(documents, self.context, tokenizer.unit)
-
-    def optimizer(self, model: nn.Module) -> Optimizer:
-        """AdamW, with weight decay for matrices only."""
-        matrices = [p for p in model.parameters() if p.ndim == 2]
-        others = [p for p in model.parameters() if p.ndim != 2]
-        groups = [{"params": matrices, "weight_decay": self.weight_decay}, {"params": others, "weight_decay": 0.0}]
-        return AdamW(groups, lr=self.learning_rate, betas=(0.9, 0.99))
-
-    def schedule(self, steps: int) -> Callable[[int], float]:
-        """A rise from 0, then half a cosine down to the last learning rate."""
-        return warmup_cosine(min(self.warmup, steps), steps, self.min_learning_rate_ratio)
-
-    def evaluation_steps(self, steps: int, epoch_steps: int) -> set[int]:
-        """Every `evaluate_every` steps, and the last."""
-        return {*range(self.evaluate_every, steps, self.evaluate_every), steps}
 
 
 def open_forget_gate(cell: Any) -> None:

@@ -97,6 +97,10 @@ class Recipe(recipes.AdamWRecipe):
     dropout: float = option(0.1, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
     steps: int | None = option(3000, "how many times the parameters are changed", at_least=1, at_most=10**12)
 
+    def decays(self, name: str, parameter: Tensor) -> bool:
+        """Leave log_a alone: 0 is a rate like others."""
+        return super().decays(name, parameter) and not name.endswith(".log_a")
+
 
 class Memory:
     """What a block keeps of the text so far: the last inputs of its convolution, and the hidden state."""
