@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import itertools
 import math
@@ -19,7 +20,13 @@ from zoo.errors import DataError, UsageError, did_you_mean, quoted
 from zoo.reporter import note
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from zoo.recipe import Recipe
+    from zoo.training.fine_tuning import Source
+
+    #: Makes a recipe, with some of its fields given.
+    MakeRecipe = Callable[[Mapping[str, Any]], Recipe]
 
 #: Experiments that come ready: the setting, and by what its default is multiplied, or the values.
 EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
@@ -56,6 +63,7 @@ def main(arguments: list[str]) -> int:
         raise UsageError("the model comes first: python -m zoo.compare MODEL ...; python -m zoo lists the models")
 
     from zoo.options import parse_field, preset
+    from zoo.recipe import make_recipe
     from zoo.registry import model_class
 
     name = arguments[0]
@@ -63,6 +71,12 @@ def main(arguments: list[str]) -> int:
     options = make_parser(kind, name).parse(arguments)
     use_data_folder(options.data_dir)
     begin = dict(preset(kind, options.preset)) if options.preset is not None else {}
+    source = None
+    if options.init_from is not None:
+        from zoo.training.fine_tuning import Source
+
+        source = Source(options.init_from, name)
+    make = functools.partial(make_recipe, kind) if source is None else source.make_recipe
     given: dict[str, list[Any]] = {}
     for field in (f.name for f in fields(kind)):
         if getattr(options, field) is not None:
@@ -70,12 +84,12 @@ def main(arguments: list[str]) -> int:
     if {"steps", "epochs"} & {*given}:
         begin = {field: value for field, value in begin.items() if field not in ("steps", "epochs")}
     if options.experiment is not None:
-        field, values = _experiment(kind, options.experiment, begin, given)
+        field, values = _experiment(kind, options.experiment, begin, given, make)
         given[field] = values
         begin = {field: value for field, value in begin.items() if field not in given}
     if "data" in given:
         given["data"] = [os.path.abspath(os.path.expanduser(path)) for path in given["data"]]
-    _compare(name, _plan(name, kind, begin, given, options), options)
+    _compare(name, _plan(name, make, begin, given, options), source, options)
     return 0
 
 
@@ -89,11 +103,10 @@ class _Run:
 
 
 def _plan(
-    name: str, kind: type[Recipe], begin: dict[str, Any], given: dict[str, list[Any]], options: argparse.Namespace
+    name: str, make: MakeRecipe, begin: dict[str, Any], given: dict[str, list[Any]], options: argparse.Namespace
 ) -> list[_Run]:
     """A run for each value, or each pair of values. Raises UsageError, before anything is trained, for what can't be."""
     from zoo.options import dashed
-    from zoo.recipe import make_recipe
 
     compared = [field for field, values in given.items() if len(values) > 1]
     if not 1 <= len(compared) <= 2:
@@ -103,7 +116,8 @@ def _plan(
         if len(set(given[field])) < len(given[field]):
             raise UsageError(f"--{dashed(field)}: a value is given twice")
     preset = f"-{options.preset}" if options.preset is not None else ""
-    out = Path("runs") / f"compare-{name}{preset}" if options.out is None else Path(os.path.expanduser(options.out))
+    begun = "" if options.init_from is None else f"-from-{Path(options.init_from).name}"
+    out = Path("runs") / f"compare-{name}{preset}{begun}" if options.out is None else Path(os.path.expanduser(options.out))
     always = {field: values[0] for field, values in given.items() if field not in compared}
     runs = []
     for chosen in itertools.product(*(given[field] for field in compared)):
@@ -112,7 +126,7 @@ def _plan(
         if values.get("tokenizer", "bpe") != "bpe" and "vocab_size" in always:
             del settings["vocab_size"]  # which is for the one that takes a size
         folder = "_".join(f"{field}-{_shown(value)}" for field, value in settings.items())
-        runs.append(_Run(values, make_recipe(kind, {**begin, **settings}), out / _file_name(folder)))
+        runs.append(_Run(values, make({**begin, **settings}), out / _file_name(folder)))
     if len({run.folder for run in runs}) < len(runs):
         raise UsageError("--data: two files of the same name; rename one, so that their runs can be told apart")
     return runs
@@ -133,6 +147,7 @@ def make_parser(kind: type[Recipe] | None = None, name: str = "MODEL") -> Parser
     parser.add_argument("experiment", metavar="EXPERIMENT", nargs="?", help="one that comes ready: see below")
     parser.add_argument("--out", metavar="DIR", help="where the runs are kept (default: runs/compare-MODEL)")
     parser.add_argument("--preset", metavar="NAME", help="a recipe by name to begin with")
+    parser.add_argument("--init-from", metavar="RUN", help="begin each run with a trained model's parameters")
     add_data_folder(parser)
     if kind is not None:
         settings = parser.add_argument_group(f"the settings of {name}")
@@ -147,17 +162,18 @@ def make_parser(kind: type[Recipe] | None = None, name: str = "MODEL") -> Parser
     return parser
 
 
-def _experiment(kind: type[Recipe], name: str, begin: dict[str, Any], given: dict[str, list[Any]]) -> tuple[str, list[Any]]:
+def _experiment(
+    kind: type[Recipe], name: str, begin: dict[str, Any], given: dict[str, list[Any]], make: MakeRecipe
+) -> tuple[str, list[Any]]:
     """The setting of an experiment that comes ready, and its values for this model."""
     from zoo.options import dashed
-    from zoo.recipe import make_recipe
 
     if name not in EXPERIMENTS:
         raise UsageError(
             f"unknown experiment {quoted(name)}{did_you_mean(name, list(EXPERIMENTS))}; there are {', '.join(EXPERIMENTS)}"
         )
     settings, factors = EXPERIMENTS[name]
-    default = make_recipe(kind, {**begin, **{field: values[0] for field, values in given.items()}})
+    default = make({**begin, **{field: values[0] for field, values in given.items()}})
     field = next((f for f in settings if getattr(default, f, None) is not None), None)
     if field is None:
         raise UsageError(f"{name}: this model has no setting for it (--{dashed(settings[0])})")
@@ -173,7 +189,7 @@ def _experiment(kind: type[Recipe], name: str, begin: dict[str, Any], given: dic
     return field, [float(f"{value * factor:.6g}") for factor in factors]
 
 
-def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
+def _compare(name: str, runs: list[_Run], source: Source | None, options: argparse.Namespace) -> None:
     """Train what isn't trained yet, then show the table."""
     from zoo.columns import paragraph, table, table_or_records
 
@@ -185,7 +201,7 @@ def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
     ]
     for i, run in enumerate(runs, 1):
         what = ", ".join(f"{field.replace('_', ' ')} {_shown(value)}" for field, value in run.values.items())
-        figures = _train(name, run, f"Run {i} of {len(runs)}: {what}")
+        figures = _train(name, run, source, f"Run {i} of {len(runs)}: {what}")
         rows.append((
             *map(_shown, run.values.values()), f"{figures['parameters']:,}", _loss(figures["loss"], "diverged"),
             _loss(figures["validation_loss"], "-"), *[_loss(figures["bits_per_byte"], "-") for _ in bits],
@@ -206,17 +222,20 @@ def _compare(name: str, runs: list[_Run], options: argparse.Namespace) -> None:
     note("Draw them: python -m zoo.plot losses " + (" ".join(folders) if len(runs) <= MOST_NAMED else every))
 
 
-def _train(name: str, run: _Run, what: str) -> dict[str, Any]:
+def _train(name: str, run: _Run, source: Source | None, what: str) -> dict[str, Any]:
     """Train a run, or go on with what is there; the figures of the finished run. Leaves after Ctrl-C, when all is saved."""
     from zoo.training.prepare import make_trainer
     from zoo.training.run_folder import RunFolder
     from zoo.training.trainer import Diverged, Interrupted
 
     path, folder = run.folder, RunFolder(run.folder, name)
-    trainer = make_trainer(name, run.recipe, folder)
+    trainer = make_trainer(name, run.recipe, folder, source=source)
     begun = folder.checkpoint.files.exist()
-    if begun and folder.checkpoint.recipe(folder.checkpoint.read_config()) != run.recipe:
-        raise DataError(f"another recipe: the run in {path} was made with other settings; choose another folder with --out")
+    config = folder.checkpoint.read_config() if begun else {}
+    if begun and (folder.checkpoint.recipe(config) != run.recipe or config.get("init_from") != folder.init_from):
+        raise DataError(
+            f"another recipe: the run in {path} was made with other settings or another source; choose another --out"
+        )
     folder.open_for_writing(begun)
     if begun:
         trainer.resume()
