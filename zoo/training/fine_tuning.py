@@ -1,8 +1,8 @@
 """Fine-tuning: a run that begins with trained parameters, of included weights or of another run, instead of random ones.
 
 All of the source's recipe is taken over, but for what is given; shorter and gentler: a tenth of its steps at a tenth of its
-learning rate. That is caution, not an optimum: on a text far from the source's (char_gpt on names), 30 small steps did better at the
-whole rate (chapter 15 of the course).
+learning rate. That is caution, not an optimum: on a text far from the source's (char_gpt on names), 30 small steps did better
+at the whole rate (chapter 15 of the course).
 """
 
 from __future__ import annotations
