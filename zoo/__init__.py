@@ -64,6 +64,7 @@ def train_model(
     resume: bool = False,
     checkpoint_every: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    init_from: str | os.PathLike[str] | None = None,
     **recipe: Any,
 ) -> LanguageModel:
     """Train a model, showing how it goes, and keep it in a run folder.
@@ -75,6 +76,8 @@ def train_model(
         resume: go on with the run in the folder.
         checkpoint_every: save after every so many steps; once a minute if None.
         data_dir: where tiny Shakespeare is looked for first.
+        init_from: fine-tune: begin with the parameters of a trained model, by its name or its run folder, whose recipe and
+            tokenizer hold unless something else is given.
         recipe: fields of the model's recipe: data="my.txt", steps=200, learning_rate=0.01 and so on; `python -m zoo.train NAME
             --help` lists them.
 
@@ -91,5 +94,6 @@ def train_model(
         resume=resume,
         checkpoint_every=checkpoint_every,
         data_dir=data_dir,
+        init_from=init_from,
         **recipe,
     )

@@ -35,7 +35,7 @@ def completion(shell: str, modules: Mapping[str, str]) -> str:
         raise UsageError("completion needs shtab, which isn't installed: pip install shtab") from None
     complete: dict[str, Any] = {
         "out": shtab.FILE, "data": shtab.FILE, "data_dir": shtab.DIRECTORY, "names": _models_and_runs(),
-        "model": _models_and_runs(),
+        "model": _models_and_runs(), "init_from": _models_and_runs(),
     }  # fmt: skip
     choices = {"what": list(PICTURES), "experiment": [*EXPERIMENTS, *list_models()]}
     zoo = argparse.ArgumentParser("zoo")

@@ -29,6 +29,7 @@ def make_parser(kind: type[Model] | None = None) -> Parser:
     parser.add_argument("model", metavar="MODEL", help="which model; python -m zoo lists them")
     parser.add_argument("--out", metavar="DIR", help="the run folder (default: runs/MODEL)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    parser.add_argument("--init-from", metavar="RUN", help="begin with a trained model's parameters: its name, or a run folder")
     parser.add_argument(
         "--checkpoint-every", metavar="N", type=whole_number(1), help="save after every N steps (default: once a minute)"
     )
@@ -70,6 +71,7 @@ def main(arguments: list[str]) -> int:
         out=given.get("out"),
         resume="resume" in given,
         checkpoint_every=given.get("checkpoint_every"),
+        init_from=given.get("init_from"),
     )
     code = 0
     try:

@@ -26,6 +26,7 @@ from zoo.registry import model_class
 from zoo.reporter import Reporter
 from zoo.tokenizers.tokenizer import decode_excerpt
 from zoo.training.checkpoint import default_folder
+from zoo.training.fine_tuning import Source, kept_record
 from zoo.training.prepare import make_trainer
 from zoo.training.run_folder import RunFolder
 from zoo.training.trainer import Interrupted
@@ -60,6 +61,7 @@ class TrainingRun:
         out: the run folder; `runs/NAME` if None.
         resume: go on with the run in the folder.
         checkpoint_every: save after every so many steps; once a minute if None.
+        init_from: begin with the parameters of a trained model, by its name or its run folder.
 
     Raises UsageError for an unknown name or a setting that can't be meant, and DataError for a text or run that can't be used.
     """
@@ -73,6 +75,7 @@ class TrainingRun:
         out: str | os.PathLike[str] | None = None,
         resume: bool = False,
         checkpoint_every: int | None = None,
+        init_from: str | os.PathLike[str] | None = None,
     ) -> None:
         kind = model_class(name).recipe_class
         out = None if out is None else os.path.expanduser(out)
@@ -80,12 +83,18 @@ class TrainingRun:
             raise UsageError("--out: needs the name of a folder")
         if checkpoint_every is not None and checkpoint_every < 1:
             raise UsageError(f"--checkpoint-every: must be at least 1, not {checkpoint_every}")
+        if resume and init_from is not None:
+            raise UsageError("--init-from: a run that goes on has parameters of its own; leave out --init-from or --resume")
         self.folder = RunFolder(default_folder(name) if out is None else out, name)
         self.resuming = resume
-        saved = self.folder.checkpoint.recipe(self.folder.checkpoint.read_config()).to_dict() if resume else {}
-        recipe = choose_recipe(kind, settings, preset, saved)
+        saved: Mapping[str, Any] = {}
+        if resume:
+            config = self.folder.checkpoint.read_config()
+            saved, self.folder.init_from = self.folder.checkpoint.recipe(config).to_dict(), kept_record(config)
+        self.source = None if init_from is None else Source(init_from, name)
+        recipe = choose_recipe(kind, settings, preset, saved, self.source)
         self.name = name
-        self.trainer = make_trainer(name, recipe, self.folder, checkpoint_every)
+        self.trainer = make_trainer(name, recipe, self.folder, checkpoint_every, self.source)
         #: How the commands name the run.
         self.run = name if out is None else str(self.folder.path) if os.sep in out else os.path.join(".", out)
 
@@ -103,6 +112,8 @@ class TrainingRun:
                     raise UsageError(f"--resume: {folder.path} has done all its {trainer.step} steps; give more with --steps")
             if self.resuming and folder.checkpoint.note():
                 reporter.note(str(folder.checkpoint.note()))
+            if self.source is not None:
+                reporter.note(self.source.introduction(trainer.recipe, trainer.tokenizer))
             reporter.note(self._introduction())
             if trainer.unreached:
                 reporter.note(self._warning())
@@ -237,12 +248,15 @@ def train_model(
     resume: bool = False,
     checkpoint_every: int | None = None,
     data_dir: str | os.PathLike[str] | None = None,
+    init_from: str | os.PathLike[str] | None = None,
     **recipe: Any,
 ) -> LanguageModel:
     """Train a model and keep it in a run folder: see `zoo.train_model`."""
     use_data_folder(data_dir)
     reporter = Reporter()
-    run = TrainingRun(name, recipe, preset=preset, out=out, resume=resume, checkpoint_every=checkpoint_every)
+    run = TrainingRun(
+        name, recipe, preset=preset, out=out, resume=resume, checkpoint_every=checkpoint_every, init_from=init_from
+    )
     try:
         model = run.train(reporter)
     except Stopped as stop:
@@ -258,10 +272,17 @@ def train_model(
     return model
 
 
-def choose_recipe(kind: type[Recipe], settings: Mapping[str, Any], named: str | None, saved: Mapping[str, Any]) -> Recipe:
-    """Make the recipe: the model's own, or the saved run's; changed by a preset, and by the settings that are given.
+def choose_recipe(
+    kind: type[Recipe],
+    settings: Mapping[str, Any],
+    named: str | None,
+    saved: Mapping[str, Any],
+    source: Source | None = None,
+) -> Recipe:
+    """Make the recipe: the model's own, the saved run's, or that of fine-tuning a source; changed by a preset, and by the
+    settings that are given.
 
-    Raises UsageError for what can't be meant, and for a setting that the saved run has otherwise."""
+    Raises UsageError for what can't be meant, and for a setting that the saved run, or the source's network, has otherwise."""
     given = {} if named is None else dict(preset(kind, named))
     for name, other in (("steps", "epochs"), ("epochs", "steps")):
         if name in settings and other not in settings:
@@ -273,6 +294,8 @@ def choose_recipe(kind: type[Recipe], settings: Mapping[str, Any], named: str | 
             raise UsageError("--data: needs the name of a text file")
         given["data"] = os.path.abspath(os.path.expanduser(path))  # so that resuming finds it from any folder
         saved = {name: value for name, value in saved.items() if name != "corpus"}
+    if source is not None:
+        return source.make_recipe(given)
     for field, value in given.items():
         if field in saved and field not in ("steps", "epochs", "data") and saved[field] != value:
             raise UsageError(f"--{dashed(field)}: the saved run has {saved[field]}, not {value}; start a new run to change it")

@@ -23,7 +23,7 @@ def _by_steps(x: Any, step: Any, a: Any, b: Any, c: Any, skip: Any, state: Any) 
     for t in range(x.shape[-2]):
         state = decays[..., t, :, :] * state + added[..., t, :, :]
         shown.append((state * c[..., t, None, :]).sum(axis=-1))
-    y = np.stack(shown, axis=-2) if shown else x * 0
+    y = np.stack(shown, axis=-2) if shown else (decays * added * c[..., None, :]).sum(axis=-1)  # (of no steps)
     return (y if skip is None else y + skip * x), state
 
 

@@ -55,6 +55,8 @@ def main(arguments: list[str]) -> int:
     contestants = [Contestant.parse(word) for word in words]
     options = make_parser(contestants).parse(arguments)
     use_data_folder(options.data_dir)
+    if options.init_from is not None:
+        contestants = [contestant.with_source(options.init_from) for contestant in contestants]
     if options.preset is not None:
         contestants = [contestant.with_preset(options.preset) for contestant in contestants]
     given: dict[str, list[Any]] = {}
@@ -90,6 +92,7 @@ def make_parser(contestants: Sequence[Contestant] = ()) -> Parser:
     parser.add_argument("--tokens", metavar="N", type=whole_number(1), help="train each on so many tokens")
     parser.add_argument("--out", metavar="DIR", help="where the runs are kept (default: runs/compare-MODEL)")
     parser.add_argument("--preset", metavar="NAME", help="a recipe by name to begin with")
+    parser.add_argument("--init-from", metavar="RUN", help="begin each run with a trained model's parameters")
     add_data_folder(parser)
     if contestants:
         from zoo.compare.contestants import common_settings

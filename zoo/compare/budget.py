@@ -12,6 +12,7 @@ from microtensor import cross_entropy, no_grad
 from zoo.datasets.batches import IGNORE_INDEX, Dataset
 from zoo.model import Model, predict
 from zoo.recipe import Recipe
+from zoo.training.fine_tuning import Source
 from zoo.training.prepare import make_trainer
 from zoo.training.run_folder import RunFolder
 from zoo.training.trainer import Trainer
@@ -35,13 +36,13 @@ class Budget:
     def __str__(self) -> str:
         return f"minutes-{self.minutes:g}" if self.tokens is None else f"tokens-{self.tokens:.0f}"
 
-    def spend(self, name: str, recipe: Recipe) -> Recipe:
+    def spend(self, name: str, recipe: Recipe, source: Source | None = None) -> Recipe:
         """Give the recipe of a model its number of steps, at least 1. For a time, a few steps are tried and timed first.
 
         Raises DataError and UsageError where recipe and text don't fit.
         """
         with tempfile.TemporaryDirectory() as nowhere:
-            trainer = make_trainer(name, recipe, RunFolder(Path(nowhere) / "run", name))
+            trainer = make_trainer(name, recipe, RunFolder(Path(nowhere) / "run", name), source=source)
             if self.tokens is not None:
                 steps = round(self.tokens / (recipe.batch_size * trainer.dataset.targets_per_example))
             else:

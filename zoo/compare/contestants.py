@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.options import check_names, parse_field, preset
+from zoo.recipe import make_recipe
 from zoo.registry import model_class
 
 if TYPE_CHECKING:
     from zoo.recipe import Recipe
+    from zoo.training.fine_tuning import Source
 
 
 @dataclass(frozen=True)
@@ -22,12 +24,14 @@ class Contestant:
         name: of the model.
         kind: of its recipe.
         settings: what the word changes in that.
+        source: the trained parameters that it begins with; None for random ones.
     """
 
     word: str
     name: str
     kind: type[Recipe]
     settings: dict[str, Any]
+    source: Source | None = None
 
     @classmethod
     def parse(cls, word: str) -> Contestant:
@@ -47,8 +51,18 @@ class Contestant:
 
     def with_preset(self, named: str) -> Contestant:
         """The same with the settings of a preset, as if it stood in the word. Raises UsageError for an unknown one."""
-        settings = {**preset(self.kind, named), **self.settings}
-        return Contestant(f"{self.name}:{named}{self.word[len(self.name) :].replace(':', ',')}", self.name, self.kind, settings)
+        word = f"{self.name}:{named}{self.word[len(self.name) :].replace(':', ',')}"
+        return replace(self, word=word, settings={**preset(self.kind, named), **self.settings})
+
+    def with_source(self, run: str) -> Contestant:
+        """The same, beginning with a trained model's parameters. Raises UsageError and DataError where those can't be had."""
+        from zoo.training.fine_tuning import Source
+
+        return replace(self, source=Source(run, self.name))
+
+    def make_recipe(self, values: Mapping[str, Any]) -> Recipe:
+        """Make its recipe with some settings: the model's, or that of fine-tuning. Raises UsageError for what can't be meant."""
+        return make_recipe(self.kind, values) if self.source is None else self.source.make_recipe(values)
 
 
 def common_settings(contestants: Sequence[Contestant]) -> list[str]:

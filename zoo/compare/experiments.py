@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.recipe import Recipe
+    from zoo.compare.contestants import Contestant
 
 #: Of each, the setting, and by what its default is multiplied, or the values.
 EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
@@ -23,22 +23,21 @@ EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
 
 
 def experiment_values(
-    kind: type[Recipe], name: str, begin: Mapping[str, Any], given: Mapping[str, list[Any]]
+    contestant: Contestant, name: str, begin: Mapping[str, Any], given: Mapping[str, list[Any]]
 ) -> tuple[str, list[Any]]:
-    """The setting of an experiment that comes ready, and its values for a model: `begin` and `given` are settings that it has
+    """The setting of an experiment that comes ready, and its values for a contestant: `begin` and `given` are settings that it has
     beside. Raises UsageError where the model has no such setting, or it is given as well."""
     from zoo.options import dashed
-    from zoo.recipe import make_recipe
 
     settings, factors = EXPERIMENTS[name]
-    default = make_recipe(kind, {**begin, **{field: values[0] for field, values in given.items()}})
+    default = contestant.make_recipe({**begin, **{field: values[0] for field, values in given.items()}})
     field = next((f for f in settings if getattr(default, f, None) is not None), None)
     if field is None:
         raise UsageError(f"{name}: this model has no setting for it (--{dashed(settings[0])})")
     if len(given.get(field, [])) > 1:
         raise UsageError(f"--{dashed(field)}: the experiment {name} has values of its own")
     if not factors:
-        return field, list(next(f for f in fields(kind) if f.name == field).metadata["choices"])
+        return field, list(next(f for f in fields(default) if f.name == field).metadata["choices"])
     value = getattr(default, field)
     if name == "text":
         return field, list(factors)

@@ -14,10 +14,11 @@ from zoo.compare.contestants import Contestant
 from zoo.compare.experiments import EXPERIMENTS, experiment_values
 from zoo.errors import UsageError
 from zoo.options import dashed
-from zoo.recipe import Recipe, make_recipe
+from zoo.recipe import Recipe
 
 if TYPE_CHECKING:
     from zoo.compare.budget import Budget
+    from zoo.training.fine_tuning import Source
 
 #: The longest name of a run's folder, in bytes.
 LONGEST_NAME = 200
@@ -32,12 +33,14 @@ class Run:
         values: what tells it from the others: the settings that are compared, or the model's word.
         recipe: how it is trained.
         folder: where it is kept.
+        source: the trained parameters that it begins with; None for random ones.
     """
 
     name: str
     values: dict[str, Any]
     recipe: Recipe
     folder: Path
+    source: Source | None
 
 
 def plan_models(
@@ -54,8 +57,10 @@ def plan_models(
     runs = []
     for contestant in contestants:
         about = [contestant.word.replace(":", "_"), *_named(always), *([str(budget)] if budget else [])]
-        recipe = make_recipe(contestant.kind, {**_without_length(contestant.settings, always, budget), **always})
-        runs.append(Run(contestant.name, {"model": contestant.word}, recipe, parent / _file_name("_".join(about))))
+        recipe = contestant.make_recipe({**_without_length(contestant.settings, always, budget), **always})
+        runs.append(
+            Run(contestant.name, {"model": contestant.word}, recipe, parent / _file_name("_".join(about)), contestant.source)
+        )
     texts = list(dict.fromkeys(run.recipe.text.name for run in runs))
     if len(texts) > 1:
         raise UsageError(f"the models learn from different texts ({', '.join(texts)}): choose one with --corpus or --data")
@@ -71,9 +76,9 @@ def plan_values(
 ) -> list[Run]:
     """Plan a run of one model for each value of a setting, or each pair of values of two. Raises UsageError, before anything is
     trained, for what can't be."""
-    kind, begin = contestant.kind, _without_length(contestant.settings, given, budget)
+    begin = _without_length(contestant.settings, given, budget)
     if experiment is not None:
-        field, several = experiment_values(kind, experiment, begin, given)
+        field, several = experiment_values(contestant, experiment, begin, given)
         if budget is not None and field in ("steps", "epochs"):
             raise UsageError(f"{experiment}: can't be compared where each run has the same time or number of tokens")
         given = {**given, field: several}
@@ -86,6 +91,8 @@ def plan_values(
         if len(set(given[field])) < len(given[field]):
             raise UsageError(f"--{dashed(field)}: a value is given twice")
     named = f"compare-{contestant.word.replace(':', '-')}"
+    if contestant.source is not None:
+        named += f"-from-{Path(contestant.source.run).name}"
     parent = Path("runs") / _file_name(named) if out is None else Path(os.path.expanduser(out))
     always = {field: values[0] for field, values in given.items() if field not in compared}
     runs = []
@@ -95,8 +102,8 @@ def plan_values(
         if values.get("tokenizer", "bpe") != "bpe" and "vocab_size" in always:
             del settings["vocab_size"]  # which is for the one that takes a size
         about = [*_named(settings), *([str(budget)] if budget else [])]
-        recipe = make_recipe(kind, {**begin, **settings})
-        runs.append(Run(contestant.name, values, recipe, parent / _file_name("_".join(about))))
+        recipe = contestant.make_recipe({**begin, **settings})
+        runs.append(Run(contestant.name, values, recipe, parent / _file_name("_".join(about)), contestant.source))
     if len({run.folder for run in runs}) < len(runs):
         raise UsageError("--data: two files of the same name; rename one, so that their runs can be told apart")
     return runs

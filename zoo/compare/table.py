@@ -66,15 +66,18 @@ def _train(run: Run, budget: Budget | None, what: str) -> dict[str, Any]:
     begun = folder.checkpoint.files.exist()
     recipe = run.recipe
     if begun:
-        recipe = folder.checkpoint.recipe(folder.checkpoint.read_config())
+        config = folder.checkpoint.read_config()
+        recipe = folder.checkpoint.recipe(config)
         unlike: dict[str, Any] = (
             {"steps": None, "epochs": None} if budget else {}
         )  # (how many steps that buys was found when it began)
         if replace(recipe, **unlike) != replace(run.recipe, **unlike):
             raise DataError(f"another recipe: the run in {path} was made with other settings; choose another folder with --out")
     elif budget is not None:
-        recipe = budget.spend(run.name, recipe)
-    trainer = make_trainer(run.name, recipe, folder)
+        recipe = budget.spend(run.name, recipe, run.source)
+    trainer = make_trainer(run.name, recipe, folder, source=run.source)
+    if begun and config.get("init_from") != folder.init_from:
+        raise DataError(f"another source: the run in {path} began with other parameters; choose another folder with --out")
     folder.open_for_writing(begun)
     if begun:
         trainer.resume()

@@ -45,6 +45,10 @@ class CharTokenizer:
         """Take every character of an alphabet, or else of documents. The ends of documents are no characters."""
         return cls.train("".join(documents()) if alphabet is None else alphabet, size)
 
+    def extended(self, documents: Iterable[str]) -> Self:
+        """Make a tokenizer that knows the characters of documents, too. Ids change, as the vocabulary stays sorted."""
+        return type(self)(sorted({*self.vocabulary, *"".join(documents)}))
+
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary: {"vocabulary": [characters]}."""
         return {"vocabulary": list(self.vocabulary)}

@@ -19,7 +19,11 @@ import numpy as np
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """Conversion between text and token ids. `CharTokenizer` and `WordTokenizer` are examples."""
+    """Conversion between text and token ids. `CharTokenizer` and `WordTokenizer` are examples.
+
+    One whose vocabulary can grow has a method `extended(documents)`, too: a new tokenizer that knows all tokens of this one and
+    those of the documents. Fine-tuning asks for it where a text has tokens that the trained model hasn't.
+    """
 
     #: The plural noun for tokens in messages, such as "characters", "words", "tokens".
     unit: ClassVar[str]

@@ -78,6 +78,11 @@ class WordTokenizer:
         """Take every word of documents. An alphabet tells none of them."""
         return cls.train("\n".join(documents()), size)
 
+    def extended(self, documents: Iterable[str]) -> Self:
+        """Make a tokenizer that knows the words of documents, too; they come after the others."""
+        known = set(self.vocabulary)
+        return type(self)([*self.vocabulary, *sorted(set(split_words("\n".join(documents))) - known)])
+
     def to_dict(self) -> dict[str, Any]:
         """The vocabulary: {"vocabulary": [words]}."""
         return {"vocabulary": list(self.vocabulary)}

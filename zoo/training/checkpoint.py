@@ -186,6 +186,13 @@ class Checkpoint:
         except ValueError as error:
             raise DataError(f"damaged: {error}; train again") from None
 
+    def digest(self) -> str:
+        """Compute the SHA-256 of the file of parameters. Raises DataError when it can't be read."""
+        try:
+            return hashlib.sha256(self.files.read(self.parameters.name, LARGEST)).hexdigest()
+        except (OSError, ValueError) as error:
+            raise DataError(f"can't be read: {self.parameters}: {error}; train again") from None
+
     def read_metrics(self) -> list[dict[str, Any]]:
         """The losses as they went; none where they weren't kept. Raises DataError."""
         if self.metrics is None:

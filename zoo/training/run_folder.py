@@ -39,6 +39,8 @@ class RunFolder:
         self.path = Path(os.path.expanduser(path))
         self.name = name
         self.checkpoint = in_run_folder(self.path, name)
+        #: Of a run that began with trained parameters: whose they were, by name and digest (see `zoo.training.fine_tuning`).
+        self.init_from: dict[str, Any] | None = None
         self._lock: int | None = None
         self._replaces_earlier_run = False
 
@@ -140,6 +142,8 @@ class RunFolder:
             "chat": model.chat,
             "tokenizer": tokenizer.to_dict(),
         }
+        if self.init_from is not None:
+            config["init_from"] = self.init_from
         contents = {
             # A path in the recipe may hold bytes that aren't text; they become escapes, which JSON reads back.
             "config.json": json.dumps(config, ensure_ascii=False, indent=1).encode(errors="backslashreplace"),

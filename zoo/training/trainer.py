@@ -199,6 +199,8 @@ class Trainer:
 
     def _run(self, tokens: int, report: Callable[[str, dict[str, Any]], None]) -> None:
         """Train to the last step, of so many tokens each, and save. Raises Interrupted, before saving, after a signal."""
+        if self.folder.init_from is not None and self.step == 0:
+            self._report(report, self._before())
         saved_at = told_at = time.monotonic()
         started_at, told, first = told_at - self.seconds, self.step, self.step + 1
         done = self._last_step() if self.owes_evaluation() else None
@@ -246,6 +248,13 @@ class Trainer:
                 self._one_step()
                 done += 1
         return (time.perf_counter() - begun) / done
+
+    def _before(self) -> tuple[str, dict[str, Any]]:
+        """The line about the loss before the first step, and its figures."""
+        loss = evaluate(self.model, self.validation or self.dataset, self._watch)
+        self._check("loss", loss)
+        name = "loss" if self.validation is None else "validation loss"
+        return f"Before the first step | {name.capitalize()}: {loss:.4f}", {f"initial_{name.replace(' ', '_')}": loss}
 
     def owes_evaluation(self) -> bool:
         """Tell if training was stopped while it evaluated the model after the last step, which is then done first."""
