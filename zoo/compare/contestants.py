@@ -61,7 +61,7 @@ class Contestant:
         return replace(self, source=Source(run, self.name))
 
     def make_recipe(self, values: Mapping[str, Any]) -> Recipe:
-        """Make its recipe with some settings: the model's, or that of fine-tuning. Raises UsageError for what can't be meant."""
+        """Make its recipe, with some settings given: the model's, or that of fine-tuning. Raises UsageError."""
         return make_recipe(self.kind, values) if self.source is None else self.source.make_recipe(values)
 
 

@@ -25,8 +25,10 @@ EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
 def experiment_values(
     contestant: Contestant, name: str, begin: Mapping[str, Any], given: Mapping[str, list[Any]]
 ) -> tuple[str, list[Any]]:
-    """The setting of an experiment that comes ready, and its values for a contestant: `begin` and `given` are settings that it has
-    beside. Raises UsageError where the model has no such setting, or it is given as well."""
+    """The setting of an experiment, and its values for a contestant that has these settings otherwise.
+
+    Raises UsageError where the model has no such setting, or its values are given as well.
+    """
     from zoo.options import dashed
 
     settings, factors = EXPERIMENTS[name]

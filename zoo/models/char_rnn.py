@@ -121,7 +121,7 @@ class Recipe(recipes.AdamWRecipe):
     dropout: float = option(0.2, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
     carry: str = option("yes", "whether a batch goes on from the hidden state of the one before", choices=("yes", "no"))
     batch_size: int = option(32, "how many sequences a step learns from", at_least=1, at_most=10**9)
-    steps: int | None = option(3000, "how many times the parameters are changed", at_least=1, at_most=10**12)
+    steps: int | None = option(2000, "how many times the parameters are changed", at_least=1, at_most=10**12)
     evaluate_every: int = option(250, "evaluate after every so many steps", at_least=1, at_most=10**12)
 
     def dataset(self, documents: list[np.ndarray], tokenizer: Tokenizer, every_token: bool) -> Dataset:

@@ -95,7 +95,7 @@ class Recipe(recipes.AdamWRecipe):
     kernel_size: int = option(4, "how many positions the short convolution sees", at_least=1, at_most=100)
     selective: str = option("yes", "whether steps, and what enters and is read, depend on the character", choices=("yes", "no"))
     dropout: float = option(0.1, "the fraction of numbers dropped at random while learning", at_least=0, below=1)
-    steps: int | None = option(3000, "how many times the parameters are changed", at_least=1, at_most=10**12)
+    steps: int | None = option(2000, "how many times the parameters are changed", at_least=1, at_most=10**12)
 
     def decays(self, name: str, parameter: Tensor) -> bool:
         """Leave log_a alone: 0 is a rate like others."""

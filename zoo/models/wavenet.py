@@ -84,7 +84,7 @@ class Recipe(recipes.AdamWRecipe):
     width: int = option(80, "how many numbers stand for a character", at_least=1, at_most=2**14)
     skip_width: int = option(160, "how many numbers all layers together tell the head", at_least=1, at_most=2**14)
     dropout: float = option(0.1, "the fraction of gated numbers dropped at random while learning", at_least=0, below=1)
-    steps: int | None = option(2500, "how many times the parameters are changed", at_least=1, at_most=10**12)
+    steps: int | None = option(2000, "how many times the parameters are changed", at_least=1, at_most=10**12)
 
 
 class Layer(nn.Module):
