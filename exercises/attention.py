@@ -1,4 +1,4 @@
-"""Exercise: causal attention (chapter 11 of the course).
+"""Exercise: causal attention (chapter 13 of the course).
 
 Each position has a query, a key and a value. The products of a query with all keys are its scores; softmax makes attention
 weights of them; and the result is the mean of the values, weighted by these (Vaswani et al. 2017, arXiv:1706.03762, eq. 1):

@@ -1,4 +1,4 @@
-"""Exercise: learn the merges of byte-pair encoding (chapter 14 of the course).
+"""Exercise: learn the merges of byte-pair encoding (chapter 16 of the course).
 
 A word is its bytes in UTF-8, whose numbers, 0 to 255, are the first tokens. Then, again and again: count each pair of
 neighbours in all words; the most frequent pair becomes a new token (256, then 257, and so on), which replaces the pair

@@ -1,4 +1,4 @@
-"""Exercise: a step of an LSTM, long short-term memory (chapter 9 of the course).
+"""Exercise: a step of an LSTM, long short-term memory (chapter 11 of the course).
 
 A recurrent network reads one input after the other, and keeps what it has read in a hidden state h. An LSTM has a memory c
 beside it, which changes only as far as three gates allow. With * element by element,

@@ -1,6 +1,6 @@
 """A GPT to talk with: the transformer of `char_gpt`, a quarter of its size, taught by conversations.
 
-**From last time.** (The course, chapter 13, talks with it.) char_gpt writes on and on, because that is what it has read. To
+**From last time.** (The course, chapter 15, talks with it.) char_gpt writes on and on, because that is what it has read. To
 make a chatbot of such a model nothing about it has to change, only what it reads:
 
     >Hello!

@@ -2,7 +2,7 @@
 
 All of the source's recipe is taken over, but for what is given; shorter and gentler: a tenth of its steps at a tenth of its
 learning rate. That is caution, not an optimum: on a text far from the source's (char_gpt on names), 30 small steps did better
-at the whole rate (chapter 15 of the course).
+at the whole rate (chapter 18 of the course).
 """
 
 from __future__ import annotations
