@@ -111,6 +111,7 @@ class Recipe(recipes.AdamWRecipe):
         "karpathy": {
             "layers": 2, "width": 128, "context": 50, "batch_size": 50, "dropout": 0.5, "epochs": 50, "weight_decay": 0.0,
         },
+        "names": {"corpus": "names", "layers": 1, "width": 63, "dropout": 0.0, "batch_size": 128, "steps": 4000},
     }  # fmt: skip
 
     corpus: str | None = corpus_option("shakespeare")

@@ -84,6 +84,7 @@ class Recipe(recipes.AdamWRecipe):
         "nano": {
             "layers": 2, "width": 64, "states": 8, "context": 64, "batch_size": 12, "steps": 1500, "dropout": 0.0,
         },
+        "names": {"corpus": "names", "layers": 2, "width": 64, "states": 8, "batch_size": 128, "steps": 4000},
     }  # fmt: skip
 
     corpus: str | None = corpus_option("shakespeare")

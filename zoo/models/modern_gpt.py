@@ -83,6 +83,15 @@ class Recipe(recipes.Recipe):
     loss_window: ClassVar[int | None] = 100
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "nano": {"layers": 4, "heads": 4, "width": 128, "context": 64, "batch_size": 12, "steps": 1000, "dropout": 0.0},
+        "names": {
+            "corpus": "names",
+            "layers": 4,
+            "heads": 4,
+            "width": 64,
+            "batch_size": 128,
+            "steps": 8000,
+            "dropout": 0.15,
+        },
     }
 
     corpus: str | None = corpus_option("shakespeare")

@@ -74,6 +74,10 @@ class Recipe(recipes.AdamWRecipe):
         "nano": {
             "cycles": 1, "doublings": 6, "width": 64, "context": 64, "batch_size": 12, "steps": 1500, "dropout": 0.0,
         },
+        "names": {
+            "corpus": "names", "cycles": 1, "doublings": 3, "width": 62, "skip_width": 64, "batch_size": 128, "dropout": 0.15,
+            "steps": 8000,
+        },
     }  # fmt: skip
 
     corpus: str | None = corpus_option("shakespeare")
