@@ -216,13 +216,23 @@ class AdamWRecipe(Recipe):
         return step % self.evaluate_every == 0 or step == steps
 
 
+#: Settings of which a training has one: what is given of one pair unsets the other.
+EITHER = (("steps", "epochs"), ("corpus", "data"))
+
+
+def override(settings: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with those that are given in their place, and without those that don't go with them."""
+    others = {other for pair in EITHER for one, other in (pair, pair[::-1]) if given.get(one) is not None}
+    return {**{name: value for name, value in settings.items() if name not in others}, **given}
+
+
 def make_recipe(kind: type[Recipe], values: Mapping[str, Any]) -> Recipe:
     """A recipe with some fields set. Raises UsageError for an unknown field or a bad value.
 
     Its length is given in steps or in epochs, and its text by `corpus` or by `data`: setting one unsets the other's default.
     """
     check_names(kind, values)
-    for one, other in (("steps", "epochs"), ("corpus", "data")):
+    for one, other in EITHER:
         if values.get(one) is not None and values.get(other) is not None:
             raise UsageError(f"--{one} and --{other}: give one of the two")
     for name, other in (("steps", "epochs"), ("epochs", "steps"), ("data", "corpus")):

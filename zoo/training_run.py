@@ -21,7 +21,7 @@ from zoo.inference.sampling import Sampling
 from zoo.language_model import LanguageModel
 from zoo.model import Model
 from zoo.options import dashed, preset
-from zoo.recipe import Recipe, make_recipe
+from zoo.recipe import Recipe, make_recipe, override
 from zoo.registry import model_class
 from zoo.reporter import Reporter
 from zoo.tokenizers.tokenizer import decode_excerpt
@@ -283,11 +283,7 @@ def choose_recipe(
     settings that are given.
 
     Raises UsageError for what can't be meant, and for a setting that the saved run, or the source's network, has otherwise."""
-    given = {} if named is None else dict(preset(kind, named))
-    for name, other in (("steps", "epochs"), ("epochs", "steps")):
-        if name in settings and other not in settings:
-            given.pop(other, None)
-    given.update(settings)
+    given = override({} if named is None else preset(kind, named), settings)
     if given.get("data") is not None:
         path = os.fspath(given["data"])
         if not path:

@@ -15,7 +15,7 @@ from zoo.inference.decoder import Decoder, from_boundary
 from zoo.inference.documents import Known
 from zoo.recipe import make_recipe
 from zoo.registry import model_class
-from zoo.training_run import TrainingRun
+from zoo.training_run import TrainingRun, choose_recipe
 
 #: Of 1,000 documents. (A run that was begun with an earlier version has learned from the others.)
 FIRST_HELD_OUT = [949, 429, 132, 772, 801, 300, 995, 205]
@@ -211,3 +211,13 @@ def test_other_models_need_a_prompt(small_gpt, python):
     one_line_error(done, "zoo.generate", "holds no characters", code=1)
     done = python(small_gpt, "zoo.generate", str(small_gpt), "--prompt", "the", "--tokens", 3, "--json")
     assert "documents" not in json.loads(done.stdout)
+
+
+def test_a_text_of_ones_own_with_a_preset_that_names_a_corpus(tmp_path):
+    (tmp_path / "my.txt").write_text("ann\nbob\n" * 30)
+    kind = model_class("wavenet").recipe_class
+    own = choose_recipe(kind, {"data": str(tmp_path / "my.txt")}, "names", {})
+    assert own.corpus is None and own.data == str(tmp_path / "my.txt") and own.width == 62
+    other = choose_recipe(kind, {"corpus": "shakespeare", "epochs": 1}, "names", {})
+    assert other.corpus == "shakespeare" and other.steps is None and other.epochs == 1
+    assert choose_recipe(kind, {}, "names", {}).corpus == "names"

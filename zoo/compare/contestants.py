@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from zoo.options import check_names, parse_field, preset
-from zoo.recipe import make_recipe
+from zoo.recipe import make_recipe, override
 from zoo.registry import model_class
 
 if TYPE_CHECKING:
@@ -44,15 +44,15 @@ class Contestant:
             if given:
                 field = field.replace("-", "_")
                 check_names(kind, [field])
-                settings[field] = parse_field(kind, field, value)
+                settings = override(settings, {field: parse_field(kind, field, value)})
             else:
-                settings.update(preset(kind, part))
+                settings = override(settings, preset(kind, part))
         return cls(word, name, kind, settings)
 
     def with_preset(self, named: str) -> Contestant:
         """The same with the settings of a preset, as if it stood in the word. Raises UsageError for an unknown one."""
         word = f"{self.name}:{named}{self.word[len(self.name) :].replace(':', ',')}"
-        return replace(self, word=word, settings={**preset(self.kind, named), **self.settings})
+        return replace(self, word=word, settings=override(preset(self.kind, named), self.settings))
 
     def with_source(self, run: str) -> Contestant:
         """The same, beginning with a trained model's parameters. Raises UsageError and DataError where those can't be had."""

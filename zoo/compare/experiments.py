@@ -22,17 +22,16 @@ EXPERIMENTS: dict[str, tuple[tuple[str, ...], tuple[Any, ...]]] = {
 }
 
 
-def experiment_values(
-    contestant: Contestant, name: str, begin: Mapping[str, Any], given: Mapping[str, list[Any]]
-) -> tuple[str, list[Any]]:
-    """The setting of an experiment, and its values for a contestant that has these settings otherwise.
+def experiment_values(contestant: Contestant, name: str, given: Mapping[str, list[Any]]) -> tuple[str, list[Any]]:
+    """The setting of an experiment, and its values for a contestant, with other settings given.
 
     Raises UsageError where the model has no such setting, or its values are given as well.
     """
     from zoo.options import dashed
+    from zoo.recipe import override
 
     settings, factors = EXPERIMENTS[name]
-    default = contestant.make_recipe({**begin, **{field: values[0] for field, values in given.items()}})
+    default = contestant.make_recipe(override(contestant.settings, {field: values[0] for field, values in given.items()}))
     field = next((f for f in settings if getattr(default, f, None) is not None), None)
     if field is None:
         raise UsageError(f"{name}: this model has no setting for it (--{dashed(settings[0])})")

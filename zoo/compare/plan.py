@@ -14,7 +14,7 @@ from zoo.compare.contestants import Contestant
 from zoo.compare.experiments import EXPERIMENTS, experiment_values
 from zoo.errors import UsageError
 from zoo.options import dashed
-from zoo.recipe import Recipe
+from zoo.recipe import Recipe, override
 
 if TYPE_CHECKING:
     from zoo.compare.budget import Budget
@@ -57,7 +57,7 @@ def plan_models(
     runs = []
     for contestant in contestants:
         about = [contestant.word.replace(":", "_"), *_named(always), *([str(budget)] if budget else [])]
-        recipe = contestant.make_recipe({**_without_length(contestant.settings, always, budget), **always})
+        recipe = contestant.make_recipe(override(contestant.settings, always))
         runs.append(
             Run(contestant.name, {"model": contestant.word}, recipe, parent / _file_name("_".join(about)), contestant.source)
         )
@@ -76,13 +76,11 @@ def plan_values(
 ) -> list[Run]:
     """Plan a run of one model for each value of a setting, or each pair of values of two. Raises UsageError, before anything is
     trained, for what can't be."""
-    begin = _without_length(contestant.settings, given, budget)
     if experiment is not None:
-        field, several = experiment_values(contestant, experiment, begin, given)
+        field, several = experiment_values(contestant, experiment, given)
         if budget is not None and field in ("steps", "epochs"):
             raise UsageError(f"{experiment}: can't be compared where each run has the same time or number of tokens")
         given = {**given, field: several}
-        begin = {field: value for field, value in begin.items() if field not in given}
     compared = [field for field, values in given.items() if len(values) > 1]
     if not 1 <= len(compared) <= 2:
         advice = "give one option several values, as in --width 16 32 64, or name an experiment: " + ", ".join(EXPERIMENTS)
@@ -102,7 +100,7 @@ def plan_values(
         if values.get("tokenizer", "bpe") != "bpe" and "vocab_size" in always:
             del settings["vocab_size"]  # which is for the one that takes a size
         about = [*_named(settings), *([str(budget)] if budget else [])]
-        recipe = contestant.make_recipe({**begin, **settings})
+        recipe = contestant.make_recipe(override(contestant.settings, settings))
         runs.append(Run(contestant.name, values, recipe, parent / _file_name("_".join(about)), contestant.source))
     if len({run.folder for run in runs}) < len(runs):
         raise UsageError("--data: two files of the same name; rename one, so that their runs can be told apart")
@@ -118,12 +116,6 @@ def shown(field: str, value: Any) -> str:
 
 def _named(settings: Mapping[str, Any]) -> list[str]:
     return [f"{field}-{shown(field, value)}" for field, value in settings.items()]
-
-
-def _without_length(settings: Mapping[str, Any], given: Mapping[str, Any], budget: Budget | None) -> dict[str, Any]:
-    """The settings, without how long the training is where that is said otherwise."""
-    said = budget is not None or not {"steps", "epochs"}.isdisjoint(given)
-    return {field: value for field, value in settings.items() if not (said and field in ("steps", "epochs"))}
 
 
 def _file_name(name: str) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 from microtensor import nn, no_grad
 from zoo.errors import DataError, UsageError, shortened
 from zoo.options import check_names, dashed
-from zoo.recipe import Recipe, make_recipe
+from zoo.recipe import EITHER, Recipe, make_recipe
 from zoo.registry import build_model, list_models
 from zoo.tokenizers.tokenizer import Tokenizer
 from zoo.training.checkpoint import find, kept_text
@@ -64,7 +64,7 @@ class Source:
         settings = self.recipe.to_dict()
         if not self.tuned:
             settings.update(gentle(self.recipe))
-        for one, other in (("steps", "epochs"), ("corpus", "data")):
+        for one, other in EITHER:
             if given.get(one) is not None or given.get(other) is not None:
                 settings[one] = settings[other] = None
         recipe = make_recipe(type(self.recipe), {**settings, **given})
