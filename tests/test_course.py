@@ -30,7 +30,7 @@ def run(command, folder):
 
 def plain(text):
     """A text's words without its numbers, times, bars and strips of cells; and its numbers."""
-    text = re.sub(r"\d+(\.\d+)? (s|min)\b", "TIME", text)
+    text = re.sub(r"\d+(\.\d+)? (s|min)\b|[\d,]+/s\b", "TIME", text)
     text = re.sub(r"[█▏▎▍▌▋▊▉]+|(?<= )[-=.+#]{8,}", "", text)
     numbers = [float(n.replace(",", "")) for n in NUMBER.findall(text)]
     return NUMBER.sub("N", text).split(), numbers

@@ -161,7 +161,7 @@ def test_models_on_as_many_tokens(python, tmp_path):
     done = python(tmp_path, *command)
     head, lines = rows(done.stdout)
     assert done.returncode == 0 and head == [
-        "model", "parameters", "held-out", "bits per byte", "time", "tokens/s",
+        "model", "parameters", "held-out", "bits per byte", "time", "tokens",
     ], done.stderr  # fmt: skip
     assert [line[0] for line in lines] == ["bigram", "char_mlp:hidden=8"]
     assert "model bigram, 10 steps" in done.stderr and "hidden=8, 80 steps" in done.stderr

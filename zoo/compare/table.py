@@ -129,7 +129,7 @@ def _cells(figures: dict[str, Any], models: bool, held_out: bool, bits: bool) ->
         cells["bits per byte"] = _loss(figures["bits_per_byte"], "-")
     cells["time"] = f"{figures['seconds']:.1f} s"
     if models:
-        cells["tokens/s"] = f"{figures['tokens_per_second']:,}"
+        cells["tokens"] = f"{figures['tokens_per_second']:,}/s"
     return cells
 
 
