@@ -16,6 +16,7 @@ from microtensor.kernels.runtime import fork
 def __getattr__(name: str) -> ModuleType:
     if name not in __dir__():
         raise AttributeError(f"microtensor.kernels has no file {name!r}; it has {', '.join(__dir__())}")
+    fork.watch()
     with fork.importing:
         return importlib.import_module(f"microtensor.kernels.{name}")  # from now on an ordinary attribute
 

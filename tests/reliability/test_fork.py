@@ -53,3 +53,40 @@ def test_a_fork_while_kernels_are_compiled_or_loaded(tmp_path):
             [sys.executable, "-W", "ignore", "-c", CODE, wait], capture_output=True, text=True, env=environment
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+LOGGING = """
+import os, signal, threading, time
+from microtensor import kernels
+
+signal.alarm(60)
+kernels.softmax
+import logging
+from numba.core.compiler_lock import global_compiler_lock
+
+held = threading.Event()
+
+def compile_something():
+    with global_compiler_lock:
+        held.set()
+        time.sleep(0.5)
+        logging.getLogger("numba.something")
+
+thread = threading.Thread(target=compile_something)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+thread.join()
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows")
+def test_a_fork_while_whoever_compiles_asks_for_a_logger():
+    """The logging module takes its lock before a fork, too: in the wrong order, both would wait for each other."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(microtensor.__file__).parent.parent)}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", LOGGING], capture_output=True, text=True, env=environment)
+    assert done.stdout == "done\n", (done.returncode, done.stderr)

@@ -33,6 +33,7 @@ def intrinsic(function: Callable[..., Any]) -> Any:
     return refuse
 
 
+fork.watch()
 #: Held while numba compiles or loads a kernel, and while LLVM does anything.
 fork.locks += [global_compiler_lock, *filter(None, [getattr(ffi.lib, "_lock", None)])]
 
