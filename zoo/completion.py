@@ -74,9 +74,11 @@ def _parser(command: str, module: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = make_parser()
     if command in ("train", "compare"):
         known = {name for action in parser._actions for name in action.option_strings}
-        for kind in _usable_models():
+        kinds = _usable_models()
+        presets = tuple(dict.fromkeys(name for kind in kinds for name in kind.recipe_class.presets))
+        for kind in kinds:
             values = {f.name: f.metadata.get("choices") for f in fields(kind.recipe_class)}
-            values["preset"] = tuple(kind.recipe_class.presets)
+            values["preset"] = presets
             with_settings = (
                 make_parser(kind) if command == "train" else make_parser([Contestant("", "", kind.recipe_class, {})])
             )

@@ -101,7 +101,7 @@ echo "${COMPREPLY[*]}"
     "typed, completed",
     [
         (["tr"], "train"),
-        (["train", "char_"], "char_meanpool char_mlp char_gpt"),
+        (["train", "char_"], "char_meanpool char_mlp char_rnn char_gpt"),
         (["train", "char_gpt", "--wid"], "--width"),
         (["train", "char_gpt", "--preset", "n"], "nano"),
         (["train", "char_meanpool", "--pooling", "c"], "concat"),

@@ -98,7 +98,7 @@ def test_an_earlier_run_is_kept(tmp_path, python):
     [
         ((), ["MODEL"], 2),
         (("word_meanpol",), ["unknown model 'word_meanpol'", "did you mean word_meanpool"], 2),
-        (("gpt9",), ["unknown model 'gpt9'", "the models are: char_meanpool, word_meanpool, word_ngram, char_gpt"], 2),
+        (("gpt9",), ["unknown model 'gpt9'", "the models are: bigram, char_meanpool, word_meanpool"], 2),
         (("word_meanpool", "--learing-rate", "1"), ["unknown option --learing-rate", "did you mean --learning-rate"], 2),
         (("word_meanpool", "extra"), ["unexpected argument 'extra'"], 2),
         (("--json", "word_meanpool"), ["the model comes first"], 2),

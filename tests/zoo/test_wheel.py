@@ -18,6 +18,9 @@ def test_a_wheel_in_an_empty_folder_trains(tmp_path):
         names = archive.namelist()
     assert "zoo/data/verses.txt" in names and "microtensor/py.typed" in names
     assert "zoo/data/pretrained/char_gpt.safetensors" in names and "zoo/data/pretrained/ship.py" not in names
+    # (An editable install would find in the checkout what is missing here.)
+    files = [str(file.relative_to(ROOT)) for package in ("microtensor", "zoo") for file in (ROOT / package).rglob("*.py")]
+    assert not sorted(set(files) - set(names))
     assert not [n for n in names if n.startswith(("tests", "benchmarks", "data/"))]
 
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)]
