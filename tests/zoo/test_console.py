@@ -103,7 +103,7 @@ echo "${COMPREPLY[*]}"
         (["tr"], "train"),
         (["train", "char_"], "char_meanpool char_mlp char_rnn char_gpt"),
         (["train", "char_gpt", "--wid"], "--width"),
-        (["train", "char_gpt", "--preset", "n"], "nano"),
+        (["train", "char_gpt", "--preset", "n"], "names nano"),
         (["train", "char_meanpool", "--pooling", "c"], "concat"),
         (["compare", "word_ngram", "le"], "learning-rate length"),
         (["predict", "char_g"], "char_gpt"),
