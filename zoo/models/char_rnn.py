@@ -155,7 +155,9 @@ class CharRNN(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
     recipe_class = Recipe
-    description = Description(title="keeps a hidden state", sample_prompt="\n", sample_tokens=300, max_new_tokens=500)
+    description = Description(
+        title="keeps a hidden state", reference=(1.508, 160), sample_prompt="\n", sample_tokens=300, max_new_tokens=500
+    )
 
     recipe: Recipe
 

@@ -162,7 +162,9 @@ class Mamba(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
     recipe_class = Recipe
-    description = Description(title="a selective memory", sample_prompt="\n", sample_tokens=300, max_new_tokens=500)
+    description = Description(
+        title="a selective memory", reference=(1.503, 447), sample_prompt="\n", sample_tokens=300, max_new_tokens=500
+    )
 
     recipe: Recipe
 

@@ -112,7 +112,9 @@ class WaveNet(Model):
     """tokens (batch, time) to logits (batch, time, vocabulary): a guess after every character."""
 
     recipe_class = Recipe
-    description = Description(title="convolutions", sample_prompt="\n", sample_tokens=300, max_new_tokens=500)
+    description = Description(
+        title="convolutions", reference=(1.581, 313), sample_prompt="\n", sample_tokens=300, max_new_tokens=500
+    )
 
     recipe: Recipe
 
