@@ -16,6 +16,7 @@ from zoo.model import Model
 from zoo.plots import fonts
 from zoo.plots.attention import group_words, sum_words
 from zoo.plots.embeddings import LABELLED, _kind, flatten
+from zoo.plots.ladder import draw_ladder
 from zoo.plots.losses import AXES, draw_losses, run_names
 from zoo.plots.probabilities import predictions
 from zoo.plots.style import label
@@ -352,3 +353,22 @@ def test_chinese_emoji_and_pieces_of_characters_without_a_warning(python, tmp_pa
             assert done.returncode == 0 and done.stderr == "", done.stderr
             assert "\ufffd" not in "".join(texts(tmp_path / "x.svg"))
     assert any(text.startswith("\\x") for text in texts(tmp_path / "x.svg"))
+
+
+def test_the_ladder(tmp_path):
+    pytest.importorskip("matplotlib")
+    runs = [
+        (name, [{"step": i, "loss": 3.0, "validation_loss": 2.5 - i / 10 - j, "seconds": i * 2.0} for i in (1, 2)])
+        for j, name in enumerate(["bigram", "char_rnn:cell=gru"])
+    ]
+    draw_ladder(runs, tmp_path / "ladder.svg", bits=False)
+    texts = (tmp_path / "ladder.svg").read_text()
+    for words in ("How far each model comes", "2.300  bigram", "1.300  char_rnn:cell=gru", "held-out loss (nats a token)"):
+        assert words in texts, texts
+    for _, metrics in runs:
+        for m in metrics:
+            m["bits_per_byte"] = 2 * m["validation_loss"]
+    draw_ladder(runs, tmp_path / "bits.svg", bits=True)
+    assert "4.600  bigram" in (tmp_path / "bits.svg").read_text()
+    with pytest.raises(DataError, match="no losses"):
+        draw_ladder([("bigram", [{"step": 1, "loss": 1.0}])], tmp_path / "none.svg", bits=False)
