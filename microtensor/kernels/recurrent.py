@@ -49,7 +49,7 @@ GAP = 16
 
 
 class Kept(NamedTuple):
-    """What backward needs of a sequence of steps."""
+    """The arrays of a sequence of steps that backward needs."""
 
     #: The activated gates (batch, time, gates * hidden).
     gates: np.ndarray

@@ -184,7 +184,7 @@ def _gradients(x, step, a, b, c, skip, kept, g, dx, dstep, da, db, dc, dskip, fi
 
 
 def _cost(x: np.ndarray, a: np.ndarray) -> int:
-    """What an item costs: an exponential and some ten operations for each state, an eighth of each by vectors."""
+    """The cost of an item: an exponential and some ten operations for each state, an eighth of each by vectors."""
     return 3 * x.shape[1] * BLOCK * a.shape[1]
 
 

@@ -121,7 +121,7 @@ def _is_experiment(word: str) -> bool:
 
 
 def _budget(options: argparse.Namespace, given: dict[str, list[Any]]) -> Budget | None:
-    """What each training may cost, if that is said. Raises UsageError where it is said twice."""
+    """The budget of each training, if one is given. Raises UsageError where it is given twice."""
     said = [f"--{name}" for name in ("minutes", "tokens") if getattr(options, name) is not None]
     if not said:
         return None

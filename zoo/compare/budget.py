@@ -1,17 +1,17 @@
-"""How many steps a training has: for a text of so many tokens, or for so much time on this machine."""
+"""Budgets: the number of training steps for so many tokens, or for so much time on this machine."""
 
 from __future__ import annotations
 
-import itertools
+import contextlib
 import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from microtensor import cross_entropy, no_grad
-from zoo.datasets.batches import IGNORE_INDEX, Dataset
-from zoo.model import Model, predict
+from zoo.datasets.batches import Dataset, valid_targets
+from zoo.model import Model
 from zoo.recipe import Recipe
+from zoo.training.evaluation import evaluate
 from zoo.training.fine_tuning import Source
 from zoo.training.prepare import make_trainer
 from zoo.training.run_folder import RunFolder
@@ -23,10 +23,10 @@ TIMED, FEWEST = 2.0, 5
 
 @dataclass(frozen=True)
 class Budget:
-    """What a training may cost: exactly one of the two is given.
+    """A limit for a training, of which exactly one of the two is given.
 
     Args:
-        minutes: how long it takes, evaluations included.
+        minutes: how long it takes, evaluations included: about so long, as later steps may be slower than those that are timed.
         tokens: how many tokens it learns from; one that is gone through again counts again.
     """
 
@@ -62,13 +62,24 @@ def _steps_in(seconds: float, trainer: Trainer) -> int:
     return steps
 
 
+class _Enough(Exception):
+    """Enough of an evaluation was seen."""
+
+
 def _evaluation(model: Model, validation: Dataset) -> float:
     """The seconds that an evaluation takes, from those of a second batch: the first may wait for kernels to be compiled."""
-    batches = list(itertools.islice(validation.in_order(), 2))
-    model.eval()
-    with no_grad():
-        for inputs, targets in batches:
-            begun = time.perf_counter()
-            float(cross_entropy(predict(model, inputs), targets, ignore_index=IGNORE_INDEX))
-            took = time.perf_counter() - begun
-    return took * len(validation) / len(batches[-1][0])
+    seen: list[tuple[float, int]] = []
+
+    def watch(done: int, loss: float) -> None:
+        seen.append((time.perf_counter(), done))
+        if len(seen) == 2:
+            raise _Enough
+
+    with contextlib.suppress(_Enough):
+        evaluate(model, validation, watch)
+    if len(seen) < 2:  # a single batch, which is compiled by now
+        begun = time.perf_counter()
+        evaluate(model, validation)
+        return time.perf_counter() - begun
+    (first, before), (second, done) = seen
+    return (second - first) / (done - before) * sum(valid_targets(targets).size for _, targets in validation.in_order())

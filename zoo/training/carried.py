@@ -59,7 +59,7 @@ class CarriedStates:
 
 
 def carried_numbers(model: Model) -> int:
-    """How many numbers a model could carry from step to step, at most."""
+    """Count the numbers that a model could carry from step to step, at most."""
     if not isinstance(model.new_cache(), StateCache) or not model.vocabulary_size:
         return 0
     return model.recipe.batch_size * sum(array.size for array in _after_a_token(model, 1).states.values())
